@@ -1,0 +1,11 @@
+//! What headcount knows and decides, as values: no IO, no clock, no randomness, no async, no serde.
+//!
+//! Time and fresh ids come in as parameters, so every rule here can be tested by calling it.
+
+pub mod account;
+pub mod attempts;
+pub mod brake;
+pub mod columns;
+pub mod decide;
+pub mod event;
+pub mod timestamp;

@@ -1,0 +1,233 @@
+//! Clerk: webhooks by Svix, `user.*` events that carry the whole user.
+//!
+//! Source: Clerk's OpenAPI specification of webhooks (2025-04-15) and of the Backend API (2026-05-12). Everything is
+//! decoded tolerantly: keys may be absent or null, enums are open, unknown keys are no error.
+
+use super::{Glance, Provider, Unintelligible, checked_columns, checked_id};
+use crate::core::columns::{Column, Columns};
+use crate::core::event::{Event, EventKind, IdentityKey, PROVIDER_ID_BYTES_MAX, Snapshot};
+use crate::core::timestamp::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+pub struct Clerk;
+
+/// Types that are used. Every other type that Clerk has (organizations, sessions, billing, …) is stored as ignored.
+const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
+const DELETE: &str = "user.deleted";
+
+/// Event types longer than this are cut: the name is for people to read.
+const EVENT_TYPE_CHARS_MAX: usize = 100;
+
+/// From here on a number is milliseconds. Clerk's guide says that `timestamp` is in milliseconds, while its
+/// specification shows seconds: both are met. In seconds this would be the year 5138, in milliseconds it is 1973.
+const MILLISECONDS_FROM: f64 = 1e11;
+
+/// Fields that move without meaning anything (contract, rule 12), and those that are nobody's business here.
+const LEFT_OUT_OF_PROFILE: [&str; 7] = [
+    "private_metadata",
+    "last_active_at",
+    "last_sign_in_at",
+    "locked",
+    "lockout_expires_in_seconds",
+    "verification_attempts_remaining",
+    "updated_at",
+];
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, rename = "type")]
+    event_type: Option<Cow<'a, str>>,
+    #[serde(default)]
+    timestamp: Option<Value>,
+    #[serde(default)]
+    data: Option<OnlyId>,
+}
+
+#[derive(Deserialize)]
+struct OnlyId {
+    #[serde(default)]
+    id: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Delivery {
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(default)]
+    timestamp: Option<Value>,
+    data: Map<String, Value>,
+}
+
+impl Provider for Clerk {
+    fn kind(&self) -> &'static str {
+        "clerk"
+    }
+
+    fn glance(&self, body: &str) -> Glance {
+        match serde_json::from_str::<Envelope>(body) {
+            Ok(envelope) => {
+                let event_type = envelope.event_type.unwrap_or_default();
+                let id = envelope.data.and_then(|data| data.id);
+                Glance {
+                    used: event_type == DELETE || UPSERTS.contains(&&*event_type),
+                    event_type: printable(&event_type),
+                    provider_id: id
+                        .and_then(|id| text(Some(&id)))
+                        .filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX && !id.contains('\0')),
+                    occurred_at: instant(envelope.timestamp.as_ref()),
+                }
+            }
+            // Too odd for a glance: it is used if its type is, and becomes a dead letter with the reason.
+            Err(_) => {
+                let event_type = type_alone(body);
+                Glance {
+                    used: event_type == DELETE || UPSERTS.contains(&&*event_type),
+                    event_type: printable(&event_type),
+                    ..Glance::default()
+                }
+            }
+        }
+    }
+
+    fn normalize(&self, source: &str, body: &str) -> Result<Event, Unintelligible> {
+        let Delivery { event_type, timestamp, mut data } = serde_json::from_str(body).map_err(reason)?;
+        let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
+        let kind =
+            if event_type == DELETE { EventKind::Delete } else { EventKind::Upsert(snapshot(&mut data)?) };
+        Ok(Event { key, occurred_at: instant(timestamp.as_ref()), kind })
+    }
+
+    fn project(&self, profile: &str) -> Columns {
+        serde_json::from_str(profile).map_or_else(|_| Columns::default(), |user| columns(&user))
+    }
+
+    fn is_suspended(&self, profile: &str) -> bool {
+        serde_json::from_str(profile).is_ok_and(|user| suspended(&user))
+    }
+}
+
+/// The type of a body that has one at its top, whatever else is in it.
+fn type_alone(body: &str) -> String {
+    #[derive(Deserialize)]
+    struct TypeAlone {
+        #[serde(default, rename = "type")]
+        event_type: Option<String>,
+    }
+    serde_json::from_str::<TypeAlone>(body).ok().and_then(|body| body.event_type).unwrap_or_default()
+}
+
+/// serde's message without the values that it may quote: a dead letter's reason is shown and logged.
+fn reason(error: serde_json::Error) -> Unintelligible {
+    let (line, column) = (error.line(), error.column());
+    Unintelligible::Body(format!("{:?} error at line {line} column {column}", error.classify()))
+}
+
+fn printable(event_type: &str) -> String {
+    event_type
+        .chars()
+        .take(EVENT_TYPE_CHARS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn snapshot(user: &mut Map<String, Value>) -> Result<Snapshot, Unintelligible> {
+    let field = "data.updated_at";
+    let version = match user.get("updated_at") {
+        None | Some(Value::Null) => return Err(Unintelligible::Missing { field }),
+        Some(value) => value
+            .as_i64()
+            .filter(|&ms| Timestamp::from_ms(ms).is_some())
+            .ok_or(Unintelligible::OutOfRange { field })?,
+    };
+    scrub(user);
+    let columns = columns(user);
+    checked_columns(&columns)?;
+    let suspended = suspended(user);
+    let profile = Value::Object(std::mem::take(user)).to_string();
+    Ok(Snapshot { version, profile, columns, suspended })
+}
+
+/// Leaves of the user what is to be remembered: see [`LEFT_OUT_OF_PROFILE`].
+fn scrub(user: &mut Map<String, Value>) {
+    for field in LEFT_OUT_OF_PROFILE {
+        user.remove(field);
+    }
+    for value in user.values_mut() {
+        if let Value::Array(entries) = value {
+            for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+                entry.remove("backup_codes");
+                if let Some(Value::Object(verification)) = entry.get_mut("verification") {
+                    verification.retain(|field, _| field == "status" || field == "strategy");
+                }
+            }
+        }
+    }
+}
+
+fn suspended(user: &Map<String, Value>) -> bool {
+    ["banned", "deprovisioned"].iter().any(|field| user.get(*field) == Some(&Value::Bool(true)))
+}
+
+fn columns(user: &Map<String, Value>) -> Columns {
+    let own = |field: &str| text(user.get(field));
+    let mut columns = Columns::default();
+    let email = primary(user, "email_addresses", "primary_email_address_id");
+    let verified = email.is_some_and(|email| {
+        email.get("verification").and_then(|v| v.get("status")) == Some(&Value::from("verified"))
+    });
+    columns.set(Column::Email, email.and_then(|email| text(email.get("email_address"))));
+    columns.set(Column::EmailVerified, Some(verified.to_string()));
+    let phone = primary(user, "phone_numbers", "primary_phone_number_id");
+    columns.set(Column::Phone, phone.and_then(|phone| text(phone.get("phone_number"))));
+    columns.set(Column::Username, own("username"));
+    columns.set(Column::FirstName, own("first_name"));
+    columns.set(Column::LastName, own("last_name"));
+    columns.set(Column::DisplayName, display_name(user));
+    columns.set(Column::AvatarUrl, avatar(user));
+    let created_at = user.get("created_at").and_then(Value::as_i64).and_then(Timestamp::from_ms);
+    columns.set(Column::CreatedAt, created_at.map(|at| at.to_string()));
+    columns
+}
+
+/// The entry whose id the user names as primary: not the first one, and none where no entry has that id (Clerk's own
+/// examples have a primary id beside an empty list).
+fn primary<'a>(user: &'a Map<String, Value>, list: &str, id_field: &str) -> Option<&'a Value> {
+    let id = user.get(id_field)?.as_str()?;
+    user.get(list)?.as_array()?.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(id))
+}
+
+/// First and last name, else the username: what other people may see. Never an address.
+fn display_name(user: &Map<String, Value>) -> Option<String> {
+    let names: Vec<String> =
+        ["first_name", "last_name"].iter().filter_map(|field| text(user.get(*field))).collect();
+    if names.is_empty() {
+        return text(user.get("username"));
+    }
+    Some(names.join(" "))
+}
+
+/// `image_url` is never empty: without `has_image` it is a generated placeholder.
+fn avatar(user: &Map<String, Value>) -> Option<String> {
+    if user.get("has_image") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    text(user.get("image_url")).or_else(|| text(user.get("profile_image_url")))
+}
+
+/// A text that says something: null, absent, empty and non-texts are none.
+fn text(value: Option<&Value>) -> Option<String> {
+    let text = value?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A unix time in seconds or milliseconds.
+fn instant(value: Option<&Value>) -> Option<Timestamp> {
+    let number = value?.as_f64()?;
+    let ms = if number >= MILLISECONDS_FROM { number } else { number * 1000.0 };
+    (ms.is_finite() && ms > 0.0).then_some(ms as i64).and_then(Timestamp::from_ms)
+}
+
+#[cfg(test)]
+mod tests;

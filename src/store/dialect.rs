@@ -1,0 +1,154 @@
+//! Where the two databases' SQL differs, as fragments. The only place that asks which one it is.
+
+use crate::core::columns::ColumnType;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
+impl Dialect {
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "postgres",
+            Dialect::Sqlite => "sqlite",
+        }
+    }
+
+    /// Statements are written with PostgreSQL's schema; on SQLite it is a prefix.
+    pub fn own(self, sql: &str) -> String {
+        match self {
+            Dialect::Postgres => sql.to_owned(),
+            Dialect::Sqlite => sql.replace("headcount.", "headcount_"),
+        }
+    }
+
+    /// The database's clock at this moment of the transaction.
+    pub fn clock(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "clock_timestamp()",
+            Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%fZ','now')",
+        }
+    }
+
+    /// The database's time when the transaction began: constant, so that an index can be used with it.
+    pub fn began(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "now()",
+            Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%fZ','now')",
+        }
+    }
+
+    /// `began` moved by the milliseconds in expression `ms`.
+    pub fn began_plus_ms(self, ms: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("now() + CAST({ms} AS bigint) * interval '1 millisecond'"),
+            Dialect::Sqlite => {
+                format!("strftime('%Y-%m-%dT%H:%M:%fZ','now', printf('%+.3f seconds', CAST({ms} AS bigint) / 1000.0))")
+            }
+        }
+    }
+
+    /// A timestamp column as canonical text.
+    pub fn timestamp_text(self, column: &str) -> String {
+        match self {
+            Dialect::Postgres => {
+                format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+            }
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    /// A column of any type as its canonical text.
+    pub fn cell_text(self, column: &str, column_type: ColumnType) -> String {
+        match (self, column_type) {
+            (_, ColumnType::Text) => column.to_owned(),
+            (_, ColumnType::Timestamp) => self.timestamp_text(column),
+            (Dialect::Postgres, ColumnType::Bool) => format!("CAST({column} AS text)"),
+            (Dialect::Sqlite, ColumnType::Bool) => {
+                format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END")
+            }
+        }
+    }
+
+    /// The value that a canonical text stands for.
+    pub fn cell_value(self, text: &str, column_type: ColumnType) -> String {
+        match (self, column_type) {
+            (_, ColumnType::Text) | (Dialect::Sqlite, ColumnType::Timestamp) => text.to_owned(),
+            (Dialect::Postgres, ColumnType::Timestamp) => format!("CAST({text} AS timestamptz)"),
+            (Dialect::Postgres, ColumnType::Bool) => format!("CAST({text} AS boolean)"),
+            (Dialect::Sqlite, ColumnType::Bool) => format!("({text} = 'true')"),
+        }
+    }
+
+    pub fn timestamp_value(self, text: &str) -> String {
+        self.cell_value(text, ColumnType::Timestamp)
+    }
+
+    /// A user's id from its text.
+    pub fn id_value(self, text: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("CAST({text} AS uuid)"),
+            Dialect::Sqlite => text.to_owned(),
+        }
+    }
+
+    /// A list of names from a JSON array.
+    pub fn list_value(self, json: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("ARRAY(SELECT json_array_elements_text(CAST({json} AS json)))"),
+            Dialect::Sqlite => json.to_owned(),
+        }
+    }
+
+    /// A list of names as a JSON array.
+    pub fn list_text(self, column: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("CAST(array_to_json({column}) AS text)"),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    /// The rows of the last parameter, `$first`, as a relation `v` with text columns `c1` to `c{width}`.
+    ///
+    /// PostgreSQL gets an array a column, SQLite one JSON text.
+    pub fn rows(self, first: usize, width: usize) -> String {
+        let names: Vec<String> = (1..=width).map(|n| format!("c{n}")).collect();
+        match self {
+            Dialect::Postgres => {
+                let arrays: Vec<String> =
+                    (first..first + width).map(|n| format!("CAST(${n} AS text[])")).collect();
+                format!("UNNEST({}) AS v({})", arrays.join(", "), names.join(", "))
+            }
+            Dialect::Sqlite => {
+                let fields: Vec<String> =
+                    names.iter().enumerate().map(|(n, name)| format!("value->>{n} AS {name}")).collect();
+                format!("(SELECT {} FROM json_each(${first})) AS v", fields.join(", "))
+            }
+        }
+    }
+
+    /// Takes the row locks of `table`, passing over what others hold. SQLite has one writer at a time anyway.
+    ///
+    /// Not `FOR UPDATE`: that would block the application's inserts of rows that refer to these.
+    pub fn lock_rows_of(self, table: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("FOR NO KEY UPDATE OF {table} SKIP LOCKED"),
+            Dialect::Sqlite => String::new(),
+        }
+    }
+
+    /// What makes deferred constraints speak up now and not at the commit.
+    pub fn check_deferred(self) -> Option<&'static str> {
+        match self {
+            Dialect::Postgres => Some("SET CONSTRAINTS ALL IMMEDIATE"),
+            Dialect::Sqlite => None,
+        }
+    }
+}
+
+/// A name from outside, as SQL.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

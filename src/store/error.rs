@@ -1,0 +1,66 @@
+//! What can go wrong in the database, by what helps.
+
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is busy or full, or a commit's outcome is unknown. Trying again helps.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database refuses this very row: a constraint, a trigger, or a value that it cannot hold. Trying the same
+    /// again helps only once somebody has made room.
+    #[error("{0}")]
+    Rejected(String),
+    /// The set-up is wrong: a missing right, a foreign table, a schema that does not fit. A person has to act.
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed in a while.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                    StoreError::Setup(format!("a table has an unexpected shape: {error}"))
+                }
+                _ => StoreError::Unavailable(error.to_string()),
+            };
+        };
+        let code = database.code().unwrap_or_default().into_owned();
+        let message = database.message();
+        if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+            from_sqlstate(&code, message)
+        } else {
+            from_sqlite(&code, message)
+        }
+    }
+}
+
+/// Class 22 quotes the value, so only its code is kept; a class 23 message names the constraint alone.
+fn from_sqlstate(code: &str, message: &str) -> StoreError {
+    match code.get(..2).unwrap_or_default() {
+        "22" | "54" => StoreError::Rejected(format!("the database refuses a value (SQLSTATE {code})")),
+        "23" => StoreError::Rejected(message.to_owned()),
+        "P0" | "44" | "27" => StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})")),
+        "42" | "3D" | "3F" | "28" | "0A" => StoreError::Setup(format!("{message} (SQLSTATE {code})")),
+        _ => StoreError::Unavailable(format!("{message} (SQLSTATE {code})")),
+    }
+}
+
+/// Primary codes: 19 constraint, 18 too big, 20 mismatch, 1 SQL error, 8 read-only, 23 not authorized, 26 not a
+/// database. The rest (5 busy, 10 I/O, 13 full, 14 cannot open, …) may pass.
+fn from_sqlite(code: &str, message: &str) -> StoreError {
+    let primary = code.parse::<u32>().unwrap_or(0) & 0xff;
+    match primary {
+        18..=20 => StoreError::Rejected(message.to_owned()),
+        1 | 8 | 23 | 26 => StoreError::Setup(message.to_owned()),
+        _ => StoreError::Unavailable(format!("{message} (SQLite code {code})")),
+    }
+}
