@@ -45,7 +45,9 @@ impl Dialect {
         match self {
             Dialect::Postgres => format!("now() + CAST({ms} AS bigint) * interval '1 millisecond'"),
             Dialect::Sqlite => {
-                format!("strftime('%Y-%m-%dT%H:%M:%fZ','now', printf('%+.3f seconds', CAST({ms} AS bigint) / 1000.0))")
+                format!(
+                    "strftime('%Y-%m-%dT%H:%M:%fZ','now', printf('%+.3f seconds', CAST({ms} AS bigint) / 1000.0))"
+                )
             }
         }
     }

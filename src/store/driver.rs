@@ -15,7 +15,7 @@ pub type Row = Vec<Option<String>>;
 pub enum Arg {
     Text(Option<String>),
     Int(i64),
-    /// Equally long rows, for statements over many at once.
+    /// Equally long rows, at least one, for statements over many at once.
     Rows(Vec<Row>),
 }
 

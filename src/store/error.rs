@@ -27,7 +27,9 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {
             return match error {
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnNotFound(_) => {
                     StoreError::Setup(format!("a table has an unexpected shape: {error}"))
                 }
                 _ => StoreError::Unavailable(error.to_string()),
@@ -48,7 +50,9 @@ fn from_sqlstate(code: &str, message: &str) -> StoreError {
     match code.get(..2).unwrap_or_default() {
         "22" | "54" => StoreError::Rejected(format!("the database refuses a value (SQLSTATE {code})")),
         "23" => StoreError::Rejected(message.to_owned()),
-        "P0" | "44" | "27" => StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})")),
+        "P0" | "44" | "27" => {
+            StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})"))
+        }
         "42" | "3D" | "3F" | "28" | "0A" => StoreError::Setup(format!("{message} (SQLSTATE {code})")),
         _ => StoreError::Unavailable(format!("{message} (SQLSTATE {code})")),
     }

@@ -1,0 +1,298 @@
+//! Where values come from, and which one wins.
+
+use super::{ConfigError, SETTINGS, Setting};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const FILE: &str = "headcount.toml";
+/// Variables with our prefix that are no setting.
+const OTHER_VARIABLES: [&str; 1] = ["HEADCOUNT_CONFIG"];
+/// Secrets are short; a file that is not is the wrong one.
+const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// The process's environment, or a test's.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(pub BTreeMap<String, String>);
+
+impl Environment {
+    pub fn of_process() -> Self {
+        let readable = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self(readable.collect())
+    }
+
+    /// Set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A secret: the variable itself, or the content of the file that `NAME_FILE` names.
+    pub fn secret(&self, name: &str) -> Result<Option<(String, Origin)>, ConfigError> {
+        let file_variable = format!("{name}_FILE");
+        match (self.get(name), self.get(&file_variable)) {
+            (Some(_), Some(_)) => {
+                Err(ConfigError(format!("both {name} and {file_variable} are set; unset one")))
+            }
+            (Some(value), None) => Ok(Some((value.to_owned(), Origin::Variable(name.to_owned())))),
+            (None, Some(path)) => {
+                Ok(Some((read_secret(path, &file_variable)?, Origin::Variable(file_variable))))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// The content of a secret's file without the line's end. `named_by` is what an error points to.
+pub fn read_secret(path: &str, named_by: &str) -> Result<String, ConfigError> {
+    let content = std::fs::read(path)
+        .map_err(|error| ConfigError(format!("{named_by} names {path}, which cannot be read: {error}")))?;
+    let text = String::from_utf8(content)
+        .ok()
+        .filter(|text| text.len() <= SECRET_BYTES_MAX && !text.trim().is_empty())
+        .ok_or_else(|| ConfigError(format!("{named_by} names {path}, which does not hold a secret")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag,
+    Variable(String),
+    File(PathBuf),
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Flag => write!(f, "flag"),
+            Origin::Variable(name) => write!(f, "{name}"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Default => write!(f, "default"),
+        }
+    }
+}
+
+/// A value before it is understood.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub key: &'static str,
+    pub variable: &'static str,
+    pub text: String,
+    pub origin: Origin,
+}
+
+impl Value {
+    /// What an error calls it: by the name under which it was given.
+    pub fn name(&self) -> String {
+        match &self.origin {
+            Origin::Flag => format!("--{}", self.key.replace('_', "-")),
+            Origin::Variable(name) => name.clone(),
+            Origin::File(path) => format!("`{}` in {}", self.key, path.display()),
+            Origin::Default => self.variable.to_owned(),
+        }
+    }
+}
+
+/// A line of `headcount config`.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: String,
+    /// Redacted where it is secret.
+    pub value: String,
+    pub origin: String,
+}
+
+/// All layers.
+pub struct Layers {
+    flags: BTreeMap<&'static str, String>,
+    environment: Environment,
+    file: toml::Table,
+    pub path: PathBuf,
+    pub warnings: Vec<String>,
+}
+
+impl Layers {
+    pub fn load(
+        flags: &[(&'static str, String)],
+        environment: &Environment,
+        file: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let named = file.or_else(|| environment.get("HEADCOUNT_CONFIG"));
+        let path = PathBuf::from(named.unwrap_or(FILE));
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                toml::from_str(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?
+            }
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                toml::Table::new()
+            }
+            Err(error) => return Err(ConfigError(format!("{} cannot be read: {error}", path.display()))),
+        };
+        let layers = Self {
+            flags: flags.iter().cloned().collect(),
+            environment: environment.clone(),
+            file,
+            path,
+            warnings: unknown_variables(environment),
+        };
+        layers.check_keys()?;
+        Ok(layers)
+    }
+
+    /// The highest layer's value.
+    pub fn value(&self, key: &str) -> Result<Value, ConfigError> {
+        let setting = SETTINGS
+            .iter()
+            .find(|setting| setting.key == key)
+            .ok_or_else(|| ConfigError(format!("{key} is no setting")))?;
+        let (text, origin) = match self.flags.get(key) {
+            Some(flag) => (flag.clone(), Origin::Flag),
+            None => match self.from_environment(setting)? {
+                Some(found) => found,
+                None => self.from_file(setting)?.unwrap_or((setting.default.to_owned(), Origin::Default)),
+            },
+        };
+        Ok(Value { key: setting.key, variable: setting.variable, text, origin })
+    }
+
+    fn from_environment(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
+        let own = match setting.secret {
+            true => self.environment.secret(setting.variable)?,
+            false => self
+                .environment
+                .get(setting.variable)
+                .map(|value| (value.to_owned(), Origin::Variable(setting.variable.to_owned()))),
+        };
+        match own {
+            None if setting.key == "database_url" => self.environment.secret("DATABASE_URL"),
+            own => Ok(own),
+        }
+    }
+
+    fn from_file(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
+        let origin = || Origin::File(self.path.clone());
+        if setting.secret
+            && let Some(secret) = self.secret_in(&self.file, setting.key, "")?
+        {
+            return Ok(Some((secret, origin())));
+        }
+        let Some(value) = self.file.get(setting.key) else { return Ok(None) };
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
+                list.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => return Err(self.error(setting.key, "must be a text, a number or a list of texts")),
+        };
+        if setting.secret && text.contains('@') {
+            let advice = format!("may hold a password; give it as {0}_env or {0}_file", setting.key);
+            return Err(self.error(setting.key, &advice));
+        }
+        Ok(Some((text, origin())))
+    }
+
+    /// A secret given as `KEY_env` or `KEY_file` in a table of the file.
+    pub fn secret_in(&self, table: &toml::Table, key: &str, of: &str) -> Result<Option<String>, ConfigError> {
+        let text = |suffix: &str| table.get(&format!("{key}_{suffix}")).and_then(toml::Value::as_str);
+        match (text("env"), text("file")) {
+            (Some(variable), _) => match self.environment.secret(variable)? {
+                Some((secret, _)) => Ok(Some(secret)),
+                None => {
+                    Err(self.error(&format!("{of}{key}_env"), &format!("names {variable}, which is not set")))
+                }
+            },
+            (None, Some(path)) => {
+                Ok(Some(read_secret(path, &format!("`{of}{key}_file` in {}", self.path.display()))?))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The tables `[sources.NAME]`.
+    pub fn source_tables(&self) -> Result<Vec<(String, &toml::Table)>, ConfigError> {
+        let Some(sources) = self.file.get("sources") else { return Ok(Vec::new()) };
+        let tables =
+            sources.as_table().ok_or_else(|| self.error("sources", "must hold tables: [sources.NAME]"))?;
+        tables
+            .iter()
+            .map(|(name, table)| match table.as_table() {
+                Some(table) => Ok((name.clone(), table)),
+                None => Err(self.error(&format!("sources.{name}"), "must be a table")),
+            })
+            .collect()
+    }
+
+    /// Stops at a key that is none of `known`.
+    pub fn check_known(&self, table: &toml::Table, of: &str, known: &[String]) -> Result<(), ConfigError> {
+        for key in table.keys() {
+            if !known.contains(key) {
+                let advice = format!("is unknown; the nearest known key is `{}`", nearest(key, known));
+                return Err(self.error(&format!("{of}{key}"), &advice));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn error(&self, key: &str, advice: &str) -> ConfigError {
+        ConfigError(format!("`{key}` in {} {advice}", self.path.display()))
+    }
+
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        let mut known: Vec<String> = vec!["sources".to_owned()];
+        for setting in &SETTINGS {
+            known.push(setting.key.to_owned());
+            if setting.secret {
+                known.extend(["env", "file"].map(|suffix| format!("{}_{suffix}", setting.key)));
+            }
+        }
+        self.check_known(&self.file, "", &known)
+    }
+
+    pub fn entries(&self) -> Result<Vec<Entry>, ConfigError> {
+        SETTINGS
+            .iter()
+            .map(|setting| {
+                let value = self.value(setting.key)?;
+                let shown = match (setting.secret, crate::store::DatabaseUrl::parse(&value.text)) {
+                    (false, _) => value.text,
+                    (true, Ok(url)) => url.redacted(),
+                    (true, Err(_)) if value.text.is_empty() => String::new(),
+                    (true, Err(_)) => "***".to_owned(),
+                };
+                Ok(Entry {
+                    name: setting.variable.to_owned(),
+                    value: shown,
+                    origin: value.origin.to_string(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// A warning and no error: orchestrators inject names such as `HEADCOUNT_SERVICE_HOST`.
+fn unknown_variables(environment: &Environment) -> Vec<String> {
+    let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    for setting in &SETTINGS {
+        known.push(setting.variable.to_owned());
+        if setting.secret {
+            known.push(format!("{}_FILE", setting.variable));
+        }
+    }
+    environment
+        .0
+        .keys()
+        .filter(|name| name.starts_with("HEADCOUNT_") && !known.contains(name))
+        .map(|name| {
+            format!(
+                "{name} is unknown and has no effect; the nearest known variable is {}",
+                nearest(name, &known)
+            )
+        })
+        .collect()
+}
+
+pub fn nearest<'a>(name: &str, known: &'a [String]) -> &'a str {
+    known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).map_or("", String::as_str)
+}

@@ -1,0 +1,189 @@
+//! What a value's text means: numbers with units, lists, choices.
+
+use super::ConfigError;
+use super::layers::{Layers, Value};
+use crate::core::brake::DeleteLimit;
+
+/// A comma list without empty parts.
+pub fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+pub fn one_of<T: Copy>(layers: &Layers, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+    let value = layers.value(key)?;
+    choices.iter().find(|(name, _)| *name == value.text).map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        wrong(&value, &names.join(" or "))
+    })
+}
+
+/// `1MiB`, `512KiB`, `1MB`, `1000000`.
+pub fn bytes(layers: &Layers, key: &str) -> Result<usize, ConfigError> {
+    let value = layers.value(key)?;
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000), ("B", 1), ("", 1)];
+    with_unit(&value.text, &units)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .filter(|bytes| (1_024..=256 << 20).contains(bytes))
+        .ok_or_else(|| wrong(&value, "a size between 1KiB and 256MiB, such as 1MiB"))
+}
+
+/// `30d`, `6h`, `15m`, `60s`, `500ms`.
+pub fn duration_ms(layers: &Layers, key: &str) -> Result<i64, ConfigError> {
+    let value = layers.value(key)?;
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    with_unit(&value.text, &units)
+        .and_then(|ms| i64::try_from(ms).ok())
+        .filter(|ms| (1..=3_650 * 86_400_000).contains(ms))
+        .ok_or_else(|| wrong(&value, "a time with its unit, such as 30d, 6h, 15m, 60s or 500ms"))
+}
+
+/// `default`, `250`, `5%`, `off`.
+pub fn delete_limit(layers: &Layers, key: &str) -> Result<DeleteLimit, ConfigError> {
+    let value = layers.value(key)?;
+    let parsed = match value.text.as_str() {
+        "default" => Some(DeleteLimit::Default),
+        "off" => Some(DeleteLimit::Off),
+        text => match text.strip_suffix('%') {
+            Some(percent) => percent
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|percent| (0.0..=100.0).contains(percent))
+                .map(DeleteLimit::Percent),
+            None => text.parse().ok().map(DeleteLimit::Accounts),
+        },
+    };
+    parsed.ok_or_else(|| wrong(&value, "a number of accounts per hour, a share such as 5%, or off"))
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(text.trim().len());
+    let (number, unit) = text.trim().split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+fn wrong(value: &Value, expected: &str) -> ConfigError {
+    ConfigError(format!("{} is `{}`; it must be {expected}", value.name(), value.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Environment};
+    use super::*;
+
+    fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment =
+            Environment(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        Config::resolve(&[], &environment, None)
+    }
+
+    fn error(pairs: &[(&str, &str)]) -> String {
+        resolve(pairs).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn units_are_read() {
+        let config = resolve(&[
+            ("HEADCOUNT_MAX_BODY", "512KiB"),
+            ("HEADCOUNT_INBOX_RETENTION", "7d"),
+            ("HEADCOUNT_MAX_DELETE_DELIVERED", "5%"),
+            ("HEADCOUNT_REQUIRED_FIELDS", "email, username"),
+        ])
+        .unwrap();
+        assert_eq!(config.body_bytes_max, 512 * 1024);
+        assert_eq!(config.inbox_retention_ms, 7 * 86_400_000);
+        assert_eq!(config.delete_limit, DeleteLimit::Percent(5.0));
+        assert_eq!(config.required_fields, Some(vec!["email".to_owned(), "username".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_the_variable_and_what_it_must_be() {
+        for (name, value) in [
+            ("HEADCOUNT_MAX_BODY", "huge"),
+            ("HEADCOUNT_INBOX_RETENTION", "30"),
+            ("HEADCOUNT_MAX_DELETE_DELIVERED", "some"),
+            ("HEADCOUNT_LISTEN", "8787"),
+            ("HEADCOUNT_MIGRATE", "maybe"),
+            ("HEADCOUNT_LOG_FORMAT", "xml"),
+        ] {
+            let error = error(&[(name, value)]);
+            assert!(error.starts_with(&format!("{name} is `{value}`; it must be ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_the_host_is_taken_unless_there_is_an_address() {
+        assert_eq!(resolve(&[("PORT", "3000")]).unwrap().listen.to_string(), "0.0.0.0:3000");
+        let both = [("PORT", "3000"), ("HEADCOUNT_LISTEN", "127.0.0.1:1")];
+        assert_eq!(resolve(&both).unwrap().listen.to_string(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_a_warning_with_the_nearest_one() {
+        let warnings = resolve(&[("HEADCOUNT_LISTN", "x"), ("HEADCOUNT_PORT", "1")]).unwrap().warnings;
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].contains("the nearest known variable is HEADCOUNT_LISTEN"), "{warnings:?}");
+    }
+
+    #[test]
+    fn our_database_variable_comes_before_the_common_one() {
+        let both = [("HEADCOUNT_DATABASE_URL", "sqlite://a.db"), ("DATABASE_URL", "sqlite://b.db")];
+        assert_eq!(resolve(&both).unwrap().database.redacted(), "sqlite://a.db");
+        assert_eq!(resolve(&both[1..]).unwrap().database.redacted(), "sqlite://b.db");
+        assert!(resolve(&[]).unwrap().database_is_default);
+    }
+
+    #[test]
+    fn secrets_are_read_from_files_and_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = resolve(&[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", path)]).unwrap();
+        assert_eq!(config.sources[0].webhook_keys.len(), 1);
+        assert!(config.entries.iter().all(|entry| !entry.value.contains("MfKQ")));
+        let missing = error(&[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nonexistent/secret")]);
+        assert!(missing.starts_with(
+            "CLERK_WEBHOOK_SIGNING_SECRET_FILE names /nonexistent/secret, which cannot be read"
+        ));
+        let wrong = error(&[("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_***")]);
+        assert!(wrong.contains("CLERK_WEBHOOK_SIGNING_SECRET") && !wrong.contains("***"), "{wrong}");
+    }
+
+    fn with_file(content: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        let environment =
+            Environment([("STAFF".to_owned(), "whsec_c2VjcmV0c2VjcmV0".to_owned())].into_iter().collect());
+        Config::resolve(&[], &environment, file.path().to_str())
+    }
+
+    #[test]
+    fn a_misspelt_key_of_the_file_stops_the_start() {
+        for (content, expected) in [
+            ("listn = \"x\"", "`listn` in "),
+            ("listn = \"x\"", "the nearest known key is `listen`"),
+            (
+                "[sources.staff]\nkind = \"clerk\"\nwebhook_secre_env = \"X\"",
+                "nearest known key is `webhook_secret_env`",
+            ),
+            ("[sources.staff]\nkind = \"clark\"", "the nearest known kind is `clerk`"),
+            ("[sources.staff]\nkind = \"clerk\"\nwebhook_secret = \"whsec_x\"", "webhook_secret"),
+            ("[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"GONE\"", "GONE, which is not set"),
+            ("database_url = \"postgres://me:secret@x/y\"", "database_url_env"),
+            ("listen = ", "TOML"),
+        ] {
+            let error = with_file(content).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(expected), "{content}: {error}");
+            assert!(!error.contains("secret@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_source_lives_under_its_own_name() {
+        let config =
+            with_file("[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n").unwrap();
+        assert_eq!(config.source_names(), ["staff"]);
+        assert!(!config.sources[0].webhook_keys.is_empty() && !config.sources[0].has_api_key);
+    }
+}

@@ -1,0 +1,322 @@
+//! The inbox: deliveries, durable before they are acknowledged, and what becomes of them.
+
+use super::Store;
+use super::driver::{Access, Arg, Row};
+use super::error::StoreError;
+use crate::core::columns::ColumnType;
+use crate::core::timestamp::Timestamp;
+use std::collections::HashSet;
+
+/// How long message ids are kept: longer than any provider's replay window.
+const MESSAGE_ID_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
+/// Rows that housekeeping touches in one transaction.
+const PRUNE_ROWS_MAX: i64 = 500;
+
+/// A verified delivery, about to be stored.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    pub source: String,
+    pub message_id: String,
+    pub event_type: String,
+    pub provider_id: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    /// The time of the attempt that was signed.
+    pub signed_at: Timestamp,
+    /// The signature header, so that the delivery can be recorded and verified once more.
+    pub signature: String,
+    /// The bytes as signed; `None` stores the delivery as ignored.
+    pub body: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    Accepted,
+    Duplicate,
+}
+
+/// A delivery as it lies in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDelivery {
+    pub seq: i64,
+    pub source: String,
+    pub message_id: String,
+    pub event_type: String,
+    pub provider_id: Option<String>,
+    pub occurred_at: Option<String>,
+    pub signed_at: String,
+    pub signature: String,
+    pub received_at: String,
+    pub body: Option<String>,
+    pub status: String,
+    pub attempts: i64,
+    pub next_attempt_at: Option<String>,
+    pub last_error: Option<String>,
+    pub finished_at: Option<String>,
+}
+
+/// Which deliveries to list, newest first unless `oldest_first`.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    pub status: Option<String>,
+    pub source: Option<String>,
+    pub provider_id: Option<String>,
+    /// Only those after this `seq` (before it, where the newest come first).
+    pub beyond: Option<i64>,
+    pub oldest_first: bool,
+    pub limit: i64,
+}
+
+/// Which dead letters and held deliveries an operator means.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    Seqs(Vec<i64>),
+    /// All with this status.
+    Status(String),
+}
+
+impl Store {
+    /// Stores deliveries in one statement and one commit; each is accepted once, however often it comes.
+    pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Acceptance>, StoreError> {
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let dialect = self.dialect();
+        let sql = dialect.own(&format!(
+            "INSERT INTO headcount.inbox (source, message_id, event_type, provider_id, occurred_at, signed_at,
+                 signature, received_at, body, status, next_attempt_at, finished_at)
+             SELECT v.c1, v.c2, v.c3, v.c4, {occurred}, {signed}, v.c7, {clock}, v.c8, v.c9,
+                 CASE WHEN v.c9 = 'pending' THEN {began} END, CASE WHEN v.c9 <> 'pending' THEN {began} END
+             FROM {rows} WHERE true
+             ON CONFLICT (source, message_id) DO NOTHING RETURNING source, message_id",
+            occurred = dialect.timestamp_value("v.c5"),
+            signed = dialect.timestamp_value("v.c6"),
+            clock = dialect.clock(),
+            began = dialect.began(),
+            rows = dialect.rows(1, 9),
+        ));
+        let rows = deliveries.iter().map(new_row).collect();
+        let mut tx = self.begin(Access::Write).await?;
+        let inserted = tx.fetch(&sql, vec![Arg::Rows(rows)]).await?;
+        tx.commit().await?;
+        let mut new: HashSet<Row> = inserted.into_iter().collect();
+        let acceptance = |delivery: &NewDelivery| {
+            // Taken out: a second copy within the same batch is a duplicate.
+            if new.remove(&vec![Some(delivery.source.clone()), Some(delivery.message_id.clone())]) {
+                Acceptance::Accepted
+            } else {
+                Acceptance::Duplicate
+            }
+        };
+        Ok(deliveries.iter().map(acceptance).collect())
+    }
+
+    /// Deliveries that match; bodies only where `bodies` says so.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        bodies: bool,
+    ) -> Result<Vec<StoredDelivery>, StoreError> {
+        let (direction, compare) = if filter.oldest_first { ("ASC", ">") } else { ("DESC", "<") };
+        let sql = self.dialect().own(&format!(
+            "SELECT {} FROM headcount.inbox d
+             WHERE ($1 = '' OR status = $1) AND ($2 = '' OR source = $2) AND ($3 = '' OR provider_id = $3)
+               AND ($4 = 0 OR seq {compare} $4)
+             ORDER BY seq {direction} LIMIT $5",
+            self.delivery_columns(bodies)
+        ));
+        let text = |value: &Option<String>| Arg::text(value.as_deref().unwrap_or_default());
+        let args = vec![
+            text(&filter.status),
+            text(&filter.source),
+            text(&filter.provider_id),
+            Arg::Int(filter.beyond.unwrap_or(0)),
+            Arg::Int(filter.limit),
+        ];
+        let rows = self.read(&sql, args).await?;
+        Ok(rows.into_iter().map(stored).collect())
+    }
+
+    /// One delivery with its body.
+    pub async fn delivery(&self, seq: i64) -> Result<Option<StoredDelivery>, StoreError> {
+        let sql = self
+            .dialect()
+            .own(&format!("SELECT {} FROM headcount.inbox d WHERE seq = $1", self.delivery_columns(true)));
+        let rows = self.read(&sql, vec![Arg::Int(seq)]).await?;
+        Ok(rows.into_iter().next().map(stored))
+    }
+
+    /// `(message id, status, seq)` of those of the messages that are in the inbox.
+    pub async fn statuses(
+        &self,
+        source: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, String, i64)>, StoreError> {
+        let dialect = self.dialect();
+        let sql = dialect.own(&format!(
+            "SELECT d.message_id, d.status, CAST(d.seq AS text) FROM {} JOIN headcount.inbox d
+             ON d.message_id = v.c2 AND d.source = v.c1",
+            dialect.rows(1, 2)
+        ));
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
+        let found = self.read(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(found
+            .into_iter()
+            .map(|row| {
+                let [id, status, seq] = take(row);
+                (id.unwrap_or_default(), status.unwrap_or_default(), number(seq))
+            })
+            .collect())
+    }
+
+    /// Dead letters and held deliveries are tried once more; the number of them.
+    pub async fn retry(&self, selection: &Selection) -> Result<u64, StoreError> {
+        let approve = self
+            .dialect()
+            .cell_value("CASE WHEN status = 'held' THEN 'true' ELSE 'false' END", ColumnType::Bool);
+        self.act_on(
+            selection,
+            &format!(
+                "status = 'pending', attempts = 0, next_attempt_at = {}, last_error = NULL, finished_at = NULL,
+                 approved = {approve}",
+                self.dialect().began()
+            ),
+        )
+        .await
+    }
+
+    /// Dead letters and held deliveries are given up, bodies and all; the number of them.
+    pub async fn discard(&self, selection: &Selection) -> Result<u64, StoreError> {
+        self.act_on(
+            selection,
+            &format!(
+                "status = 'ignored', body = NULL, last_error = 'discarded by an operator; was: ' || coalesce(last_error, ''),
+                 finished_at = {}",
+                self.dialect().clock()
+            ),
+        )
+        .await
+    }
+
+    async fn act_on(&self, selection: &Selection, assignments: &str) -> Result<u64, StoreError> {
+        let dialect = self.dialect();
+        let (condition, arg) = match selection {
+            Selection::Seqs(seqs) if seqs.is_empty() => return Ok(0),
+            Selection::Seqs(seqs) => (
+                format!("seq IN (SELECT CAST(v.c1 AS bigint) FROM {})", dialect.rows(1, 1)),
+                Arg::Rows(seqs.iter().map(|seq| vec![Some(seq.to_string())]).collect()),
+            ),
+            Selection::Status(status) => ("status = $1".to_owned(), Arg::text(status)),
+        };
+        let sql = dialect.own(&format!(
+            "UPDATE headcount.inbox SET {assignments}
+             WHERE status IN ('dead', 'held') AND body IS NOT NULL AND {condition}"
+        ));
+        let mut tx = self.begin(Access::Write).await?;
+        let count = tx.execute(&sql, vec![arg]).await?;
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Forgets a slice of what is old: bodies after `retention_ms`, whole rows after 120 days. What nobody has
+    /// decided about yet stays. The number of rows touched: zero when there is nothing left to do.
+    pub async fn prune(&self, retention_ms: i64) -> Result<u64, StoreError> {
+        let dialect = self.dialect();
+        let old = dialect.began_plus_ms("$1");
+        let bodies = dialect.own(&format!(
+            "UPDATE headcount.inbox SET body = NULL WHERE seq IN (
+                 SELECT seq FROM headcount.inbox WHERE body IS NOT NULL AND status IN ('applied', 'stale')
+                 AND received_at < {old} ORDER BY received_at LIMIT $2)"
+        ));
+        let rows = dialect.own(&format!(
+            "DELETE FROM headcount.inbox WHERE seq IN (
+                 SELECT seq FROM headcount.inbox WHERE status IN ('applied', 'stale', 'ignored')
+                 AND received_at < {old} ORDER BY received_at LIMIT $2)"
+        ));
+        let mut touched = 0;
+        for (sql, age_ms) in [(bodies, retention_ms), (rows, MESSAGE_ID_RETENTION_MS)] {
+            let mut tx = self.begin(Access::Write).await?;
+            touched += tx.execute(&sql, vec![Arg::Int(-age_ms), Arg::Int(PRUNE_ROWS_MAX)]).await?;
+            tx.commit().await?;
+        }
+        Ok(touched)
+    }
+
+    fn delivery_columns(&self, bodies: bool) -> String {
+        let at = |column: &str| self.dialect().timestamp_text(&format!("d.{column}"));
+        format!(
+            "CAST(d.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, {}, d.signature, {}, {},
+             d.status, CAST(d.attempts AS text), {}, d.last_error, {}",
+            at("occurred_at"),
+            at("signed_at"),
+            at("received_at"),
+            if bodies { "d.body" } else { "CAST(NULL AS text)" },
+            at("next_attempt_at"),
+            at("finished_at")
+        )
+    }
+}
+
+fn new_row(delivery: &NewDelivery) -> Row {
+    let status = if delivery.body.is_some() { "pending" } else { "ignored" };
+    vec![
+        Some(delivery.source.clone()),
+        Some(delivery.message_id.clone()),
+        Some(delivery.event_type.clone()),
+        delivery.provider_id.clone(),
+        delivery.occurred_at.map(|at| at.to_string()),
+        Some(delivery.signed_at.to_string()),
+        Some(delivery.signature.clone()),
+        delivery.body.clone(),
+        Some(status.to_owned()),
+    ]
+}
+
+fn stored(row: Row) -> StoredDelivery {
+    let [
+        seq,
+        source,
+        message_id,
+        event_type,
+        provider_id,
+        occurred_at,
+        signed_at,
+        signature,
+        received_at,
+        body,
+        status,
+        attempts,
+        next_attempt_at,
+        last_error,
+        finished_at,
+    ] = take(row);
+    StoredDelivery {
+        seq: number(seq),
+        source: source.unwrap_or_default(),
+        message_id: message_id.unwrap_or_default(),
+        event_type: event_type.unwrap_or_default(),
+        provider_id,
+        occurred_at,
+        signed_at: signed_at.unwrap_or_default(),
+        signature: signature.unwrap_or_default(),
+        received_at: received_at.unwrap_or_default(),
+        body,
+        status: status.unwrap_or_default(),
+        attempts: number(attempts),
+        next_attempt_at,
+        last_error,
+        finished_at,
+    }
+}
+
+/// The columns of a row, by position; absent ones are null.
+pub(super) fn take<const N: usize>(row: Row) -> [Option<String>; N] {
+    let mut cells = row.into_iter();
+    std::array::from_fn(|_| cells.next().flatten())
+}
+
+pub(super) fn number(cell: Option<String>) -> i64 {
+    cell.and_then(|text| text.parse().ok()).unwrap_or(0)
+}

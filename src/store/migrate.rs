@@ -1,0 +1,322 @@
+//! The tables: made, upgraded and checked.
+//!
+//! Our own bookkeeping rather than sqlx's: it runs behind a pooler (unnamed statements, one transaction, no advisory
+//! lock), shows its plan, and covers the state trigger, which depends on configuration.
+
+use super::Store;
+use super::dialect::Dialect;
+use super::driver::{Access, Arg, Row, Tx};
+use super::error::StoreError;
+use super::inbox::{number, take};
+use sha2::{Digest, Sha256};
+
+/// One numbered step of the schema; append-only.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    postgres: &'static str,
+    sqlite: &'static str,
+    /// The lowest schema version that a headcount must know to work on this one.
+    oldest_reader: i64,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    name: "tables",
+    postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
+    sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
+    oldest_reader: 1,
+}];
+
+/// Something that is to be done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub title: String,
+    /// What runs, as it runs.
+    pub sql: String,
+}
+
+/// What a migration did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    pub steps: Vec<Step>,
+    /// The fields that a complete account must have, as the database has them now.
+    pub required_fields: Vec<String>,
+}
+
+const REQUIRED_FIELDS: &str = "required_fields";
+const USERS_MADE: &str = "users_table_made";
+const REQUIRED_BY_DEFAULT: &str = "email";
+/// Rows whose state is corrected in one transaction.
+const SLICE_ROWS_MAX: i64 = 2_000;
+/// `CREATE … IF NOT EXISTS` of two processes at once can still collide.
+const BOOTSTRAP_ATTEMPTS_MAX: u32 = 5;
+
+impl Store {
+    /// What [`Store::migrate`] would do now.
+    pub async fn migration_plan(&self, required: Option<&[String]>) -> Result<Vec<Step>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let (steps, _) = self.steps(&mut *tx, required).await?;
+        Ok(steps)
+    }
+
+    /// Creates or upgrades the tables. `required` sets the required fields; `None` leaves them as they are. Several
+    /// processes may do this at once: one does it, the others find it done.
+    pub async fn migrate(&self, required: Option<&[String]>) -> Result<Migrated, StoreError> {
+        if self.migration_plan(required).await?.is_empty() {
+            let required_fields = self.required_fields().await?;
+            return Ok(Migrated { steps: Vec::new(), required_fields });
+        }
+        self.bootstrap().await?;
+        let mut tx = self.begin(Access::Write).await?;
+        if self.dialect() == Dialect::Postgres {
+            tx.script("LOCK TABLE headcount.migrations IN EXCLUSIVE MODE").await?;
+        }
+        let (steps, required_fields) = self.steps(&mut *tx, required).await?;
+        for step in &steps {
+            tx.script(&step.sql).await?;
+        }
+        tx.commit().await?;
+        if steps.iter().any(|step| step.title.starts_with(STATE_STEP)) {
+            self.correct_states(&required_fields).await?;
+        }
+        Ok(Migrated { steps, required_fields })
+    }
+
+    /// For a process that must not change the schema: whether it can work on this one.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let plan = self.migration_plan(None).await?;
+        match plan.first() {
+            None => Ok(()),
+            Some(step) => Err(StoreError::Setup(format!(
+                "the schema is not current ({}); run `headcount migrate` with a role that may change it",
+                step.title
+            ))),
+        }
+    }
+
+    /// The fields that a complete account must have.
+    pub async fn required_fields(&self) -> Result<Vec<String>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let stored = self.setting(&mut *tx, REQUIRED_FIELDS).await?;
+        Ok(split(stored.as_deref().unwrap_or(REQUIRED_BY_DEFAULT)))
+    }
+
+    async fn bootstrap(&self) -> Result<(), StoreError> {
+        let script = self.dialect().own(match self.dialect() {
+            Dialect::Postgres => concat!(
+                "CREATE SCHEMA IF NOT EXISTS headcount;\n",
+                "CREATE TABLE IF NOT EXISTS headcount.migrations (version bigint PRIMARY KEY, name text NOT NULL,
+                 checksum text NOT NULL, oldest_reader bigint NOT NULL, applied_at timestamptz NOT NULL)"
+            ),
+            Dialect::Sqlite => {
+                "CREATE TABLE IF NOT EXISTS headcount.migrations (version integer PRIMARY KEY, name text NOT NULL,
+                 checksum text NOT NULL, oldest_reader integer NOT NULL, applied_at text NOT NULL)"
+            }
+        });
+        let mut attempt = 1;
+        loop {
+            let result = async {
+                let mut tx = self.begin(Access::Write).await?;
+                tx.script(&script).await?;
+                tx.commit().await
+            };
+            match result.await {
+                Err(StoreError::Rejected(_) | StoreError::Setup(_)) if attempt < BOOTSTRAP_ATTEMPTS_MAX => {
+                    attempt += 1
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn steps(
+        &self,
+        tx: &mut dyn Tx,
+        required: Option<&[String]>,
+    ) -> Result<(Vec<Step>, Vec<String>), StoreError> {
+        let applied = self.applied(tx).await?;
+        check_history(&applied)?;
+        let mut steps = Vec::new();
+        for migration in &MIGRATIONS {
+            if !applied.iter().any(|(version, ..)| *version == migration.version) {
+                steps.push(self.numbered_step(migration));
+            }
+        }
+        let stored = match applied.is_empty() {
+            true => None,
+            false => self.setting(tx, REQUIRED_FIELDS).await?,
+        };
+        let fields = match required {
+            Some(fields) => fields.to_vec(),
+            None => split(stored.as_deref().unwrap_or(REQUIRED_BY_DEFAULT)),
+        };
+        let made = !applied.is_empty() && self.setting(tx, USERS_MADE).await?.is_some();
+        self.users_steps(tx, made, &fields, &mut steps).await?;
+        if stored.as_deref() != Some(&*fields.join(",")) {
+            steps.push(Step {
+                title: format!("required fields: {}", fields.join(", ")),
+                sql: self.set_setting(REQUIRED_FIELDS, &fields.join(",")),
+            });
+        }
+        Ok((steps, fields))
+    }
+
+    fn numbered_step(&self, migration: &Migration) -> Step {
+        let Migration { version, name, oldest_reader, .. } = migration;
+        let sql = self.sql_of(migration);
+        let record = self.dialect().own(&format!(
+            "INSERT INTO headcount.migrations (version, name, checksum, oldest_reader, applied_at)
+             VALUES ({version}, '{name}', '{}', {oldest_reader}, {})",
+            checksum(sql),
+            self.dialect().clock()
+        ));
+        Step { title: format!("migration {version:04} {name}"), sql: format!("{}\n{record}", sql.trim_end()) }
+    }
+
+    fn sql_of(&self, migration: &Migration) -> &'static str {
+        match self.dialect() {
+            Dialect::Postgres => migration.postgres,
+            Dialect::Sqlite => migration.sqlite,
+        }
+    }
+
+    async fn users_steps(
+        &self,
+        tx: &mut dyn Tx,
+        made: bool,
+        required: &[String],
+        steps: &mut Vec<Step>,
+    ) -> Result<(), StoreError> {
+        let users = self.users_table();
+        let exists = !tx.fetch(users.exists(), vec![]).await?.is_empty();
+        if exists && !made {
+            return Err(StoreError::Setup(
+                "there is a `users` table here that headcount did not make, and it will not touch it; give headcount a \
+                 database of its own (HEADCOUNT_DATABASE_URL) or rename that table"
+                    .to_owned(),
+            ));
+        }
+        if !exists {
+            let sql = format!("{};\n{}", users.create(), self.set_setting(USERS_MADE, "yes"));
+            steps.push(Step { title: "the users table".to_owned(), sql });
+        }
+        let columns: Vec<String> = match exists {
+            true => names(tx.fetch(users.column_names(), vec![]).await?),
+            false => created_columns(users.create().as_str()),
+        };
+        check_required(required, &columns)?;
+        let installed = match exists {
+            true => names(tx.fetch(&users.installed_state(), vec![]).await?),
+            false => Vec::new(),
+        };
+        if installed != users.state_source(required) {
+            let title = format!("{STATE_STEP} (required: {})", required.join(", "));
+            steps.push(Step { title, sql: users.install_state(required) });
+        }
+        Ok(())
+    }
+
+    /// Rows written under other required fields get the state that they have under these, a slice at a time.
+    async fn correct_states(&self, required: &[String]) -> Result<(), StoreError> {
+        let users = self.users_table();
+        let mut after = String::new();
+        loop {
+            let mut tx = self.begin(Access::Write).await?;
+            let end = tx.fetch(&users.slice_end(), vec![Arg::text(&after), Arg::Int(SLICE_ROWS_MAX)]).await?;
+            let [Some(end)] = take(end.into_iter().next().unwrap_or_default()) else { return Ok(()) };
+            tx.execute(&users.correct_state(required), vec![Arg::text(&after), Arg::text(&end)]).await?;
+            tx.commit().await?;
+            after = end;
+        }
+    }
+
+    /// `(version, checksum matches or version unknown, oldest reader)` of what was applied.
+    async fn applied(&self, tx: &mut dyn Tx) -> Result<Vec<(i64, bool, i64)>, StoreError> {
+        let there = match self.dialect() {
+            Dialect::Postgres => "SELECT 'yes' WHERE to_regclass('headcount.migrations') IS NOT NULL",
+            Dialect::Sqlite => "SELECT 'yes' FROM sqlite_master WHERE name = 'headcount_migrations'",
+        };
+        if tx.fetch(there, vec![]).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.dialect().own(
+            "SELECT CAST(version AS text), checksum, CAST(oldest_reader AS text) FROM headcount.migrations ORDER BY version",
+        );
+        let rows = tx.fetch(&sql, vec![]).await?;
+        Ok(rows.into_iter().map(|row| self.applied_row(row)).collect())
+    }
+
+    fn applied_row(&self, row: Row) -> (i64, bool, i64) {
+        let [version, recorded, oldest_reader] = take(row);
+        let version = number(version);
+        let ours = MIGRATIONS.iter().find(|migration| migration.version == version);
+        let same = ours.is_none_or(|migration| Some(checksum(self.sql_of(migration))) == recorded);
+        (version, same, number(oldest_reader))
+    }
+
+    async fn setting(&self, tx: &mut dyn Tx, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = self.dialect().own("SELECT value FROM headcount.settings WHERE key = $1");
+        let rows = tx.fetch(&sql, vec![Arg::text(key)]).await?;
+        let [value] = take(rows.into_iter().next().unwrap_or_default());
+        Ok(value)
+    }
+
+    fn set_setting(&self, key: &str, value: &str) -> String {
+        self.dialect().own(&format!(
+            "INSERT INTO headcount.settings (key, value) VALUES ('{key}', '{}')
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            value.replace('\'', "''")
+        ))
+    }
+}
+
+const STATE_STEP: &str = "the account state trigger";
+
+fn check_history(applied: &[(i64, bool, i64)]) -> Result<(), StoreError> {
+    let latest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    for &(version, same, oldest_reader) in applied {
+        if !same {
+            return Err(StoreError::Setup(format!(
+                "migration {version:04} was applied in another form than this headcount has; \
+                 restore the binary that made this database, or the database from a backup"
+            )));
+        }
+        if oldest_reader > latest {
+            return Err(StoreError::Setup(format!(
+                "this database was upgraded by a newer headcount (schema {version}), which this one (schema {latest}) \
+                 cannot work with; use the newer one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_required(required: &[String], columns: &[String]) -> Result<(), StoreError> {
+    for field in required {
+        if !columns.contains(field) {
+            let nearest = columns.iter().min_by_key(|column| strsim::damerau_levenshtein(column, field));
+            return Err(StoreError::Setup(format!(
+                "required field `{field}` is no column of users; the nearest is `{}`",
+                nearest.map(String::as_str).unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn created_columns(create: &str) -> Vec<String> {
+    create.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+fn names(rows: Vec<Row>) -> Vec<String> {
+    rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect()
+}
+
+fn split(fields: &str) -> Vec<String> {
+    fields.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect()
+}
+
+fn checksum(sql: &str) -> String {
+    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,97 @@
+//! All SQL. Nobody else imports sqlx.
+//!
+//! [`driver`] is the trait that two databases implement; [`dialect`] is where their SQL differs; everything above is
+//! written once, so that no behaviour can exist on one of them only.
+
+mod dialect;
+mod driver;
+mod error;
+mod inbox;
+mod migrate;
+mod postgres;
+mod reconciliation;
+mod reports;
+mod sqlite;
+mod url;
+mod users_table;
+
+pub use dialect::Dialect;
+pub use driver::{Access, Arg, Driver, Row, Tx};
+pub use error::StoreError;
+pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
+pub use migrate::{Migrated, Step};
+pub use reconciliation::{AccountWrite, CausedChange, Finished, Locked, Pending, Reconciliation, UserWrite};
+pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusReport, UserFilter, UserView};
+pub use url::DatabaseUrl;
+pub use users_table::UsersTable;
+
+use crate::core::timestamp::Timestamp;
+use std::sync::Arc;
+
+/// The database, and the only way to it.
+#[derive(Clone)]
+pub struct Store {
+    driver: Arc<dyn Driver>,
+    users: Arc<UsersTable>,
+}
+
+impl Store {
+    /// Connects; a SQLite file is made where there is none. The tables are [`Store::migrate`]'s business.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let opened: Result<Arc<dyn Driver>, StoreError> = match url {
+            DatabaseUrl::Sqlite(path) => {
+                sqlite::SqliteDriver::open(path).await.map(|driver| Arc::new(driver) as _)
+            }
+            DatabaseUrl::Postgres(url) => {
+                postgres::PostgresDriver::open(url).await.map(|driver| Arc::new(driver) as _)
+            }
+        };
+        let driver = opened.map_err(|error| match error {
+            StoreError::Unavailable(reason) => {
+                StoreError::Unavailable(format!("{} cannot be opened: {reason}", url.redacted()))
+            }
+            other => other,
+        })?;
+        Ok(Self::with_driver(driver))
+    }
+
+    /// On a driver of one's own making, such as one that fails on purpose.
+    pub fn with_driver(driver: Arc<dyn Driver>) -> Self {
+        let users = Arc::new(UsersTable::new(driver.dialect()));
+        Self { driver, users }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.driver.dialect()
+    }
+
+    pub fn users_table(&self) -> &UsersTable {
+        &self.users
+    }
+
+    /// Waits for what is running, then closes the connections.
+    pub async fn close(&self) {
+        self.driver.close().await;
+    }
+
+    /// The database's clock.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        let clock = self.dialect().clock();
+        let rows = self.read(&format!("SELECT {}", self.dialect().timestamp_text(clock)), vec![]).await?;
+        rows.first()
+            .and_then(|row| row.first()?.as_deref())
+            .and_then(Timestamp::parse)
+            .ok_or_else(|| StoreError::Setup("the database's clock cannot be read".to_owned()))
+    }
+
+    async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
+        self.driver.begin(access).await
+    }
+
+    async fn read(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = tx.fetch(sql, args).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,405 @@
+//! The one transaction in which anything reaches `users`: claim, lock, load, and later write, finish, commit.
+//!
+//! Whoever holds an account's row locks decides about it; what another process holds is passed over and stays
+//! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
+
+use super::Store;
+use super::driver::{Access, Arg, Row, Tx};
+use super::error::StoreError;
+use super::inbox::{number, take};
+use super::users_table::UsersTable;
+use crate::core::account::IdentityState;
+use crate::core::columns::{Column, Columns};
+use crate::core::decide::{Change, Identity, User};
+use crate::core::event::IdentityKey;
+use crate::core::timestamp::Timestamp;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A delivery that waits to be applied, claimed by this transaction.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub seq: i64,
+    pub source: String,
+    pub message_id: String,
+    pub event_type: String,
+    pub received_at: Timestamp,
+    pub body: String,
+    pub attempts: u32,
+    /// A person has let this deletion through.
+    pub approved: bool,
+}
+
+/// What is stored of an account whose locks are held.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The user that the identity belongs to, though the application may have removed the row.
+    pub user_id: Option<String>,
+    pub state: IdentityState,
+    pub deleted_at: Option<Timestamp>,
+    /// Version, event time and profile of the highest snapshot.
+    pub latest: Option<(i64, Option<Timestamp>, String)>,
+    pub user: Option<User>,
+    /// Nothing has been heard of the account yet: its row was made for the lock.
+    pub unheard: bool,
+}
+
+/// What is to be written of one account.
+#[derive(Clone, Debug)]
+pub struct AccountWrite {
+    pub key: IdentityKey,
+    pub identity: Identity,
+    pub user: Option<User>,
+    pub user_write: UserWrite,
+    /// Something was applied, rather than only remembered.
+    pub synced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserWrite {
+    None,
+    Insert,
+    Update,
+}
+
+/// What becomes of a claimed delivery.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub seq: i64,
+    pub status: &'static str,
+    pub attempts: u32,
+    /// For one that stays pending.
+    pub retry_in_ms: Option<u64>,
+    pub last_error: Option<String>,
+}
+
+/// An entry of the feed with its cause (JSON).
+#[derive(Clone, Debug)]
+pub struct CausedChange {
+    pub change: Change,
+    pub cause: String,
+}
+
+pub struct Reconciliation {
+    tx: Box<dyn Tx>,
+    users: UsersTable,
+    dialect: super::dialect::Dialect,
+}
+
+impl Store {
+    pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
+        Ok(Reconciliation {
+            tx: self.begin(Access::Write).await?,
+            users: self.users_table().clone(),
+            dialect: self.dialect(),
+        })
+    }
+}
+
+impl Reconciliation {
+    /// Up to `limit` deliveries of the named sources whose time has come and which nobody else has claimed.
+    pub async fn claim(&mut self, sources: &[String], limit: i64) -> Result<Vec<Pending>, StoreError> {
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.dialect.own(&format!(
+            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, {}, d.body,
+                    CAST(d.attempts AS text), CASE WHEN d.approved THEN '1' ELSE '0' END
+             FROM headcount.inbox d
+             WHERE d.status = 'pending' AND d.next_attempt_at <= {}
+               AND d.source IN (SELECT v.c1 FROM {})
+             ORDER BY d.next_attempt_at, d.seq LIMIT $1 {}",
+            self.dialect.timestamp_text("d.received_at"),
+            self.dialect.began(),
+            self.dialect.rows(2, 1),
+            self.dialect.lock_rows_of("d")
+        ));
+        let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();
+        let rows = self.tx.fetch(&sql, vec![Arg::Int(limit), Arg::Rows(sources)]).await?;
+        let mut claimed: Vec<Pending> = rows.into_iter().map(pending).collect();
+        claimed.sort_by_key(|pending| pending.seq);
+        Ok(claimed)
+    }
+
+    /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer.
+    pub async fn lock(&mut self, keys: &[IdentityKey]) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.insert_unknown(keys).await?;
+        let mut locked = self.lock_identities(keys).await?;
+        let ids: Vec<String> = locked.values().filter_map(|account| account.user_id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(locked);
+        }
+        let id_rows: Vec<Row> = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(id_rows.clone())]).await?;
+        let mut users: HashMap<String, User> =
+            rows.into_iter().map(user).map(|user| (user.id.clone(), user)).collect();
+        let mut elsewhere = HashSet::new();
+        if users.len() < ids.len() {
+            // Not among those that we hold but there: somebody else's. Not there: removed by the application.
+            let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(id_rows)]).await?;
+            elsewhere = there.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect();
+        }
+        locked.retain(|_, account| {
+            let Some(id) = &account.user_id else { return true };
+            account.user = users.remove(id);
+            account.user.is_some() || !elsewhere.contains(id)
+        });
+        Ok(locked)
+    }
+
+    /// In key order, so that two processes that meet wait for each other and never in a circle.
+    async fn insert_unknown(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+        let sql = self.dialect.own(&format!(
+            "INSERT INTO headcount.identities (source, provider_id, state, first_seen_at)
+             SELECT v.c1, v.c2, 'present', {} FROM {} WHERE true ORDER BY v.c1, v.c2
+             ON CONFLICT (source, provider_id) DO NOTHING",
+            self.dialect.clock(),
+            self.dialect.rows(1, 2)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        Ok(())
+    }
+
+    async fn lock_identities(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}
+             FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
+             ORDER BY i.source, i.provider_id {}",
+            self.dialect.timestamp_text("i.occurred_at"),
+            self.dialect.timestamp_text("i.deleted_at"),
+            self.dialect.rows(1, 2),
+            self.dialect.lock_rows_of("i")
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        Ok(rows.into_iter().map(identity).collect())
+    }
+
+    /// How many users of the source a delivery has deleted within the last hour.
+    pub async fn deleted_lately(&mut self, source: &str) -> Result<u64, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT CAST(count(*) AS text) FROM headcount.identities
+             WHERE source = $1 AND deleted_by = 'event' AND user_id IS NOT NULL AND synced_at > {}",
+            self.dialect.began_plus_ms("$2")
+        ));
+        self.count(&sql, vec![Arg::text(source), Arg::Int(-3_600_000)]).await
+    }
+
+    /// How many accounts the source has that are not deleted.
+    pub async fn accounts_of(&mut self, source: &str) -> Result<u64, StoreError> {
+        let sql = self.dialect.own(
+            "SELECT CAST(count(*) AS text) FROM headcount.identities WHERE source = $1 AND state <> 'deleted'",
+        );
+        self.count(&sql, vec![Arg::text(source)]).await
+    }
+
+    async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+        let rows = self.tx.fetch(sql, args).await?;
+        let [count] = take(rows.into_iter().next().unwrap_or_default());
+        Ok(number(count).try_into().unwrap_or(0))
+    }
+
+    /// Writes the accounts, all or none: where the database refuses one, the transaction is as before the call.
+    pub async fn write(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.tx.script("SAVEPOINT accounts").await?;
+        match self.write_all(writes).await {
+            Ok(()) => self.tx.script("RELEASE SAVEPOINT accounts").await,
+            Err(error @ StoreError::Rejected(_)) => {
+                self.tx.script("ROLLBACK TO SAVEPOINT accounts; RELEASE SAVEPOINT accounts").await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write_all(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
+        for (kind, sql) in
+            [(UserWrite::Update, self.users.update()), (UserWrite::Insert, self.users.insert())]
+        {
+            let rows: Vec<Row> = writes
+                .iter()
+                .filter(|write| write.user_write == kind)
+                .filter_map(|write| write.user.as_ref().map(user_row))
+                .collect();
+            self.write_rows(&sql, rows).await?;
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.identities SET user_id = v.c3, state = v.c4, version = CAST(v.c5 AS bigint),
+                 occurred_at = {}, profile = v.c7, provider_created_at = {}, deleted_at = {}, deleted_by = v.c10,
+                 synced_at = CASE WHEN v.c11 = 'true' THEN {} ELSE synced_at END
+             FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
+            self.dialect.timestamp_value("v.c6"),
+            self.dialect.timestamp_value("v.c8"),
+            self.dialect.timestamp_value("v.c9"),
+            self.dialect.clock(),
+            self.dialect.rows(1, 11)
+        ));
+        self.write_rows(&sql, writes.iter().map(identity_row).collect()).await?;
+        if let Some(check) = self.dialect.check_deferred() {
+            self.tx.script(check).await?;
+        }
+        Ok(())
+    }
+
+    /// Every row that is held must be there to be written.
+    async fn write_rows(&mut self, sql: &str, rows: Vec<Row>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let expected = rows.len() as u64;
+        let written = self.tx.execute(sql, vec![Arg::Rows(rows)]).await?;
+        if written == expected {
+            return Ok(());
+        }
+        Err(StoreError::Rejected(format!(
+            "{expected} rows were to be written and {written} were: a rule or a trigger of the table swallows them"
+        )))
+    }
+
+    /// Records what became of claimed deliveries.
+    pub async fn finish(&mut self, finished: &[Finished]) -> Result<(), StoreError> {
+        if finished.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.inbox SET status = v.c2, attempts = CAST(v.c3 AS integer),
+                 next_attempt_at = CASE WHEN v.c2 = 'pending' THEN {} END, last_error = v.c5,
+                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END
+             FROM {} WHERE headcount.inbox.seq = CAST(v.c1 AS bigint)",
+            self.dialect.began_plus_ms("v.c4"),
+            self.dialect.clock(),
+            self.dialect.rows(1, 5)
+        ));
+        let rows = finished
+            .iter()
+            .map(|finished| {
+                vec![
+                    Some(finished.seq.to_string()),
+                    Some(finished.status.to_owned()),
+                    Some(finished.attempts.to_string()),
+                    Some(finished.retry_in_ms.unwrap_or(0).to_string()),
+                    finished.last_error.clone(),
+                ]
+            })
+            .collect();
+        self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
+    }
+
+    /// Appends to the feed, then commits. The counter's row lock is the last thing taken, so numbers become visible
+    /// in their order and a reader that polls skips none.
+    pub async fn commit(mut self, changes: &[CausedChange]) -> Result<(), StoreError> {
+        if !changes.is_empty() {
+            let counter = self.dialect.own(
+                "UPDATE headcount.counters SET value = value + $1 WHERE name = 'changes'
+                 RETURNING CAST(value - $1 AS text)",
+            );
+            let first = self.tx.fetch(&counter, vec![Arg::Int(changes.len() as i64)]).await?;
+            let [before] = take(first.into_iter().next().unwrap_or_default());
+            let before = number(before);
+            let sql = self.dialect.own(&format!(
+                "INSERT INTO headcount.changes (seq, user_id, kind, changed, cause, changed_at)
+                 SELECT CAST(v.c1 AS bigint), v.c2, v.c3, {}, v.c5, {} FROM {} WHERE true",
+                self.dialect.list_value("v.c4"),
+                self.dialect.clock(),
+                self.dialect.rows(1, 5)
+            ));
+            let rows =
+                changes.iter().zip(before + 1..).map(|(change, seq)| change_row(change, seq)).collect();
+            self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        }
+        self.tx.commit().await
+    }
+}
+
+fn instant(cell: Option<String>) -> Option<Timestamp> {
+    cell.as_deref().and_then(Timestamp::parse)
+}
+
+fn pending(row: Row) -> Pending {
+    let [seq, source, message_id, event_type, received_at, body, attempts, approved] = take(row);
+    Pending {
+        seq: number(seq),
+        source: source.unwrap_or_default(),
+        message_id: message_id.unwrap_or_default(),
+        event_type: event_type.unwrap_or_default(),
+        received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
+        body: body.unwrap_or_default(),
+        attempts: number(attempts).try_into().unwrap_or(0),
+        approved: approved.as_deref() == Some("1"),
+    }
+}
+
+fn identity(row: Row) -> (IdentityKey, Locked) {
+    let [source, provider_id, user_id, state, version, occurred_at, profile, deleted_at] = take(row);
+    let key =
+        IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
+    let state = state.as_deref().and_then(IdentityState::parse).unwrap_or(IdentityState::Present);
+    let latest = version
+        .and_then(|version| version.parse().ok())
+        .zip(profile)
+        .map(|(version, profile)| (version, instant(occurred_at), profile));
+    let unheard = latest.is_none() && user_id.is_none() && state != IdentityState::Deleted;
+    (key, Locked { user_id, state, deleted_at: instant(deleted_at), latest, user: None, unheard })
+}
+
+fn user(row: Row) -> User {
+    let mut cells = row.into_iter();
+    let id = cells.next().flatten().unwrap_or_default();
+    let mut columns = Columns::default();
+    for column in Column::ALL {
+        columns.set(column, cells.next().flatten());
+    }
+    let deleted_at = instant(cells.next().flatten());
+    let mut truth = || cells.next().flatten().as_deref() == Some("true");
+    User { id, columns, deleted_at, suspended_by_source: truth(), provisional: truth() }
+}
+
+fn user_row(user: &User) -> Row {
+    let mut row = vec![Some(user.id.clone())];
+    row.extend(Column::ALL.map(|column| user.columns.get(column).map(str::to_owned)));
+    row.push(user.deleted_at.map(|at| at.to_string()));
+    row.push(Some(user.suspended_by_source.to_string()));
+    row.push(Some(user.provisional.to_string()));
+    row
+}
+
+fn key_row(key: &IdentityKey) -> Row {
+    vec![Some(key.source.clone()), Some(key.provider_id.clone())]
+}
+
+fn identity_row(write: &AccountWrite) -> Row {
+    let AccountWrite { key, identity, user, synced, .. } = write;
+    let latest = identity.latest.as_ref();
+    let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
+    vec![
+        Some(key.source.clone()),
+        Some(key.provider_id.clone()),
+        user.as_ref().map(|user| user.id.clone()),
+        Some(identity.state.name().to_owned()),
+        latest.map(|latest| latest.snapshot.version.to_string()),
+        latest.and_then(|latest| latest.occurred_at).map(|at| at.to_string()),
+        latest.map(|latest| latest.snapshot.profile.clone()),
+        created_at.map(str::to_owned),
+        identity.deleted_at.map(|at| at.to_string()),
+        (identity.state == IdentityState::Deleted).then(|| "event".to_owned()),
+        Some(synced.to_string()),
+    ]
+}
+
+fn change_row(change: &CausedChange, seq: i64) -> Row {
+    vec![
+        Some(seq.to_string()),
+        Some(change.change.user_id.clone()),
+        Some(change.change.kind.name().to_owned()),
+        Some(serde_json::json!(change.change.changed).to_string()),
+        Some(change.cause.clone()),
+    ]
+}

@@ -1,0 +1,23 @@
+//! Logs: set up once. Fields are dotted and stable (`source.name`, `batch.dead`); a message is readable alone.
+
+use crate::config::{ConfigError, LogFormat};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Writes to standard error. The error is a filter that cannot be read.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), ConfigError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| ConfigError(format!("HEADCOUNT_LOG is `{filter}`, which is no filter: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let text = match format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let installed = if text {
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    installed.map_err(|error| ConfigError(format!("logging cannot be set up: {error}")))
+}

@@ -1,0 +1,157 @@
+//! `POST /webhooks/{source}`, `GET /healthz`, `GET /readyz`.
+
+use super::body::BodyBudget;
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::reconcile::verified;
+use crate::source::Source;
+use crate::source::signature::{Refused, SignedHeaders};
+use crate::store::{Acceptance, Store};
+use crate::worker::{Ingest, IngestError, Refusals};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::de::IgnoredAny;
+use std::sync::Arc;
+use std::time::Duration;
+
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a provider is told when the inbox cannot be written.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// What the public listener works with.
+#[derive(Clone)]
+pub struct Public {
+    pub sources: Arc<Vec<Source>>,
+    pub ingest: Option<Ingest>,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub refusals: Arc<Refusals>,
+    pub budget: BodyBudget,
+}
+
+impl Public {
+    /// `ingest` is absent in a process that takes no deliveries.
+    pub fn new(
+        sources: Arc<Vec<Source>>,
+        ingest: Option<Ingest>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        refusals: Arc<Refusals>,
+        body_bytes_max: usize,
+    ) -> Self {
+        Self { sources, ingest, store, clock, refusals, budget: BodyBudget::new(body_bytes_max) }
+    }
+}
+
+pub fn public_router(public: Public) -> Router {
+    let mut router = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    if public.ingest.is_some() {
+        router = router.route("/webhooks/{source}", post(receive));
+    }
+    router
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "deliveries come by POST; health is asked by GET")
+        })
+        .with_state(public)
+}
+
+async fn healthz() -> Response {
+    json(StatusCode::OK, "alive")
+}
+
+async fn readyz(State(public): State<Public>) -> Response {
+    match tokio::time::timeout(READY_TIMEOUT, public.store.check_schema()).await {
+        Ok(Ok(())) => json(StatusCode::OK, "ready"),
+        Ok(Err(error)) if !error.is_transient() => {
+            Problem::unavailable("the schema is not current; run `headcount migrate`", RETRY_AFTER_SECONDS)
+                .into_response()
+        }
+        Ok(Err(_)) | Err(_) => {
+            Problem::unavailable("the database cannot be reached", RETRY_AFTER_SECONDS).into_response()
+        }
+    }
+}
+
+async fn receive(State(public): State<Public>, Path(name): Path<String>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    match take(&public, &name, &head.headers, body).await {
+        Ok(Acceptance::Accepted) => json(StatusCode::ACCEPTED, "accepted"),
+        Ok(Acceptance::Duplicate) => json(StatusCode::OK, "duplicate"),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Cheap checks first: nothing is read of a body that cannot be accepted, and nothing is hashed of one too large.
+async fn take(public: &Public, name: &str, headers: &HeaderMap, body: Body) -> Result<Acceptance, Problem> {
+    let refuse = |reason: &'static str, problem: Problem| {
+        public.refusals.count(name, reason);
+        problem
+    };
+    let source = public.sources.iter().find(|source| source.name == name && !source.webhook_keys.is_empty());
+    let Some((source, ingest)) = source.zip(public.ingest.as_ref()) else {
+        // Not under the name: anybody can make names up.
+        public.refusals.count("", "unknown_source");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no such source takes deliveries here"));
+    };
+    let now = public.clock.now();
+    let signed = SignedHeaders::read(headers)
+        .and_then(|signed| signed.check_time(now).map(|_| signed))
+        .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
+    let body = public.budget.read(headers, body).await.map_err(|problem| {
+        let reason = match problem.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded",
+            _ => "cut_off",
+        };
+        refuse(reason, problem)
+    })?;
+    let signed_at = signed
+        .verify(&source.webhook_keys, &body.bytes, public.clock.now())
+        .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
+    let not_json = || refuse("not_json", Problem::new(StatusCode::BAD_REQUEST, "the body is not JSON"));
+    let text = std::str::from_utf8(&body.bytes).map_err(|_| not_json())?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|_| not_json())?;
+    let delivery = verified(source, signed, signed_at, text);
+    ingest.accept(delivery).await.map_err(|error| {
+        let (reason, detail) = match error {
+            IngestError::Full => ("overloaded", "too many deliveries are waiting; deliver this one again"),
+            IngestError::Unavailable => {
+                ("unavailable", "the inbox cannot be written now; deliver this one again")
+            }
+        };
+        refuse(reason, Problem::unavailable(detail, RETRY_AFTER_SECONDS))
+    })
+}
+
+/// For the operator's counts only.
+fn reason(refused: Refused) -> &'static str {
+    match refused {
+        Refused::MissingHeaders => "missing_headers",
+        Refused::BadHeaders => "bad_headers",
+        Refused::TooOld => "too_old",
+        Refused::TooNew => "too_new",
+        Refused::NoMatch => "bad_signature",
+    }
+}
+
+/// One message for every cause but absent headers: a forger learns nothing.
+fn refusal(refused: Refused) -> Problem {
+    match refused {
+        Refused::MissingHeaders => {
+            Problem::new(StatusCode::BAD_REQUEST, "the signature headers (svix-* or webhook-*) are missing")
+        }
+        _ => {
+            Problem::new(StatusCode::UNAUTHORIZED, "the signature, its secret or its timestamp is not valid")
+        }
+    }
+}
+
+fn json(status: StatusCode, word: &str) -> Response {
+    let body = format!("{{\"status\":\"{word}\"}}");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

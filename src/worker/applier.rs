@@ -1,0 +1,77 @@
+//! The loop that applies what lies in the inbox.
+
+use crate::reconcile::{Applied, Deliveries};
+use crate::retry::Retry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+/// Between two looks at the inbox when no signal comes: other processes write it too, and what failed is due again
+/// at its own time.
+const POLL_MIN: Duration = Duration::from_millis(50);
+const POLL_MAX: Duration = Duration::from_secs(1);
+/// All that was claimed is locked by somebody else, who will be done soon.
+const CONTENDED_WAIT: Duration = Duration::from_millis(20);
+
+/// Applies until `stop`; the batch under way is finished first. `stored` wakes it: a hint, the tables are the truth.
+pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop: CancellationToken) {
+    let mut poll = POLL_MIN;
+    let mut retry = Retry::new();
+    while !stop.is_cancelled() {
+        // Interest is registered before the look, so that no signal falls between the two.
+        let signal = stored.notified();
+        let wait = match deliveries.apply_batch().await {
+            Ok(Applied { claimed: 0, .. }) => {
+                retry.reset();
+                let wait = poll;
+                poll = (poll * 2).min(POLL_MAX);
+                wait
+            }
+            Ok(applied) => {
+                retry.reset();
+                poll = POLL_MIN;
+                report(applied);
+                if applied.finished > 0 {
+                    continue;
+                }
+                tokio::time::sleep(CONTENDED_WAIT).await;
+                continue;
+            }
+            Err(failure) => {
+                if failure.is_transient() {
+                    warn!("a batch could not be applied and is tried again: {failure}");
+                } else {
+                    error!("a batch cannot be applied: {failure}");
+                }
+                tokio::time::sleep(retry.next_delay()).await;
+                continue;
+            }
+        };
+        tokio::select! {
+            () = signal => {}
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+fn report(applied: Applied) {
+    debug!(batch.claimed = applied.claimed, batch.finished = applied.finished, "applied a batch");
+    if applied.dead > 0 {
+        warn!(
+            batch.dead = applied.dead,
+            "deliveries became dead letters; `headcount events list --status dead` shows why"
+        );
+    }
+    if applied.held > 0 {
+        warn!(batch.held = applied.held, "deletions are held; see `headcount events list --status held`");
+    }
+    if applied.retried > 0 {
+        warn!(
+            batch.retried = applied.retried,
+            "the database refuses rows, which are tried again; `headcount events list --status pending` shows why"
+        );
+    }
+}

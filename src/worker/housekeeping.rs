@@ -1,0 +1,91 @@
+//! What has to be done now and then: forgetting what is old, and writing down how much was refused.
+
+use crate::store::Store;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// Pruning is gone about every so many flushes: once in ten minutes.
+const FLUSHES_PER_PRUNE: u32 = 120;
+/// Between two slices, so that deliveries come first.
+const SLICE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Counts of refused deliveries by source and reason, gathered in memory: a flood costs one row.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<(String, &'static str), u64>>);
+
+impl Refusals {
+    pub fn count(&self, source: &str, reason: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((source.to_owned(), reason)).or_default() += 1;
+    }
+
+    fn take(&self) -> HashMap<(String, &'static str), u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes the counts down and starts anew; where that fails they are kept for the next time.
+    pub async fn flush(&self, store: &Store) {
+        let counts = self.take();
+        if counts.is_empty() {
+            return;
+        }
+        let rows: Vec<(String, String, u64)> = counts
+            .iter()
+            .map(|((source, reason), count)| (source.clone(), (*reason).to_owned(), *count))
+            .collect();
+        for (source, reason, count) in &rows {
+            info!(
+                source.name = source,
+                refusal.reason = reason,
+                refusal.count = count,
+                "deliveries were refused"
+            );
+        }
+        if let Err(error) = store.add_refusals(&rows).await {
+            warn!("the counts of refused deliveries could not be written: {error}");
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, count) in counts {
+                *kept.entry(key).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Runs until `stop`.
+pub async fn run_housekeeping(
+    store: Store,
+    refusals: Arc<Refusals>,
+    retention_ms: i64,
+    prunes: bool,
+    stop: CancellationToken,
+) {
+    let mut flushes = 0;
+    loop {
+        if prunes && flushes % FLUSHES_PER_PRUNE == 0 {
+            prune(&store, retention_ms, &stop).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FLUSH_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        refusals.flush(&store).await;
+        flushes += 1;
+    }
+}
+
+async fn prune(store: &Store, retention_ms: i64, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match store.prune(retention_ms).await {
+            Ok(0) => return,
+            Ok(_) => tokio::time::sleep(SLICE_PAUSE).await,
+            Err(error) => {
+                warn!("the inbox could not be pruned: {error}");
+                return;
+            }
+        }
+    }
+}

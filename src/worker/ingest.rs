@@ -1,0 +1,123 @@
+//! Group commit: the deliveries that wait together share one insert and one commit, without any artificial delay.
+
+use crate::store::{Acceptance, NewDelivery, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+/// Deliveries that may wait for the writer; their bodies are bounded by the listener's budget.
+const QUEUE_DELIVERIES_MAX: usize = 4_096;
+const BATCH_DELIVERIES_MAX: usize = 500;
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Providers give up after 15 s; they are told to come again before.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a delivery could not be stored now. The provider will deliver it again.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum IngestError {
+    #[error("too many deliveries are waiting")]
+    Full,
+    #[error("the inbox cannot be written, or the outcome of its commit is unknown")]
+    Unavailable,
+}
+
+type Answer = Result<Acceptance, IngestError>;
+
+struct Waiting {
+    delivery: NewDelivery,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The way into the inbox.
+#[derive(Clone)]
+pub struct Ingest(mpsc::Sender<Waiting>);
+
+impl Ingest {
+    /// Starts the writer; it ends when the last [`Ingest`] is gone and everything that waited is answered. `stored`
+    /// is notified after a commit.
+    pub fn start(store: Store, stored: Arc<Notify>) -> (Self, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_DELIVERIES_MAX);
+        let writer = tokio::spawn(write_batches(store, receiver, stored));
+        (Self(sender), writer)
+    }
+
+    /// Returns once the delivery is durable.
+    pub async fn accept(&self, delivery: NewDelivery) -> Answer {
+        let (answer, stored) = oneshot::channel();
+        self.0.try_send(Waiting { delivery, answer }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => IngestError::Full,
+            mpsc::error::TrySendError::Closed(_) => IngestError::Unavailable,
+        })?;
+        match tokio::time::timeout(ACCEPT_TIMEOUT, stored).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(IngestError::Unavailable),
+        }
+    }
+}
+
+async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, stored: Arc<Notify>) {
+    while let Some(first) = waiting.recv().await {
+        let mut bytes = size(&first);
+        let mut batch = vec![first];
+        while batch.len() < BATCH_DELIVERIES_MAX && bytes < BATCH_BYTES_MAX {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += size(&next);
+            batch.push(next);
+        }
+        // Whoever has been told to come again will: what waited too long is not written as well.
+        batch.retain(|waiting| !waiting.answer.is_closed());
+        let (deliveries, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.delivery, waiting.answer)).unzip();
+        let outcomes = store_batch(&store, deliveries).await;
+        if outcomes.iter().any(Result::is_ok) {
+            stored.notify_one();
+        }
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Nobody listens where the sender has hung up: the delivery is stored all the same.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<Answer> {
+    match store.accept(&deliveries).await {
+        Ok(accepted) => accepted.into_iter().map(Ok).collect(),
+        Err(StoreError::Rejected(_)) if deliveries.len() > 1 => {
+            // One that the database cannot take must not fail its neighbours.
+            let mut outcomes = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries {
+                outcomes.push(store_one(store, delivery).await);
+            }
+            outcomes
+        }
+        Err(error) => {
+            log(&error, deliveries.len());
+            vec![Err(IngestError::Unavailable); deliveries.len()]
+        }
+    }
+}
+
+async fn store_one(store: &Store, delivery: NewDelivery) -> Answer {
+    match store.accept(&[delivery]).await {
+        Ok(accepted) => accepted.into_iter().next().ok_or(IngestError::Unavailable),
+        Err(error) => {
+            log(&error, 1);
+            Err(IngestError::Unavailable)
+        }
+    }
+}
+
+fn log(error: &StoreError, deliveries: usize) {
+    if error.is_transient() {
+        warn!(delivery.count = deliveries, "deliveries could not be stored and will come again: {error}");
+    } else {
+        error!(delivery.count = deliveries, "deliveries cannot be stored: {error}");
+    }
+}
+
+fn size(waiting: &Waiting) -> usize {
+    waiting.delivery.body.as_ref().map_or(0, String::len)
+}

@@ -1,0 +1,31 @@
+//! Loops that wake by timer and by signal. They hold no rule: each looks at the tables and calls what has one.
+
+mod applier;
+mod housekeeping;
+mod ingest;
+
+pub use applier::run_applier;
+pub use housekeeping::{Refusals, run_housekeeping};
+pub use ingest::{Ingest, IngestError};
+
+use std::future::Future;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+/// Runs `work` until it returns; a panic in it is logged and it is started again, so that no loop dies unnoticed.
+pub fn supervised<F, W>(name: &'static str, make: F) -> JoinHandle<()>
+where
+    F: Fn() -> W + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let mut retry = crate::retry::Retry::new();
+        while let Err(failure) = tokio::spawn(make()).await {
+            if failure.is_cancelled() {
+                return;
+            }
+            error!(worker.name = name, "the {name} loop panicked and is started again");
+            tokio::time::sleep(retry.next_delay()).await;
+        }
+    })
+}
