@@ -1,7 +1,9 @@
 //! The only place that asks the operating system for the time, and where fresh ids and chance come from.
 
 use crate::core::timestamp::Timestamp;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::ContextV7;
 
 /// What tells the time, and can be made to tell another.
 pub trait Clock: Send + Sync {
@@ -26,10 +28,15 @@ impl Clock for FixedClock {
     }
 }
 
+/// Keeps the ids of one millisecond in their order.
+static ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
 /// A new user's id: UUIDv7, so that ids sort by when headcount first saw the account.
 pub fn fresh_user_id(now: Timestamp) -> String {
-    let ms = u64::try_from(now.ms()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid().hyphenated().to_string()
+    let (seconds, ms) = (now.seconds().unsigned_abs(), now.ms().rem_euclid(1000));
+    let order = ID_ORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = uuid::Timestamp::from_unix(&*order, seconds, u32::try_from(ms).unwrap_or(0) * 1_000_000);
+    uuid::Uuid::new_v7(at).hyphenated().to_string()
 }
 
 /// A number in `0.0..1.0`.

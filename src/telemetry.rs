@@ -6,7 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Writes to standard error. The error is a filter that cannot be read.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(filter)
+    // The database's notices ("already exists, skipping") are of no use to an operator who has not asked for them.
+    let filter = EnvFilter::try_new(format!("sqlx=warn,{filter}"))
         .map_err(|error| ConfigError(format!("HEADCOUNT_LOG is `{filter}`, which is no filter: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let text = match format {

@@ -121,7 +121,7 @@ impl Store {
             "SELECT {} FROM headcount.inbox d
              WHERE ($1 = '' OR status = $1) AND ($2 = '' OR source = $2) AND ($3 = '' OR provider_id = $3)
                AND ($4 = 0 OR seq {compare} $4)
-             ORDER BY seq {direction} LIMIT $5",
+             ORDER BY d.seq {direction} LIMIT $5",
             self.delivery_columns(bodies)
         ));
         let text = |value: &Option<String>| Arg::text(value.as_deref().unwrap_or_default());

@@ -241,7 +241,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = self.dialect().own(
-            "SELECT CAST(version AS text), checksum, CAST(oldest_reader AS text) FROM headcount.migrations ORDER BY version",
+            "SELECT CAST(version AS text), checksum, CAST(oldest_reader AS text) FROM headcount.migrations m ORDER BY m.version",
         );
         let rows = tx.fetch(&sql, vec![]).await?;
         Ok(rows.into_iter().map(|row| self.applied_row(row)).collect())

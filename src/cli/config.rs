@@ -1,0 +1,35 @@
+//! `headcount config`
+
+use super::output::{print, print_json, table};
+use super::{Context, DONE};
+use clap::Args;
+use serde_json::json;
+
+/// Prints the effective configuration: every value with its origin, secrets redacted
+#[derive(Args)]
+pub struct ShowConfig {}
+
+pub fn run(context: Context) -> anyhow::Result<u8> {
+    let config = &context.config;
+    if context.json {
+        let settings: Vec<_> = config
+            .entries
+            .iter()
+            .map(|entry| json!({"name": entry.name, "value": entry.value, "origin": entry.origin}))
+            .collect();
+        print_json(
+            &json!({"settings": settings, "sources": config.source_names(), "warnings": config.warnings}),
+        );
+        return Ok(DONE);
+    }
+    let rows = config
+        .entries
+        .iter()
+        .map(|entry| vec![entry.name.clone(), entry.value.clone(), entry.origin.clone()])
+        .collect();
+    print(&table(&["setting", "value", "origin"], rows));
+    for note in super::serve::source_notes(&config.sources) {
+        print(&note);
+    }
+    Ok(DONE)
+}

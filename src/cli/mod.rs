@@ -1,0 +1,187 @@
+//! The command line: one file a command, and the composition of everything else.
+
+mod completions;
+mod config;
+mod events;
+mod migrate;
+mod output;
+mod record;
+mod replay;
+mod serve;
+mod status;
+mod users;
+
+use crate::config::{Config, ConfigError, Environment};
+use crate::store::{DatabaseUrl, Store, StoreError};
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+use tracing::warn;
+
+/// Everything is in order.
+pub const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG_USE: u8 = 2;
+/// Dead letters or held deliveries were found where the command looks for them.
+pub const FOUND: u8 = 3;
+
+/// Keeps an application's own users table true to its hosted auth provider.
+///
+/// The shortest way to see it work:
+///
+///     headcount replay fixtures/clerk
+///
+/// and the shortest way to run it:
+///
+///     CLERK_WEBHOOK_SIGNING_SECRET=whsec_… headcount serve
+///
+/// Settings come from flags, environment variables, headcount.toml and defaults, in this order; `headcount config`
+/// shows each with its origin. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 dead letters or held
+/// deliveries found.
+#[derive(Parser)]
+#[command(name = "headcount", version, verbatim_doc_comment, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// The configuration file [default: headcount.toml, or what HEADCOUNT_CONFIG names]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<String>,
+    /// The database, where its URL holds no password; else use HEADCOUNT_DATABASE_URL
+    #[arg(long, global = true, value_name = "URL")]
+    database: Option<String>,
+    /// What is logged, such as `info` or `headcount=debug` [env: HEADCOUNT_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Prints one JSON object, on the last line of output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Replay(replay::Replay),
+    Record(record::Record),
+    Migrate(migrate::Migrate),
+    Status(status::Status),
+    #[command(subcommand)]
+    Events(events::Events),
+    #[command(subcommand)]
+    Users(users::Users),
+    Config(config::ShowConfig),
+    Completions(completions::Completions),
+}
+
+/// What a command gets.
+struct Context {
+    config: Config,
+    json: bool,
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Completions(command) = &cli.command {
+        return ExitCode::from(completions::run::<Cli>(command));
+    }
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Every cause in one line: what failed, and why.
+            eprintln!("headcount: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let wrong_setup = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Setup(_)));
+    if wrong_setup || error.is::<ConfigError>() { WRONG_USE } else { FAILED }
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let mut flags = Vec::new();
+    if let Some(url) = cli.global.database {
+        flags.push(("database_url", without_password(url)?));
+    }
+    if let Some(filter) = cli.global.log {
+        flags.push(("log", filter));
+    }
+    if let Command::Serve(serve) = &cli.command {
+        flags.extend(serve.flags());
+    }
+    let config = Config::resolve(&flags, &Environment::of_process(), cli.global.config.as_deref())?;
+    crate::telemetry::init(&config.log, config.log_format)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    // The one place that chooses a crypto provider for TLS; a second call finds it chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let context = Context { config, json: cli.global.json };
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
+        match cli.command {
+            Command::Serve(command) => serve::run(command, context).await,
+            Command::Replay(command) => replay::run(command, context).await,
+            Command::Record(command) => record::run(command, context).await,
+            Command::Migrate(command) => migrate::run(command, context).await,
+            Command::Status(_) => status::run(context).await,
+            Command::Events(command) => events::run(command, context).await,
+            Command::Users(command) => users::run(command, context).await,
+            Command::Config(_) => config::run(context),
+            Command::Completions(_) => Ok(DONE),
+        }
+    })
+}
+
+/// Other people of the machine can read a process's arguments.
+fn without_password(url: String) -> Result<String, ConfigError> {
+    let has_password = url::Url::parse(&url).is_ok_and(|url| url.password().is_some());
+    match has_password {
+        true => Err(ConfigError(
+            "--database holds a password, which other users of this machine could read; set HEADCOUNT_DATABASE_URL".into(),
+        )),
+        false => Ok(url),
+    }
+}
+
+impl Context {
+    /// The database with its tables current: made or upgraded, unless that is switched off.
+    async fn migrated_store(&self) -> anyhow::Result<Store> {
+        if self.config.migrate
+            && let Some(direct) = &self.config.migrate_database
+        {
+            let store = Store::open(direct).await?;
+            store.migrate(self.config.required_fields.as_deref()).await?;
+            store.close().await;
+        }
+        let store = Store::open(&self.config.database).await?;
+        if self.config.migrate && self.config.migrate_database.is_none() {
+            store.migrate(self.config.required_fields.as_deref()).await?;
+        } else {
+            store.check_schema().await?;
+        }
+        Ok(store)
+    }
+
+    /// The database as it is, for commands that look and act on what is there.
+    async fn existing_store(&self) -> anyhow::Result<Store> {
+        if let DatabaseUrl::Sqlite(path) = &self.config.database
+            && !path.exists()
+        {
+            let path = path.display();
+            return Err(ConfigError(format!(
+                "there is no database at {path}; `headcount serve` or `headcount replay` makes one, \
+                 or HEADCOUNT_DATABASE_URL names another"
+            ))
+            .into());
+        }
+        let store = Store::open(&self.config.database).await?;
+        store.check_schema().await?;
+        Ok(store)
+    }
+}

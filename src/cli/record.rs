@@ -1,0 +1,64 @@
+//! `headcount record`
+
+use super::output::{print, print_json};
+use super::{Context, DONE};
+use crate::replay::{Recording, record};
+use crate::store::DeliveryFilter;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Writes deliveries from the inbox as fixtures
+///
+/// Personal data is replaced: the same address becomes the same made-up address within one recording, and the body is
+/// signed anew with a public key, so that anybody can replay it. `--raw` keeps bodies and signatures as they came; such
+/// files verify only with the source's own secret. Ignored deliveries have no body and are left out.
+#[derive(Args)]
+pub struct Record {
+    /// The folder to write to
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Only of this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Only with this status: pending, applied, stale, held, dead
+    #[arg(long)]
+    status: Option<String>,
+    /// Only about this account
+    #[arg(long, value_name = "PROVIDER_ID")]
+    user: Option<String>,
+    /// At most so many, the oldest first
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+    /// Keeps personal data and the original signatures
+    #[arg(long)]
+    raw: bool,
+}
+
+pub async fn run(command: Record, context: Context) -> anyhow::Result<u8> {
+    let store = context.existing_store().await?;
+    let recording = Recording {
+        filter: DeliveryFilter {
+            source: command.source,
+            status: command.status,
+            provider_id: command.user,
+            limit: command.limit,
+            ..DeliveryFilter::default()
+        },
+        folder: command.out.clone(),
+        raw: command.raw,
+        redaction_key: rand::random(),
+    };
+    let (written, without_body) = record(&store, &recording).await?;
+    store.close().await;
+    if context.json {
+        print_json(&json!({"written": written, "without_body": without_body, "raw": command.raw}));
+    } else {
+        let folder = command.out.display();
+        print(&format!("{written} fixtures in {folder}; {without_body} deliveries had no readable body."));
+        if command.raw && written > 0 {
+            print("They hold personal data as it came: do not commit them.");
+        }
+    }
+    Ok(DONE)
+}

@@ -1,0 +1,182 @@
+//! `headcount serve`
+
+use super::{Context, DONE};
+use crate::clock::{Clock, SystemClock};
+use crate::config::ConfigError;
+use crate::reconcile::Deliveries;
+use crate::source::Source;
+use crate::web::{Public, public_router};
+use crate::worker::{Ingest, Refusals, run_applier, run_housekeeping, supervised};
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Deliveries that one transaction applies: some tens of milliseconds of work.
+const BATCH_MAX: i64 = 200;
+
+/// Runs the worker: receives deliveries, applies them, keeps house
+///
+/// Public: POST /webhooks/{source}, GET /healthz, GET /readyz. SIGTERM answers the requests that are in, finishes the
+/// batch under way and exits 0; what is still in the inbox waits for the next start. Several may run on one PostgreSQL.
+#[derive(Args)]
+pub struct Serve {
+    /// Where to listen [env: HEADCOUNT_LISTEN] [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// The parts that this process plays, so that replicas can differ
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Apply])]
+    role: Vec<Role>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Takes deliveries into the inbox
+    Ingest,
+    /// Applies what is in the inbox, and prunes it
+    Apply,
+}
+
+impl Serve {
+    /// The settings that it overrides.
+    pub fn flags(&self) -> Option<(&'static str, String)> {
+        self.listen.as_ref().map(|listen| ("listen", listen.clone()))
+    }
+}
+
+/// What a source cannot do as it is configured.
+pub fn source_notes(sources: &[Source]) -> Vec<String> {
+    sources
+        .iter()
+        .filter_map(|source| {
+            let name = &source.name;
+            match (source.webhook_keys.is_empty(), source.has_api_key) {
+                (true, _) => Some(format!("Source {name} has no webhook secret: it takes no deliveries.")),
+                (false, false) => Some(format!(
+                    "Source {name} has no API key: what its deliveries miss cannot be repaired."
+                )),
+                (false, true) => None,
+            }
+        })
+        .collect()
+}
+
+pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
+    let config = &context.config;
+    if config.port_is_dictated && config.database_is_default {
+        return Err(ConfigError(
+            "PORT is set and no database is: this looks like a host whose disk does not last, where a SQLite file would \
+             be lost; set HEADCOUNT_DATABASE_URL"
+                .into(),
+        )
+        .into());
+    }
+    if config.sources.is_empty() {
+        return Err(ConfigError(
+            "no source is configured; set CLERK_WEBHOOK_SIGNING_SECRET to the signing secret of your endpoint (in Clerk's \
+             dashboard: Webhooks, your endpoint, Signing Secret)"
+                .into(),
+        )
+        .into());
+    }
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    let store = context.migrated_store().await?;
+    warn_of_required_fields(&context, &store).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+
+    let plays = |role| command.role.contains(&role);
+    let sources = Arc::new(config.sources.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stored = Arc::new(Notify::new());
+    let refusals = Arc::new(Refusals::default());
+    let applies = CancellationToken::new();
+
+    let (ingest, writer) = plays(Role::Ingest).then(|| Ingest::start(store.clone(), stored.clone())).unzip();
+    let mut loops = Vec::new();
+    if plays(Role::Apply) {
+        let deliveries = Arc::new(Deliveries {
+            store: store.clone(),
+            sources: sources.clone(),
+            clock: clock.clone(),
+            delete_limit: config.delete_limit,
+            batch_max: BATCH_MAX,
+        });
+        let (stored, stop) = (stored.clone(), applies.clone());
+        loops.push(supervised("applier", move || {
+            run_applier(deliveries.clone(), stored.clone(), stop.clone())
+        }));
+    }
+    {
+        let (store, refusals, stop) = (store.clone(), refusals.clone(), applies.clone());
+        let (retention_ms, prunes) = (config.inbox_retention_ms, plays(Role::Apply));
+        loops.push(supervised("housekeeping", move || {
+            run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
+        }));
+    }
+    announce(&context, address);
+    let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), config.body_bytes_max);
+    crate::web::serve(listener, public_router(public), stop).await;
+
+    // No request is left: the writer ends when its queue is empty, the loops after what they are at.
+    info!("stopping");
+    if let Some(writer) = writer {
+        writer.await.context("the inbox's writer failed")?;
+    }
+    applies.cancel();
+    for running in loops {
+        running.await.context("a loop failed")?;
+    }
+    refusals.flush(&store).await;
+    store.close().await;
+    info!("stopped");
+    Ok(DONE)
+}
+
+fn announce(context: &Context, address: std::net::SocketAddr) {
+    let config = &context.config;
+    for source in config.sources.iter().filter(|source| !source.webhook_keys.is_empty()) {
+        info!(source.name = source.name, "takes deliveries at http://{address}/webhooks/{}", source.name);
+    }
+    for note in source_notes(&config.sources) {
+        warn!("{note}");
+    }
+    info!(database = config.database.redacted(), "serving on {address}");
+}
+
+/// Without the right to change the schema, a changed list of required fields cannot take effect.
+async fn warn_of_required_fields(context: &Context, store: &crate::store::Store) -> anyhow::Result<()> {
+    if context.config.migrate {
+        return Ok(());
+    }
+    let stored = store.required_fields().await?;
+    match &context.config.required_fields {
+        Some(wanted) if *wanted != stored => warn!(
+            "HEADCOUNT_REQUIRED_FIELDS is {}, the database has {}; `headcount migrate` changes it",
+            wanted.join(","),
+            stored.join(",")
+        ),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Fixtures through the same verification, inbox, decision and commit as deliveries.
+
+use super::fixture::Fixture;
+use crate::clock::Clock;
+use crate::core::brake::DeleteLimit;
+use crate::reconcile::{Deliveries, verified};
+use crate::source::signature::SigningKey;
+use crate::source::{Source, provider};
+use crate::store::{Acceptance, NewDelivery, Store, StoreError};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Deliveries that are stored and applied together.
+const CHUNK: usize = 500;
+/// Another process may hold what is left of a chunk; it is waited for so long, in such steps.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+const WAITS_MAX: u32 = 200;
+
+/// What became of the fixtures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub read: u64,
+    pub applied: u64,
+    pub duplicate: u64,
+    pub stale: u64,
+    pub ignored: u64,
+    pub held: u64,
+    pub dead: u64,
+    pub rejected: u64,
+    /// Stored, but refused by the database for now: `serve` tries them again.
+    pub pending: u64,
+}
+
+#[derive(Default)]
+pub struct Replayed {
+    pub counts: Counts,
+    /// Which files were rejected, and why.
+    pub rejections: Vec<(PathBuf, String)>,
+    /// The accounts that the fixtures were about, by source.
+    pub accounts: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Replays the files in order. A source that is not configured is taken for the provider of its name.
+pub async fn replay(
+    store: &Store,
+    configured: &[Source],
+    clock: Arc<dyn Clock>,
+    delete_limit: DeleteLimit,
+    paths: &[PathBuf],
+    mut progress: impl FnMut(u64),
+) -> anyhow::Result<Replayed> {
+    let mut replayed = Replayed::default();
+    let mut sources = configured.to_vec();
+    for chunk in paths.chunks(CHUNK) {
+        let mut deliveries = Vec::new();
+        for path in chunk {
+            replayed.counts.read += 1;
+            match verify(path, &mut sources) {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(reason) => {
+                    replayed.counts.rejected += 1;
+                    replayed.rejections.push((path.clone(), reason));
+                }
+            }
+        }
+        let applier = Deliveries {
+            store: store.clone(),
+            sources: Arc::new(sources.clone()),
+            clock: clock.clone(),
+            delete_limit,
+            batch_max: CHUNK as i64,
+        };
+        apply(&applier, deliveries, &mut replayed).await?;
+        progress(replayed.counts.read);
+    }
+    Ok(replayed)
+}
+
+fn verify(path: &PathBuf, sources: &mut Vec<Source>) -> Result<NewDelivery, String> {
+    let fixture = Fixture::read(path).map_err(|error| error.to_string())?;
+    if !sources.iter().any(|source| source.name == fixture.source) {
+        let provider = provider(&fixture.source)
+            .ok_or_else(|| format!("source `{}` is not configured", fixture.source))?;
+        let name = fixture.source.clone();
+        sources.push(Source { name, provider, webhook_keys: Vec::new(), has_api_key: false });
+    }
+    let source = sources.iter().find(|source| source.name == fixture.source).ok_or("no such source")?;
+    let mut keys = source.webhook_keys.clone();
+    if let Some(key) = &fixture.key {
+        keys.push(SigningKey::parse(key).map_err(|error| format!("its key cannot be used: {error}"))?);
+    }
+    let at = fixture.sent_at().ok_or("its timestamp is no time")?;
+    let signed_at = fixture
+        .headers
+        .verify(&keys, fixture.body.as_bytes(), at)
+        .map_err(|refused| format!("{refused}; it names no key, or the source's secret is another one"))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(&fixture.body).map_err(|_| "its body is not JSON")?;
+    Ok(verified(source, fixture.headers, signed_at, &fixture.body))
+}
+
+async fn apply(
+    applier: &Deliveries,
+    deliveries: Vec<NewDelivery>,
+    replayed: &mut Replayed,
+) -> Result<(), StoreError> {
+    let accepted = applier.store.accept(&deliveries).await?;
+    let mut new: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (delivery, acceptance) in deliveries.into_iter().zip(accepted) {
+        if let Some(id) = delivery.provider_id {
+            replayed.accounts.entry(delivery.source.clone()).or_default().insert(id);
+        }
+        match acceptance {
+            Acceptance::Accepted => new.entry(delivery.source).or_default().push(delivery.message_id),
+            Acceptance::Duplicate => replayed.counts.duplicate += 1,
+        }
+    }
+    for (source, ids) in new {
+        for status in outcomes(applier, &source, &ids).await? {
+            let counts = &mut replayed.counts;
+            match status.as_str() {
+                "applied" => counts.applied += 1,
+                "stale" => counts.stale += 1,
+                "ignored" => counts.ignored += 1,
+                "held" => counts.held += 1,
+                "dead" => counts.dead += 1,
+                _ => counts.pending += 1,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Applies until nothing of the chunk waits any more, or until what waits waits for its next attempt.
+async fn outcomes(applier: &Deliveries, source: &str, ids: &[String]) -> Result<Vec<String>, StoreError> {
+    let mut waits = 0;
+    loop {
+        let applied = applier.apply_batch().await?;
+        if applied.finished > 0 {
+            continue;
+        }
+        let statuses: Vec<String> =
+            applier.store.statuses(source, ids).await?.into_iter().map(|(_, status, _)| status).collect();
+        let contended = applied.claimed > 0 || statuses.iter().any(|status| status == "pending");
+        if !contended || waits == WAITS_MAX {
+            return Ok(statuses);
+        }
+        waits += 1;
+        tokio::time::sleep(WAIT_STEP).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! From the inbox to fixtures.
+
+use super::fixture::{FIXTURE_KEY, Fixture};
+use super::redact::Redactor;
+use crate::core::timestamp::Timestamp;
+use crate::source::signature::{SignedHeaders, SigningKey};
+use crate::store::{DeliveryFilter, Store, StoredDelivery};
+use anyhow::Context;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Deliveries that are read at once.
+const PAGE: i64 = 200;
+
+/// What to record and how.
+pub struct Recording {
+    pub filter: DeliveryFilter,
+    pub folder: PathBuf,
+    /// Bodies and signatures as they came. Otherwise personal data is replaced and the body signed anew.
+    pub raw: bool,
+    /// For the replacement; made at random for each recording.
+    pub redaction_key: [u8; 32],
+}
+
+/// Writes the deliveries that have a body, oldest first: `(written, without a body)`.
+pub async fn record(store: &Store, recording: &Recording) -> anyhow::Result<(u64, u64)> {
+    std::fs::create_dir_all(&recording.folder)
+        .with_context(|| format!("{} cannot be made", recording.folder.display()))?;
+    let redactor = Redactor::new(&recording.redaction_key);
+    let (mut written, mut without_body) = (0, 0);
+    let mut filter = DeliveryFilter { oldest_first: true, ..recording.filter.clone() };
+    let mut left = recording.filter.limit;
+    while left > 0 {
+        filter.limit = left.min(PAGE);
+        let page = store.deliveries(&filter, true).await?;
+        let Some(last) = page.last() else { break };
+        filter.beyond = Some(last.seq);
+        left -= page.len() as i64;
+        for delivery in page {
+            let name = format!("{:08}-{}.http", delivery.seq, file_name(&delivery.event_type));
+            let Some(fixture) = to_fixture(delivery, recording.raw, &redactor)? else {
+                without_body += 1;
+                continue;
+            };
+            let path = recording.folder.join(name);
+            std::fs::write(&path, fixture.render())
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+            written += 1;
+        }
+    }
+    Ok((written, without_body))
+}
+
+fn to_fixture(delivery: StoredDelivery, raw: bool, redactor: &Redactor) -> anyhow::Result<Option<Fixture>> {
+    let Some(body) = delivery.body else { return Ok(None) };
+    let seconds = Timestamp::parse(&delivery.signed_at).map_or(0, Timestamp::seconds);
+    let about = format!("{}, received {}", delivery.event_type, delivery.received_at);
+    let headers = SignedHeaders {
+        id: delivery.message_id,
+        timestamp: seconds.to_string(),
+        signature: delivery.signature,
+    };
+    if raw {
+        return Ok(Some(Fixture { about, source: delivery.source, headers, key: None, body }));
+    }
+    // What cannot be read cannot be redacted, so it is not written.
+    let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return Ok(None) };
+    redactor.redact(&mut value);
+    let fixture = Fixture {
+        about: format!("{about}; personal data replaced"),
+        source: delivery.source,
+        headers,
+        key: Some(FIXTURE_KEY.to_owned()),
+        body: format!("{value:#}\n"),
+    };
+    Ok(Some(fixture.signed(&SigningKey::parse(FIXTURE_KEY)?, seconds)))
+}
+
+fn file_name(event_type: &str) -> String {
+    event_type.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect()
+}

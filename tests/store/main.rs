@@ -1,0 +1,79 @@
+//! The conformance suite: what headcount promises of its database, on every kind of database.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod applying;
+mod inbox;
+mod migrating;
+mod states;
+
+use headcount::clock::SystemClock;
+use headcount::core::brake::DeleteLimit;
+use headcount::core::timestamp::Timestamp;
+use headcount::reconcile::{Applied, Deliveries};
+use headcount::source::{Source, provider};
+use headcount::store::{DeliveryFilter, NewDelivery, Store};
+use std::sync::Arc;
+
+pub fn source() -> Source {
+    Source {
+        name: "clerk".into(),
+        provider: provider("clerk").unwrap(),
+        webhook_keys: vec![],
+        has_api_key: false,
+    }
+}
+
+pub fn applier(store: &Store, delete_limit: DeleteLimit) -> Deliveries {
+    Deliveries {
+        store: store.clone(),
+        sources: Arc::new(vec![source()]),
+        clock: Arc::new(SystemClock),
+        delete_limit,
+        batch_max: 100,
+    }
+}
+
+pub fn delivery(message_id: &str, body: &str) -> NewDelivery {
+    let glance = source().provider.glance(body);
+    NewDelivery {
+        source: "clerk".into(),
+        message_id: message_id.into(),
+        event_type: glance.event_type,
+        provider_id: glance.provider_id,
+        occurred_at: glance.occurred_at,
+        signed_at: Timestamp::clamped(support::EPOCH_MS),
+        signature: "v1,none".into(),
+        body: glance.used.then(|| body.to_owned()),
+    }
+}
+
+/// Stores the bodies, each under the message id of its number, and applies what lies there.
+pub async fn deliver(store: &Store, bodies: &[String]) {
+    let before = store.deliveries(&all(), false).await.unwrap().len();
+    let deliveries: Vec<NewDelivery> =
+        bodies.iter().enumerate().map(|(n, body)| delivery(&format!("msg_{}", before + n), body)).collect();
+    store.accept(&deliveries).await.unwrap();
+    drain(store).await;
+}
+
+pub async fn drain(store: &Store) -> Applied {
+    let mut total = Applied::default();
+    loop {
+        let applied = applier(store, DeleteLimit::Off).apply_batch().await.unwrap();
+        total.finished += applied.finished;
+        total.retried += applied.retried;
+        if applied.claimed == 0 {
+            return total;
+        }
+    }
+}
+
+pub fn all() -> DeliveryFilter {
+    DeliveryFilter { limit: 1_000_000, ..DeliveryFilter::default() }
+}
+
+pub fn with_status(status: &str) -> DeliveryFilter {
+    DeliveryFilter { status: Some(status.into()), ..all() }
+}

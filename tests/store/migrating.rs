@@ -1,0 +1,85 @@
+//! The tables are made once, by one of many, and never by force.
+
+use super::support::{Backend, Db};
+use crate::on_each_database;
+use headcount::store::StoreError;
+
+on_each_database!(
+    empty:
+    several_start_at_once,
+    a_foreign_users_table_is_refused,
+    the_plan_changes_nothing,
+    what_does_not_fit_is_told,
+    a_lost_trigger_is_put_back,
+);
+
+async fn several_start_at_once(db: Db) {
+    let starts: Vec<_> = {
+        let mut starts = Vec::new();
+        for _ in 0..4 {
+            let store = db.store().await;
+            starts.push(tokio::spawn(async move { store.migrate(None).await.map(|done| done.steps.len()) }));
+        }
+        starts
+    };
+    let mut did = 0;
+    for start in starts {
+        did += usize::from(start.await.unwrap().unwrap() > 0);
+    }
+    assert_eq!(did, 1, "one does it, the others find it done");
+    assert_eq!(db.count("headcount.migrations").await, 1);
+    db.store().await.check_schema().await.unwrap();
+}
+
+async fn a_foreign_users_table_is_refused(db: Db) {
+    db.execute("CREATE TABLE users (id text PRIMARY KEY, name text)").await;
+    db.execute("INSERT INTO users VALUES ('1', 'theirs')").await;
+    let error = db.store().await.migrate(None).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Setup(reason) if reason.contains("HEADCOUNT_DATABASE_URL")),
+        "{error}"
+    );
+    assert_eq!(db.one("SELECT name FROM users").await, "theirs");
+}
+
+async fn the_plan_changes_nothing(db: Db) {
+    let store = db.store().await;
+    let plan = store.migration_plan(None).await.unwrap();
+    assert_eq!(plan, store.migration_plan(None).await.unwrap());
+    assert!(matches!(store.check_schema().await, Err(StoreError::Setup(_))));
+    assert_eq!(store.migrate(None).await.unwrap().steps, plan, "what was planned is what is done");
+    assert_eq!(store.migrate(None).await.unwrap().steps, []);
+    store.check_schema().await.unwrap();
+}
+
+async fn what_does_not_fit_is_told(db: Db) {
+    let store = db.store().await;
+    let error = store.migrate(Some(&["usernme".into()])).await.unwrap_err().to_string();
+    assert!(error.contains("`usernme`") && error.contains("`username`"), "{error}");
+    store.migrate(None).await.unwrap();
+    db.execute("UPDATE headcount.migrations SET checksum = 'another'").await;
+    assert!(store.check_schema().await.unwrap_err().to_string().contains("another form"));
+    db.execute(
+        "DELETE FROM headcount.migrations;
+         INSERT INTO headcount.migrations SELECT 1, 'tables', '', 1, '2026-01-01T00:00:00.000Z' WHERE false;
+         INSERT INTO headcount.migrations VALUES (77, 'future', 'x', 70, '2026-01-01T00:00:00.000Z')",
+    )
+    .await;
+    assert!(store.check_schema().await.unwrap_err().to_string().contains("newer headcount"));
+}
+
+async fn a_lost_trigger_is_put_back(db: Db) {
+    let store = db.store().await;
+    store.migrate(None).await.unwrap();
+    // A newer schema that this version can work with is no obstacle.
+    db.execute("INSERT INTO headcount.migrations VALUES (2, 'newer', 'x', 1, '2026-01-01T00:00:00.000Z')")
+        .await;
+    store.check_schema().await.unwrap();
+    match db.backend {
+        Backend::Sqlite => db.execute("DROP TRIGGER headcount_state_update").await,
+        _ => db.execute("DROP TRIGGER zz_headcount_state ON users").await,
+    }
+    assert!(store.check_schema().await.unwrap_err().to_string().contains("trigger"));
+    assert_eq!(store.migrate(None).await.unwrap().steps.len(), 1);
+    store.check_schema().await.unwrap();
+}
