@@ -41,6 +41,11 @@ impl Db {
         Self::make(backend, "headcount_template").await
     }
 
+    /// A database that is somewhere already.
+    pub fn at(backend: Backend, url: String) -> Self {
+        Self { backend, direct: url.clone(), url, _folder: tempfile::tempdir().unwrap() }
+    }
+
     /// Without any table.
     pub async fn empty(backend: Backend) -> Self {
         Self::make(backend, "template0").await

@@ -1,0 +1,53 @@
+//! The fixtures of this repository are whole, and end as they say.
+//!
+//! After a change of a fixture's body: `HEADCOUNT_TEST_RESIGN=1 cargo test --test it fixtures`.
+
+use super::support::Db;
+use headcount::replay::{FIXTURE_KEY, Fixture, collect_paths};
+use headcount::source::signature::SigningKey;
+use std::path::PathBuf;
+
+fn paths() -> Vec<PathBuf> {
+    collect_paths(&[PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))]).unwrap()
+}
+
+#[test]
+fn every_fixture_is_signed_with_the_public_key() {
+    let key = SigningKey::parse(FIXTURE_KEY).unwrap();
+    assert!(paths().len() >= 16);
+    for path in paths() {
+        let mut fixture = Fixture::read(&path).unwrap();
+        let at = fixture.sent_at().unwrap();
+        if std::env::var_os("HEADCOUNT_TEST_RESIGN").is_some() {
+            fixture = fixture.signed(&key, at.seconds());
+            std::fs::write(&path, fixture.render()).unwrap();
+        }
+        assert_eq!(fixture.key.as_deref(), Some(FIXTURE_KEY), "{}", path.display());
+        let verified = fixture.headers.verify(std::slice::from_ref(&key), fixture.body.as_bytes(), at);
+        assert_eq!(verified, Ok(at), "{}", path.display());
+        assert!(!fixture.about.is_empty(), "{} says what it is", path.display());
+        assert_eq!(Fixture::parse(&fixture.render()).unwrap(), fixture);
+    }
+}
+
+/// The state in which each person of `fixtures/clerk` ends.
+pub async fn end_as_they_say(db: &Db) {
+    let people = db.people().await;
+    let seen: Vec<(&str, &str, Option<&str>)> = people
+        .iter()
+        .map(|(id, person)| (&id[13..17], person[0].as_deref().unwrap(), person[2].as_deref()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("reAd", "active", Some("ada@example.com")),
+            ("reBa", "suspended", Some("mallory@example.com")),
+            ("reDe", "deleted", None),
+            ("reLo", "active", Some("bob@example.com")),
+            ("reNo", "incomplete", None),
+            ("reOa", "active", Some("grace@example.com")),
+            ("rePh", "incomplete", None),
+            ("reUn", "active", Some("žofia@пример.example")),
+        ]
+    );
+}

@@ -1,0 +1,11 @@
+//! The binary as its users meet it: over HTTP, by its commands, and when it is killed.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod commands;
+mod crashes;
+mod fixtures;
+mod process;
+mod stream;

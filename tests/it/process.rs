@@ -1,0 +1,163 @@
+//! Running the binary, and talking to it as Svix would.
+
+use super::support::{Db, SECRET, key};
+use headcount::clock::{Clock, SystemClock};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use reqwest::{Client, StatusCode};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Nothing waits longer than this for something that has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary with an environment of its own and a folder to run in.
+pub fn headcount(url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+    command.env_clear().env("HEADCOUNT_DATABASE_URL", url).current_dir(std::env::temp_dir());
+    command
+}
+
+pub fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The JSON on the last line of what a command prints.
+pub fn json(output: &Output) -> serde_json::Value {
+    let out = text(&output.stdout);
+    serde_json::from_str(out.lines().last().unwrap_or_default())
+        .unwrap_or_else(|_| panic!("no JSON in {out} {}", text(&output.stderr)))
+}
+
+/// A running `headcount serve`, killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: String,
+    pub log: PathBuf,
+    _folder: tempfile::TempDir,
+    client: Client,
+}
+
+impl Server {
+    pub async fn start(db: &Db) -> Self {
+        Self::start_with(db, &[], &[]).await
+    }
+
+    pub async fn start_with(db: &Db, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let child = headcount(&db.url)
+            .args(["serve", "--listen", &address, "--log", "debug"])
+            .args(args)
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+            .env("HEADCOUNT_MAX_DELETE_DELIVERED", "off")
+            .envs(variables.iter().copied())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        // The one that `main` of the binary sets; in a test there is no main.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = Self { child, address, log, _folder: folder, client: Client::new() };
+        server.until(|| async { server.get("/readyz").await == Some(StatusCode::OK) }).await;
+        server
+    }
+
+    pub async fn get(&self, path: &str) -> Option<StatusCode> {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await;
+        answer.ok().map(|answer| answer.status())
+    }
+
+    /// Signed by us, now.
+    pub async fn deliver(&self, id: &str, body: &str) -> Option<StatusCode> {
+        let now = SystemClock.now().seconds();
+        let signature = key().sign(id, now, body.as_bytes());
+        self.post(
+            "clerk",
+            &[("svix-id", id), ("svix-timestamp", &now.to_string()), ("svix-signature", &signature)],
+            body.to_owned(),
+        )
+        .await
+        .map(|(status, _)| status)
+    }
+
+    /// `None` where the connection failed.
+    pub async fn post(
+        &self,
+        source: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Option<(StatusCode, String)> {
+        let mut request = self.client.post(format!("http://{}/webhooks/{source}", self.address)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.ok()?;
+        Some((answer.status(), answer.text().await.ok()?))
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Fails where it is gone already.
+        let _ = nix::sys::signal::kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal);
+    }
+
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not end");
+    }
+
+    /// Waits for the condition.
+    pub async fn until<F, W>(&self, condition: F)
+    where
+        F: Fn() -> W,
+        W: Future<Output = bool>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition().await {
+            assert!(
+                Instant::now() < deadline,
+                "waited too long; log: {}",
+                std::fs::read_to_string(&self.log).unwrap()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until nothing waits any more.
+    pub async fn drained(&self, db: &Db) {
+        self.until(|| async { db.count("headcount.inbox WHERE status = 'pending'").await == 0 }).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.child.wait();
+    }
+}
