@@ -1,4 +1,9 @@
 //! headcount keeps an application's own `users` table true to its hosted auth provider.
+//!
+//! The way through it: [`web`] takes a delivery, [`source`] verifies it and says what it means, [`store`] keeps it,
+//! [`reconcile`] loads what is known, lets [`core`] decide, and commits. ARCHITECTURE.md has the map.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 pub mod cli;
 pub mod clock;

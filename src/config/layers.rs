@@ -148,15 +148,15 @@ impl Layers {
             .ok_or_else(|| ConfigError(format!("{key} is no setting")))?;
         let (text, origin) = match self.flags.get(key) {
             Some(flag) => (flag.clone(), Origin::Flag),
-            None => match self.from_environment(setting)? {
+            None => match self.environment_value(setting)? {
                 Some(found) => found,
-                None => self.from_file(setting)?.unwrap_or((setting.default.to_owned(), Origin::Default)),
+                None => self.file_value(setting)?.unwrap_or((setting.default.to_owned(), Origin::Default)),
             },
         };
         Ok(Value { key: setting.key, variable: setting.variable, text, origin })
     }
 
-    fn from_environment(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
+    fn environment_value(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
         let own = match setting.secret {
             true => self.environment.secret(setting.variable)?,
             false => self
@@ -170,7 +170,7 @@ impl Layers {
         }
     }
 
-    fn from_file(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
+    fn file_value(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
         let origin = || Origin::File(self.path.clone());
         if setting.secret
             && let Some(secret) = self.secret_in(&self.file, setting.key, "")?

@@ -9,7 +9,7 @@ use crate::source::{Source, provider};
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub async fn replay(
     Ok(replayed)
 }
 
-fn verify(path: &PathBuf, sources: &mut Vec<Source>) -> Result<NewDelivery, String> {
+fn verify(path: &Path, sources: &mut Vec<Source>) -> Result<NewDelivery, String> {
     let fixture = Fixture::read(path).map_err(|error| error.to_string())?;
     if !sources.iter().any(|source| source.name == fixture.source) {
         let provider = provider(&fixture.source)

@@ -84,7 +84,7 @@ mod tests {
         Redactor::new(&[7; 32]).redact(&mut body);
         let text = body.to_string();
         let personal = [
-            "ada",
+            "ada@",
             "Ada",
             "Lovelace",
             "5555550100",

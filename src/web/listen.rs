@@ -48,6 +48,8 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(BUFFER_BYTES_MAX)
+            // Who has sent all that there is may close that half, and is answered all the same.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -84,8 +84,9 @@ async fn bad_input_costs_nothing_and_leaves_nothing(db: Db) {
     let raw = |bytes: Vec<u8>| {
         let mut stream = TcpStream::connect(&server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(&bytes).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // A server that has heard enough may have hung up already.
+        let _ = stream.write_all(&bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
         answer.split_whitespace().nth(1).unwrap_or("none").to_owned()

@@ -101,7 +101,7 @@ async fn status_events_and_users_tell_the_same(db: Db) {
     let at = headcount::core::timestamp::Timestamp::clamped(1_000);
     let body = event("user.updated", value!({"id": "user_dead"}), 0);
     store.accept(&[headcount::reconcile::verified(&source, signed, at, &body)]).await.unwrap();
-    command(&db, &["replay", FIXTURES]);
+    Server::start(&db).await.drained(&db).await;
     assert_eq!(command(&db, &["status"]).status.code(), Some(3));
     let dead = command(&db, &["events", "list", "--status", "dead", "--json"]);
     assert_eq!(dead.status.code(), Some(3));
@@ -113,7 +113,7 @@ async fn status_events_and_users_tell_the_same(db: Db) {
     fails(&command(&db, &["events", "retry"]), 2, &["say which"]);
     fails(&command(&db, &["events", "show", "999999"]), 1, &["no delivery 999999"]);
     assert_eq!(json(&command(&db, &["events", "retry", &seq, "--json"]))["retried"], 1);
-    command(&db, &["replay", FIXTURES]);
+    Server::start(&db).await.drained(&db).await;
     assert_eq!(
         json(&command(&db, &["events", "discard", "--status", "dead", "--yes", "--json"]))["discarded"],
         1

@@ -40,14 +40,14 @@ pub async fn end_as_they_say(db: &Db) {
     assert_eq!(
         seen,
         [
-            ("reAd", "active", Some("ada@example.com")),
-            ("reBa", "suspended", Some("mallory@example.com")),
-            ("reDe", "deleted", None),
-            ("reLo", "active", Some("bob@example.com")),
-            ("reNo", "incomplete", None),
-            ("reOa", "active", Some("grace@example.com")),
-            ("rePh", "incomplete", None),
-            ("reUn", "active", Some("žofia@пример.example")),
+            ("Ada0", "active", Some("ada@example.com")),
+            ("Bann", "suspended", Some("mallory@example.com")),
+            ("Dele", "deleted", None),
+            ("Lock", "active", Some("bob@example.com")),
+            ("NoEn", "incomplete", None),
+            ("Oaut", "active", Some("grace@example.com")),
+            ("Phon", "incomplete", None),
+            ("Unic", "active", Some("žofia@пример.example")),
         ]
     );
 }

@@ -1,0 +1,187 @@
+//! The rules of the house that a compiler does not know. A rule that only a reviewer knows is no rule.
+
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const SOURCE_LINES_MAX: usize = 400;
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no *.{ending} in {folder}");
+    found
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
+}
+
+fn room(path: &Path) -> String {
+    let relative = path.strip_prefix(Path::new(ROOT).join("src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Who may not name whom. Data flows one way.
+#[test]
+fn rooms_import_only_what_lies_below_them() {
+    let forbidden: &[(&str, &[&str])] = &[
+        (
+            "core",
+            &[
+                "crate::source",
+                "crate::store",
+                "crate::reconcile",
+                "crate::worker",
+                "crate::web",
+                "crate::replay",
+                "crate::cli",
+                "crate::config",
+                "crate::clock",
+                "serde",
+                "tokio",
+                "std::fs",
+                "std::time::SystemTime",
+            ],
+        ),
+        (
+            "source",
+            &[
+                "crate::store",
+                "crate::reconcile",
+                "crate::worker",
+                "crate::web",
+                "crate::replay",
+                "crate::cli",
+                "crate::config",
+                "crate::clock",
+            ],
+        ),
+        (
+            "store",
+            &[
+                "crate::source",
+                "crate::reconcile",
+                "crate::worker",
+                "crate::web",
+                "crate::replay",
+                "crate::cli",
+                "crate::config",
+            ],
+        ),
+        ("reconcile", &["crate::worker", "crate::web", "crate::replay", "crate::cli", "crate::config"]),
+        ("worker", &["crate::web", "crate::replay", "crate::cli", "crate::config"]),
+        ("web", &["crate::replay", "crate::cli", "crate::config"]),
+        ("replay", &["crate::worker", "crate::web", "crate::cli", "crate::config"]),
+    ];
+    for path in files("src", "rs") {
+        let text = read(&path);
+        for (of, names) in forbidden {
+            if room(&path) == *of {
+                for name in *names {
+                    assert!(!text.contains(name), "{} names {name}", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_library_has_its_room() {
+    let homes: &[(&str, &[&str])] = &[
+        ("sqlx::", &["store"]),
+        ("axum::", &["web", "source"]),
+        ("reqwest::", &["replay"]),
+        ("backoff::", &["retry"]),
+        ("SystemTime::now", &["clock"]),
+        ("anyhow::", &["cli", "replay"]),
+        ("clap::", &["cli"]),
+    ];
+    for path in files("src", "rs") {
+        let text = read(&path);
+        for (library, rooms) in homes {
+            let named =
+                text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(library));
+            assert!(!named || rooms.contains(&&*room(&path)), "{} names {library}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_have_one_purpose_and_a_word_about_it() {
+    for path in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+        let text = read(&path);
+        let lines = text.lines().count();
+        assert!(lines <= SOURCE_LINES_MAX, "{} has {lines} lines", path.display());
+        let test_module = path.ends_with("clerk/tests.rs");
+        assert!(text.starts_with("//!") || test_module, "{} does not say what it is for", path.display());
+        assert!(!text.contains(concat!("#[", "allow")), "{}: use #[expect(…, reason = …)]", path.display());
+    }
+}
+
+#[test]
+fn migrations_come_in_pairs_and_are_known() {
+    let names = |engine: &str| -> Vec<String> {
+        files(&format!("migrations/{engine}"), "sql")
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect()
+    };
+    assert_eq!(names("postgres"), names("sqlite"));
+    let known = read("src/store/migrate.rs");
+    for (number, name) in names("postgres").iter().enumerate() {
+        assert!(name.starts_with(&format!("{:04}_", number + 1)), "{name} is out of order");
+        assert!(
+            known.contains(&format!("postgres/{name}")) && known.contains(&format!("sqlite/{name}")),
+            "{name}"
+        );
+    }
+}
+
+/// Commands and variables that the documents name exist.
+#[test]
+fn documents_name_what_there_is() {
+    let settings: Vec<&str> = headcount::config::SETTINGS.iter().map(|setting| setting.variable).collect();
+    let commands =
+        ["serve", "replay", "record", "migrate", "status", "events", "users", "config", "completions"];
+    for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md"] {
+        let text = read(document);
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
+            let is_setting = word.starts_with("HEADCOUNT_")
+                && !word.starts_with("HEADCOUNT_TEST")
+                && word != "HEADCOUNT_CONFIG";
+            let word = word.trim_end_matches("_FILE");
+            assert!(!is_setting || settings.contains(&word), "{document} names {word}");
+        }
+        for (_, after) in text.match_indices("headcount ").map(|(at, found)| (at, &text[at + found.len()..]))
+        {
+            let at_line_start = text[..text.len() - after.len() - "headcount ".len()].ends_with(['`', '\n']);
+            let word = after.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            if at_line_start
+                && after.starts_with(|c: char| c.is_ascii_lowercase())
+                && text[..text.len() - after.len()].ends_with("`headcount ")
+            {
+                assert!(commands.contains(&word), "{document} names `headcount {word}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_its_two_commands_at_the_top() {
+    let readme = read("README.md");
+    let top: Vec<&str> =
+        readme.lines().take(30).filter(|line| line.starts_with("cargo ") || line.starts_with("./")).collect();
+    assert_eq!(top, ["cargo run -- replay fixtures/clerk", "./tests/run"]);
+}
