@@ -48,9 +48,6 @@ CREATE TABLE headcount.inbox (
 CREATE INDEX inbox_pending ON headcount.inbox (next_attempt_at, seq) WHERE status = 'pending';
 CREATE INDEX inbox_account ON headcount.inbox (source, provider_id);
 CREATE INDEX inbox_waiting ON headcount.inbox (status, seq) WHERE status IN ('dead', 'held');
--- Housekeeping finds what is old by these.
-CREATE INDEX inbox_received ON headcount.inbox (received_at);
-CREATE INDEX inbox_bodies ON headcount.inbox (received_at) WHERE body IS NOT NULL;
 
 CREATE TABLE headcount.changes (
     seq bigint PRIMARY KEY,

@@ -48,9 +48,6 @@ CREATE TABLE headcount_inbox (
 CREATE INDEX headcount_inbox_pending ON headcount_inbox (next_attempt_at, seq) WHERE status = 'pending';
 CREATE INDEX headcount_inbox_account ON headcount_inbox (source, provider_id);
 CREATE INDEX headcount_inbox_waiting ON headcount_inbox (status, seq) WHERE status IN ('dead', 'held');
--- Housekeeping finds what is old by these.
-CREATE INDEX headcount_inbox_received ON headcount_inbox (received_at);
-CREATE INDEX headcount_inbox_bodies ON headcount_inbox (received_at) WHERE body IS NOT NULL;
 
 CREATE TABLE headcount_changes (
     seq integer PRIMARY KEY,

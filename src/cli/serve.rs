@@ -99,7 +99,7 @@ pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
     let refusals = Arc::new(Refusals::default());
     let applies = CancellationToken::new();
 
-    let (ingest, writer) = plays(Role::Ingest).then(|| Ingest::start(store.clone(), stored.clone())).unzip();
+    let (ingest, writers) = plays(Role::Ingest).then(|| Ingest::start(&store, &stored)).unzip();
     let mut loops = Vec::new();
     if plays(Role::Apply) {
         let deliveries = Arc::new(Deliveries {
@@ -125,10 +125,12 @@ pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
     let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), config.body_bytes_max);
     crate::web::serve(listener, public_router(public), stop).await;
 
-    // No request is left: the writer ends when its queue is empty, the loops after what they are at.
+    // No request is left: the writers end when their queue is empty, the loops after what they are at.
     info!("stopping");
-    if let Some(writer) = writer {
-        writer.await.context("the inbox's writer failed")?;
+    if let Some(mut writers) = writers {
+        while let Some(ended) = writers.join_next().await {
+            ended.context("a writer of the inbox failed")?;
+        }
     }
     applies.cancel();
     for running in loops {

@@ -220,28 +220,36 @@ impl Store {
         Ok(count)
     }
 
-    /// Forgets a slice of what is old: bodies after `retention_ms`, whole rows after 120 days. What nobody has
-    /// decided about yet stays. The number of rows touched: zero when there is nothing left to do.
-    pub async fn prune(&self, retention_ms: i64) -> Result<u64, StoreError> {
+    /// Forgets what is old in the slice after `after`: bodies after `retention_ms`, whole rows after 120 days. What
+    /// nobody has decided about yet stays. The slice's end; `None` where nothing after `after` is old.
+    ///
+    /// By the order of numbers, which is nearly that of time: an index on the time would cost every insert.
+    pub async fn prune(&self, retention_ms: i64, after: i64) -> Result<Option<i64>, StoreError> {
         let dialect = self.dialect();
-        let old = dialect.began_plus_ms("$1");
+        let old = dialect.began_plus_ms("$3");
+        let slice = dialect.own(&format!(
+            "SELECT CAST(max(s.seq) AS text) FROM (
+                 SELECT seq, received_at FROM headcount.inbox WHERE seq > $1 ORDER BY seq LIMIT $2) AS s
+             WHERE s.received_at < {old}"
+        ));
         let bodies = dialect.own(&format!(
-            "UPDATE headcount.inbox SET body = NULL WHERE seq IN (
-                 SELECT seq FROM headcount.inbox WHERE body IS NOT NULL AND status IN ('applied', 'stale')
-                 AND received_at < {old} ORDER BY received_at LIMIT $2)"
+            "UPDATE headcount.inbox SET body = NULL WHERE seq > $1 AND seq <= $2 AND received_at < {old}
+             AND body IS NOT NULL AND status IN ('applied', 'stale')"
         ));
         let rows = dialect.own(&format!(
-            "DELETE FROM headcount.inbox WHERE seq IN (
-                 SELECT seq FROM headcount.inbox WHERE status IN ('applied', 'stale', 'ignored')
-                 AND received_at < {old} ORDER BY received_at LIMIT $2)"
+            "DELETE FROM headcount.inbox WHERE seq > $1 AND seq <= $2 AND received_at < {old}
+             AND status IN ('applied', 'stale', 'ignored')"
         ));
-        let mut touched = 0;
+        let mut tx = self.begin(Access::Write).await?;
+        let ends = [Arg::Int(after), Arg::Int(PRUNE_ROWS_MAX), Arg::Int(-retention_ms)];
+        let found = tx.fetch(&slice, ends.to_vec()).await?;
+        let [Some(end)] = take(found.into_iter().next().unwrap_or_default()) else { return Ok(None) };
+        let end = number(Some(end));
         for (sql, age_ms) in [(bodies, retention_ms), (rows, MESSAGE_ID_RETENTION_MS)] {
-            let mut tx = self.begin(Access::Write).await?;
-            touched += tx.execute(&sql, vec![Arg::Int(-age_ms), Arg::Int(PRUNE_ROWS_MAX)]).await?;
-            tx.commit().await?;
+            tx.execute(&sql, vec![Arg::Int(after), Arg::Int(end), Arg::Int(-age_ms)]).await?;
         }
-        Ok(touched)
+        tx.commit().await?;
+        Ok(Some(end))
     }
 
     fn delivery_columns(&self, bodies: bool) -> String {

@@ -3,6 +3,7 @@
 //! [`driver`] is the trait that two databases implement; [`dialect`] is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
+mod codec;
 mod dialect;
 mod driver;
 mod error;
@@ -63,6 +64,14 @@ impl Store {
 
     pub fn dialect(&self) -> Dialect {
         self.driver.dialect()
+    }
+
+    /// How many transactions may usefully write at once: one prepares while another's commit waits for the disk.
+    pub fn writers(&self) -> usize {
+        match self.dialect() {
+            Dialect::Postgres => 2,
+            Dialect::Sqlite => 1,
+        }
     }
 
     pub fn users_table(&self) -> &UsersTable {

@@ -31,6 +31,7 @@ impl PostgresDriver {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self(pool))
@@ -49,7 +50,16 @@ impl Driver for PostgresDriver {
             // A database or a role may have it off by default; an acknowledged delivery must be on disk.
             Access::Write => "BEGIN; SET LOCAL synchronous_commit = on",
         };
-        Ok(Box::new(PostgresTx(self.0.begin_with(statement).await?)))
+        // Connections that a restart of the server has cut are met here, before anything was sent: the pool drops
+        // each as it fails. Testing them before every use would cost a round trip.
+        let mut attempts = 1;
+        loop {
+            match self.0.begin_with(statement).await {
+                Ok(tx) => return Ok(Box::new(PostgresTx(tx))),
+                Err(sqlx::Error::Io(_)) if attempts <= CONNECTIONS_MAX => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     async fn close(&self) {

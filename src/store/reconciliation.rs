@@ -4,12 +4,12 @@
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
 use super::Store;
+use super::codec::{change_row, identity, identity_row, key_row, pending, user, user_row};
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
 use super::inbox::{number, take};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
-use crate::core::columns::{Column, Columns};
 use crate::core::decide::{Change, Identity, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
@@ -101,12 +101,13 @@ impl Reconciliation {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
+        // `|| ''` keeps planners from the index on the source: only the index of what waits stays small.
         let sql = self.dialect.own(&format!(
             "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, {}, d.body,
                     CAST(d.attempts AS text), CASE WHEN d.approved THEN '1' ELSE '0' END
              FROM headcount.inbox d
              WHERE d.status = 'pending' AND d.next_attempt_at <= {}
-               AND d.source IN (SELECT v.c1 FROM {})
+               AND d.source || '' IN (SELECT v.c1 FROM {})
              ORDER BY d.next_attempt_at, d.seq LIMIT $1 {}",
             self.dialect.timestamp_text("d.received_at"),
             self.dialect.began(),
@@ -317,89 +318,4 @@ impl Reconciliation {
         }
         self.tx.commit().await
     }
-}
-
-fn instant(cell: Option<String>) -> Option<Timestamp> {
-    cell.as_deref().and_then(Timestamp::parse)
-}
-
-fn pending(row: Row) -> Pending {
-    let [seq, source, message_id, event_type, received_at, body, attempts, approved] = take(row);
-    Pending {
-        seq: number(seq),
-        source: source.unwrap_or_default(),
-        message_id: message_id.unwrap_or_default(),
-        event_type: event_type.unwrap_or_default(),
-        received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
-        body: body.unwrap_or_default(),
-        attempts: number(attempts).try_into().unwrap_or(0),
-        approved: approved.as_deref() == Some("1"),
-    }
-}
-
-fn identity(row: Row) -> (IdentityKey, Locked) {
-    let [source, provider_id, user_id, state, version, occurred_at, profile, deleted_at] = take(row);
-    let key =
-        IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
-    let state = state.as_deref().and_then(IdentityState::parse).unwrap_or(IdentityState::Present);
-    let latest = version
-        .and_then(|version| version.parse().ok())
-        .zip(profile)
-        .map(|(version, profile)| (version, instant(occurred_at), profile));
-    let unheard = latest.is_none() && user_id.is_none() && state != IdentityState::Deleted;
-    (key, Locked { user_id, state, deleted_at: instant(deleted_at), latest, user: None, unheard })
-}
-
-fn user(row: Row) -> User {
-    let mut cells = row.into_iter();
-    let id = cells.next().flatten().unwrap_or_default();
-    let mut columns = Columns::default();
-    for column in Column::ALL {
-        columns.set(column, cells.next().flatten());
-    }
-    let deleted_at = instant(cells.next().flatten());
-    let mut truth = || cells.next().flatten().as_deref() == Some("true");
-    User { id, columns, deleted_at, suspended_by_source: truth(), provisional: truth() }
-}
-
-fn user_row(user: &User) -> Row {
-    let mut row = vec![Some(user.id.clone())];
-    row.extend(Column::ALL.map(|column| user.columns.get(column).map(str::to_owned)));
-    row.push(user.deleted_at.map(|at| at.to_string()));
-    row.push(Some(user.suspended_by_source.to_string()));
-    row.push(Some(user.provisional.to_string()));
-    row
-}
-
-fn key_row(key: &IdentityKey) -> Row {
-    vec![Some(key.source.clone()), Some(key.provider_id.clone())]
-}
-
-fn identity_row(write: &AccountWrite) -> Row {
-    let AccountWrite { key, identity, user, synced, .. } = write;
-    let latest = identity.latest.as_ref();
-    let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
-    vec![
-        Some(key.source.clone()),
-        Some(key.provider_id.clone()),
-        user.as_ref().map(|user| user.id.clone()),
-        Some(identity.state.name().to_owned()),
-        latest.map(|latest| latest.snapshot.version.to_string()),
-        latest.and_then(|latest| latest.occurred_at).map(|at| at.to_string()),
-        latest.map(|latest| latest.snapshot.profile.clone()),
-        created_at.map(str::to_owned),
-        identity.deleted_at.map(|at| at.to_string()),
-        (identity.state == IdentityState::Deleted).then(|| "event".to_owned()),
-        Some(synced.to_string()),
-    ]
-}
-
-fn change_row(change: &CausedChange, seq: i64) -> Row {
-    vec![
-        Some(seq.to_string()),
-        Some(change.change.user_id.clone()),
-        Some(change.change.kind.name().to_owned()),
-        Some(serde_json::json!(change.change.changed).to_string()),
-        Some(change.cause.clone()),
-    ]
 }

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
-/// Pruning is gone about every so many flushes: once in ten minutes.
-const FLUSHES_PER_PRUNE: u32 = 120;
+/// Pruning is gone about every so many flushes: once an hour.
+const FLUSHES_PER_PRUNE: u32 = 720;
 /// Between two slices, so that deliveries come first.
 const SLICE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,10 +78,14 @@ pub async fn run_housekeeping(
 }
 
 async fn prune(store: &Store, retention_ms: i64, stop: &CancellationToken) {
+    let mut after = 0;
     while !stop.is_cancelled() {
-        match store.prune(retention_ms).await {
-            Ok(0) => return,
-            Ok(_) => tokio::time::sleep(SLICE_PAUSE).await,
+        match store.prune(retention_ms, after).await {
+            Ok(None) => return,
+            Ok(Some(end)) => {
+                after = end;
+                tokio::time::sleep(SLICE_PAUSE).await;
+            }
             Err(error) => {
                 warn!("the inbox could not be pruned: {error}");
                 return;

@@ -4,8 +4,8 @@ use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 /// Deliveries that may wait for the writer; their bodies are bounded by the listener's budget.
@@ -36,12 +36,16 @@ struct Waiting {
 pub struct Ingest(mpsc::Sender<Waiting>);
 
 impl Ingest {
-    /// Starts the writer; it ends when the last [`Ingest`] is gone and everything that waited is answered. `stored`
+    /// Starts the writers; they end when the last [`Ingest`] is gone and everything that waited is answered. `stored`
     /// is notified after a commit.
-    pub fn start(store: Store, stored: Arc<Notify>) -> (Self, JoinHandle<()>) {
+    pub fn start(store: &Store, stored: &Arc<Notify>) -> (Self, JoinSet<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_DELIVERIES_MAX);
-        let writer = tokio::spawn(write_batches(store, receiver, stored));
-        (Self(sender), writer)
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut writers = JoinSet::new();
+        for _ in 0..store.writers() {
+            writers.spawn(write_batches(store.clone(), receiver.clone(), stored.clone()));
+        }
+        (Self(sender), writers)
     }
 
     /// Returns once the delivery is durable.
@@ -58,15 +62,11 @@ impl Ingest {
     }
 }
 
-async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, stored: Arc<Notify>) {
-    while let Some(first) = waiting.recv().await {
-        let mut bytes = size(&first);
-        let mut batch = vec![first];
-        while batch.len() < BATCH_DELIVERIES_MAX && bytes < BATCH_BYTES_MAX {
-            let Ok(next) = waiting.try_recv() else { break };
-            bytes += size(&next);
-            batch.push(next);
-        }
+async fn write_batches(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, stored: Arc<Notify>) {
+    loop {
+        // A statement of its own: the next writer may gather while this one writes.
+        let batch = next_batch(&mut *waiting.lock().await).await;
+        let Some(mut batch) = batch else { return };
         // Whoever has been told to come again will: what waited too long is not written as well.
         batch.retain(|waiting| !waiting.answer.is_closed());
         let (deliveries, answers): (Vec<_>, Vec<_>) =
@@ -80,6 +80,19 @@ async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, store
             let _ = answer.send(outcome);
         }
     }
+}
+
+/// What waits now; `None` when nothing will come any more.
+async fn next_batch(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+    let first = waiting.recv().await?;
+    let mut bytes = size(&first);
+    let mut batch = vec![first];
+    while batch.len() < BATCH_DELIVERIES_MAX && bytes < BATCH_BYTES_MAX {
+        let Ok(next) = waiting.try_recv() else { break };
+        bytes += size(&next);
+        batch.push(next);
+    }
+    Some(batch)
 }
 
 async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<Answer> {

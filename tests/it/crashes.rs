@@ -1,6 +1,6 @@
 //! Acknowledged means durable: after any end, every delivery that was answered with a 2xx is there.
 //!
-//! Three rounds in the suite; `HEADCOUNT_TEST_KILLS=20 ./tests/run -- crashes` does as many as one likes.
+//! Three rounds in the suite; `HEADCOUNT_TEST_KILLS=20 ./tests/run crashes` does as many as one likes.
 
 use super::process::Server;
 use super::support::{Backend, Db, event, user};

@@ -110,7 +110,11 @@ async fn what_is_old_is_forgotten(db: Db) {
     let recent = headcount::core::timestamp::Timestamp::clamped(recent);
     db.execute(&format!("UPDATE headcount.inbox SET received_at = '{recent}' WHERE message_id = 'msg_2'"))
         .await;
-    while store.prune(30 * 86_400_000).await.unwrap() > 0 {}
+    let mut after = 0;
+    while let Some(end) = store.prune(30 * 86_400_000, after).await.unwrap() {
+        assert!(end > after);
+        after = end;
+    }
     let left: Vec<(String, bool)> = store
         .deliveries(&all(), true)
         .await
