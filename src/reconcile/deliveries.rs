@@ -13,6 +13,9 @@ use crate::store::{
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// How long a delivery is put off whose account somebody else holds: their transactions are short.
+const ELSEWHERE_DELAY_MS: u64 = 100;
+
 /// Applies what lies in the inbox.
 pub struct Deliveries {
     pub store: Store,
@@ -105,9 +108,18 @@ impl Deliveries {
         let mut budgets = self.budgets(&mut tx, &events, &locked).await?;
         let mut work: BTreeMap<IdentityKey, Work> =
             locked.into_iter().map(|(key, locked)| (key.clone(), self.work(&key, locked))).collect();
+        let mut deferred = Vec::new();
         for (pending, event) in &events {
-            if let Some(work) = work.get_mut(&event.key) {
-                self.take(work, pending, event, budgets.entry(event.key.source.clone()).or_insert(u64::MAX));
+            match work.get_mut(&event.key) {
+                Some(work) => {
+                    self.take(
+                        work,
+                        pending,
+                        event,
+                        budgets.entry(event.key.source.clone()).or_insert(u64::MAX),
+                    );
+                }
+                None => deferred.push(elsewhere(pending)),
             }
         }
         let mut changes = Vec::new();
@@ -116,6 +128,7 @@ impl Deliveries {
         changes.sort_by_key(|(seq, _)| *seq);
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.finish(&finished).await?;
+        tx.finish(&deferred).await?;
         tx.commit(&changes).await?;
         let count = |status: &str| finished.iter().filter(|finished| finished.status == status).count();
         Ok(Applied {
@@ -297,6 +310,17 @@ fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
         attempts,
         retry_in_ms,
         last_error: Some(reason.to_owned()),
+    }
+}
+
+/// Put off, so that what waits behind it does not wait for it.
+fn elsewhere(pending: &Pending) -> Finished {
+    Finished {
+        seq: pending.seq,
+        status: "pending",
+        attempts: pending.attempts,
+        retry_in_ms: Some(ELSEWHERE_DELAY_MS),
+        last_error: Some("another transaction holds the account".to_owned()),
     }
 }
 

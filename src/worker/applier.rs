@@ -12,8 +12,6 @@ use tracing::{debug, error, warn};
 /// at its own time.
 const POLL_MIN: Duration = Duration::from_millis(50);
 const POLL_MAX: Duration = Duration::from_secs(1);
-/// All that was claimed is locked by somebody else, who will be done soon.
-const CONTENDED_WAIT: Duration = Duration::from_millis(20);
 
 /// Applies until `stop`; the batch under way is finished first. `stored` wakes it: a hint, the tables are the truth.
 pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop: CancellationToken) {
@@ -33,10 +31,6 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
                 retry.reset();
                 poll = POLL_MIN;
                 report(applied);
-                if applied.finished > 0 {
-                    continue;
-                }
-                tokio::time::sleep(CONTENDED_WAIT).await;
                 continue;
             }
             Err(failure) => {
@@ -45,8 +39,7 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
                 } else {
                     error!("a batch cannot be applied: {failure}");
                 }
-                tokio::time::sleep(retry.next_delay()).await;
-                continue;
+                retry.next_delay()
             }
         };
         tokio::select! {

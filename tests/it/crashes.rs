@@ -146,7 +146,14 @@ async fn postgres_itself_is_restarted() {
         let stream = Stream::start(server.clone(), round);
         stream.after(100).await;
         cluster("kill", &own.folder());
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        if round == 0 {
+            let body = event("user.updated", user("user_down", 1, None, None, "A"), 1);
+            let answer = server.deliver_whole("msg_while_down", &body).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 503);
+            assert!(answer.headers().contains_key("retry-after"));
+            assert_eq!(server.get("/readyz").await.unwrap().as_u16(), 503);
+            assert_eq!(server.get("/healthz").await.unwrap().as_u16(), 200);
+        }
         cluster("start", &own.folder());
         stream.after(200).await;
         acknowledged.extend(stream.stop().await);

@@ -77,15 +77,20 @@ impl Server {
 
     /// Signed by us, now.
     pub async fn deliver(&self, id: &str, body: &str) -> Option<StatusCode> {
+        self.deliver_whole(id, body).await.ok().map(|answer| answer.status())
+    }
+
+    /// The whole answer, headers included.
+    pub async fn deliver_whole(&self, id: &str, body: &str) -> reqwest::Result<reqwest::Response> {
         let now = SystemClock.now().seconds();
-        let signature = key().sign(id, now, body.as_bytes());
-        self.post(
-            "clerk",
-            &[("svix-id", id), ("svix-timestamp", &now.to_string()), ("svix-signature", &signature)],
-            body.to_owned(),
-        )
-        .await
-        .map(|(status, _)| status)
+        let request =
+            self.client.post(format!("http://{}/webhooks/clerk", self.address)).body(body.to_owned());
+        request
+            .header("svix-id", id)
+            .header("svix-timestamp", now.to_string())
+            .header("svix-signature", key().sign(id, now, body.as_bytes()))
+            .send()
+            .await
     }
 
     /// `None` where the connection failed.
