@@ -26,19 +26,16 @@ pub const FOUND: u8 = 3;
 
 /// Keeps an application's own users table true to its hosted auth provider.
 ///
-/// The shortest way to see it work:
+/// To see it work:  headcount replay fixtures/clerk
 ///
-///     headcount replay fixtures/clerk
-///
-/// and the shortest way to run it:
-///
-///     CLERK_WEBHOOK_SIGNING_SECRET=whsec_… headcount serve
+/// To run it:  CLERK_WEBHOOK_SIGNING_SECRET=whsec_… headcount serve
 ///
 /// Settings come from flags, environment variables, headcount.toml and defaults, in this order; `headcount config`
-/// shows each with its origin. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 dead letters or held
-/// deliveries found.
+/// shows each with its origin.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 dead letters or held deliveries found.
 #[derive(Parser)]
-#[command(name = "headcount", version, verbatim_doc_comment, arg_required_else_help = true)]
+#[command(name = "headcount", version, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,

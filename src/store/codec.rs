@@ -13,18 +13,20 @@ pub(super) fn instant(cell: Option<String>) -> Option<Timestamp> {
     cell.as_deref().and_then(Timestamp::parse)
 }
 
-pub(super) fn pending(row: Row) -> Pending {
-    let [seq, source, message_id, event_type, received_at, body, attempts, approved] = take(row);
-    Pending {
+/// The delivery, its body still to be loaded, and the body's size in bytes.
+pub(super) fn pending(row: Row) -> (Pending, usize) {
+    let [seq, source, message_id, event_type, received_at, attempts, approved, body_bytes] = take(row);
+    let pending = Pending {
         seq: number(seq),
         source: source.unwrap_or_default(),
         message_id: message_id.unwrap_or_default(),
         event_type: event_type.unwrap_or_default(),
         received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
-        body: body.unwrap_or_default(),
+        body: String::new(),
         attempts: number(attempts).try_into().unwrap_or(0),
         approved: approved.as_deref() == Some("1"),
-    }
+    };
+    (pending, number(body_bytes).try_into().unwrap_or(0))
 }
 
 pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {

@@ -15,6 +15,9 @@ use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// Bodies that one transaction takes into memory; a single larger one is taken all the same.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A delivery that waits to be applied, claimed by this transaction.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -96,15 +99,16 @@ impl Store {
 }
 
 impl Reconciliation {
-    /// Up to `limit` deliveries of the named sources whose time has come and which nobody else has claimed.
+    /// Up to `limit` deliveries of the named sources whose time has come and which nobody else has claimed; fewer where
+    /// their bodies are large.
     pub async fn claim(&mut self, sources: &[String], limit: i64) -> Result<Vec<Pending>, StoreError> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
         // `|| ''` keeps planners from the index on the source: only the index of what waits stays small.
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, {}, d.body,
-                    CAST(d.attempts AS text), CASE WHEN d.approved THEN '1' ELSE '0' END
+            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, {}, CAST(d.attempts AS text),
+                    CASE WHEN d.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text)
              FROM headcount.inbox d
              WHERE d.status = 'pending' AND d.next_attempt_at <= {}
                AND d.source || '' IN (SELECT v.c1 FROM {})
@@ -116,9 +120,43 @@ impl Reconciliation {
         ));
         let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();
         let rows = self.tx.fetch(&sql, vec![Arg::Int(limit), Arg::Rows(sources)]).await?;
-        let mut claimed: Vec<Pending> = rows.into_iter().map(pending).collect();
+        let mut bytes = 0;
+        let mut claimed: Vec<Pending> = rows
+            .into_iter()
+            .map(pending)
+            .take_while(|(_, body_bytes)| {
+                let first = bytes == 0;
+                bytes += body_bytes;
+                first || bytes <= BATCH_BYTES_MAX
+            })
+            .map(|(pending, _)| pending)
+            .collect();
         claimed.sort_by_key(|pending| pending.seq);
+        self.load_bodies(&mut claimed).await?;
         Ok(claimed)
+    }
+
+    async fn load_bodies(&mut self, claimed: &mut [Pending]) -> Result<(), StoreError> {
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "SELECT CAST(d.seq AS text), d.body FROM headcount.inbox d JOIN {} ON d.seq = CAST(v.c1 AS bigint)",
+            self.dialect.rows(1, 1)
+        ));
+        let seqs = claimed.iter().map(|pending| vec![Some(pending.seq.to_string())]).collect();
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(seqs)]).await?;
+        let mut bodies: HashMap<i64, String> = rows
+            .into_iter()
+            .map(|row| {
+                let [seq, body] = take(row);
+                (number(seq), body.unwrap_or_default())
+            })
+            .collect();
+        for pending in claimed {
+            pending.body = bodies.remove(&pending.seq).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 /// Deliveries that may wait for the writer; their bodies are bounded by the listener's budget.
-const QUEUE_DELIVERIES_MAX: usize = 4_096;
+const QUEUE_DELIVERIES_MAX: usize = 1_024;
 const BATCH_DELIVERIES_MAX: usize = 500;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Providers give up after 15 s; they are told to come again before.

@@ -15,7 +15,26 @@ on_each_database!(
     what_is_old_is_forgotten,
     deletions_beyond_the_limit_are_held_until_a_person_decides,
     refusals_add_up,
+    large_bodies_are_taken_a_few_at_a_time,
 );
+
+async fn large_bodies_are_taken_a_few_at_a_time(db: Db) {
+    let store = db.store().await;
+    let large = |n: usize, bytes: usize| {
+        let mut data = user(&format!("user_{n}"), 0, None, None, "A");
+        data["public_metadata"] = json!({"pad": "x".repeat(bytes)});
+        delivery(&format!("msg_{n}"), &event("user.created", data, 0))
+    };
+    let sizes = [3 << 20, 3 << 20, 3 << 20, 9 << 20, 1];
+    let deliveries: Vec<_> = sizes.iter().enumerate().map(|(n, bytes)| large(n, *bytes)).collect();
+    store.accept(&deliveries).await.unwrap();
+    let mut batches = Vec::new();
+    while db.count("headcount.inbox WHERE status = 'pending'").await > 0 {
+        batches.push(applier(&store, DeleteLimit::Off).apply_batch().await.unwrap().claimed);
+    }
+    assert_eq!(batches, [2, 1, 1, 1]);
+    assert_eq!(db.count("users").await, 5);
+}
 
 async fn a_message_is_accepted_once(db: Db) {
     let store = db.store().await;
