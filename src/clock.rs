@@ -20,15 +20,6 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands where it was set.
-pub struct FixedClock(pub Timestamp);
-
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-}
-
 /// Keeps the ids of one millisecond in their order.
 static ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Args)]
 pub struct Record {
     /// The folder to write to
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "recorded")]
     out: PathBuf,
     /// Only of this source
     #[arg(long)]

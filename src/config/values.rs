@@ -23,8 +23,8 @@ pub fn bytes(layers: &Layers, key: &str) -> Result<usize, ConfigError> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000), ("B", 1), ("", 1)];
     with_unit(&value.text, &units)
         .and_then(|bytes| usize::try_from(bytes).ok())
-        .filter(|bytes| (1_024..=256 << 20).contains(bytes))
-        .ok_or_else(|| wrong(&value, "a size between 1KiB and 256MiB, such as 1MiB"))
+        .filter(|bytes| (1..=256 << 20).contains(bytes))
+        .ok_or_else(|| wrong(&value, "a size up to 256MiB, such as 1MiB or 512KiB"))
 }
 
 /// `30d`, `6h`, `15m`, `60s`, `500ms`.

@@ -1,6 +1,6 @@
 //! All SQL. Nobody else imports sqlx.
 //!
-//! [`driver`] is the trait that two databases implement; [`dialect`] is where their SQL differs; everything above is
+//! `driver.rs` is the trait that two databases implement; `dialect.rs` is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
 mod codec;
@@ -17,7 +17,6 @@ mod url;
 mod users_table;
 
 pub use dialect::Dialect;
-pub use driver::{Access, Arg, Driver, Row, Tx};
 pub use error::StoreError;
 pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
 pub use migrate::{Migrated, Step};
@@ -26,7 +25,7 @@ pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusRepor
 pub use url::DatabaseUrl;
 pub use users_table::UsersTable;
 
-use crate::core::timestamp::Timestamp;
+use driver::{Access, Arg, Driver, Row, Tx};
 use std::sync::Arc;
 
 /// The database, and the only way to it.
@@ -51,13 +50,15 @@ impl Store {
             StoreError::Unavailable(reason) => {
                 StoreError::Unavailable(format!("{} cannot be opened: {reason}", url.redacted()))
             }
-            other => other,
+            StoreError::Setup(reason) => {
+                StoreError::Setup(format!("{} cannot be used: {reason}", url.redacted()))
+            }
+            rejected @ StoreError::Rejected(_) => rejected,
         })?;
         Ok(Self::with_driver(driver))
     }
 
-    /// On a driver of one's own making, such as one that fails on purpose.
-    pub fn with_driver(driver: Arc<dyn Driver>) -> Self {
+    fn with_driver(driver: Arc<dyn Driver>) -> Self {
         let users = Arc::new(UsersTable::new(driver.dialect()));
         Self { driver, users }
     }
@@ -81,16 +82,6 @@ impl Store {
     /// Waits for what is running, then closes the connections.
     pub async fn close(&self) {
         self.driver.close().await;
-    }
-
-    /// The database's clock.
-    pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        let clock = self.dialect().clock();
-        let rows = self.read(&format!("SELECT {}", self.dialect().timestamp_text(clock)), vec![]).await?;
-        rows.first()
-            .and_then(|row| row.first()?.as_deref())
-            .and_then(Timestamp::parse)
-            .ok_or_else(|| StoreError::Setup("the database's clock cannot be read".to_owned()))
     }
 
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {

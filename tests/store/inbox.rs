@@ -125,7 +125,7 @@ async fn what_is_old_is_forgotten(db: Db) {
             .await;
     }
     db.execute("UPDATE headcount.inbox SET status = 'dead' WHERE message_id = 'msg_1'").await;
-    let recent = store.now().await.unwrap().ms() - 40 * 86_400_000;
+    let recent = headcount::clock::Clock::now(&headcount::clock::SystemClock).ms() - 40 * 86_400_000;
     let recent = headcount::core::timestamp::Timestamp::clamped(recent);
     db.execute(&format!("UPDATE headcount.inbox SET received_at = '{recent}' WHERE message_id = 'msg_2'"))
         .await;
