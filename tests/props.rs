@@ -110,7 +110,7 @@ proptest! {
                 for text in [text, wrapped] {
                     provider.glance(&text);
                     let _ = provider.normalize("x", &text);
-                    provider.project(&text);
+                    provider.recall(&text);
                 }
             }
         }

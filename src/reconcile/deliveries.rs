@@ -193,14 +193,9 @@ impl Deliveries {
     fn work(&self, key: &IdentityKey, locked: Locked) -> Work {
         let provider =
             self.sources.iter().find(|source| source.name == key.source).map(|source| source.provider);
-        let latest = locked.latest.zip(provider).map(|((version, occurred_at, profile), provider)| Latest {
-            snapshot: Snapshot {
-                version,
-                columns: provider.project(&profile),
-                suspended: provider.is_suspended(&profile),
-                profile,
-            },
-            occurred_at,
+        let latest = locked.latest.zip(provider).map(|((version, occurred_at, profile), provider)| {
+            let (columns, suspended) = provider.recall(&profile);
+            Latest { snapshot: Snapshot { version, profile, columns, suspended }, occurred_at }
         });
         let identity = Identity { state: locked.state, latest, deleted_at: locked.deleted_at };
         let before = Account { identity: (!locked.unheard).then_some(identity), user: locked.user };

@@ -99,12 +99,9 @@ impl Provider for Clerk {
         Ok(Event { key, occurred_at: instant(timestamp.as_ref()), kind })
     }
 
-    fn project(&self, profile: &str) -> Columns {
-        serde_json::from_str(profile).map_or_else(|_| Columns::default(), |user| columns(&user))
-    }
-
-    fn is_suspended(&self, profile: &str) -> bool {
-        serde_json::from_str(profile).is_ok_and(|user| suspended(&user))
+    fn recall(&self, profile: &str) -> (Columns, bool) {
+        serde_json::from_str(profile)
+            .map_or_else(|_| Default::default(), |user| (columns(&user), suspended(&user)))
     }
 }
 

@@ -32,11 +32,9 @@ pub trait Provider: Send + Sync {
     /// What the delivery says, in full.
     fn normalize(&self, source: &str, body: &str) -> Result<Event, Unintelligible>;
 
-    /// What a stored profile says for the columns of `users`.
-    fn project(&self, profile: &str) -> Columns;
-
-    /// Whether a stored profile shows the account banned or deprovisioned.
-    fn is_suspended(&self, profile: &str) -> bool;
+    /// What a stored profile says for the columns of `users`, and whether it shows the account banned or
+    /// deprovisioned.
+    fn recall(&self, profile: &str) -> (Columns, bool);
 }
 
 /// A delivery's outline: enough to store it.

@@ -96,6 +96,15 @@ impl Dialect {
         }
     }
 
+    /// Whether `column` lies after the user's id in the text parameter, where the empty text lies before all.
+    pub fn id_after(self, column: &str, parameter: &str) -> String {
+        let id = match self {
+            Dialect::Postgres => format!("CAST(NULLIF({parameter}, '') AS uuid)"),
+            Dialect::Sqlite => parameter.to_owned(),
+        };
+        format!("({parameter} = '' OR {column} > {id})")
+    }
+
     /// A list of names from a JSON array.
     pub fn list_value(self, json: &str) -> String {
         match self {

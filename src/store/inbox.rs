@@ -243,7 +243,7 @@ impl Store {
         let mut tx = self.begin(Access::Write).await?;
         let ends = [Arg::Int(after), Arg::Int(PRUNE_ROWS_MAX), Arg::Int(-retention_ms)];
         let found = tx.fetch(&slice, ends.to_vec()).await?;
-        let [Some(end)] = take(found.into_iter().next().unwrap_or_default()) else { return Ok(None) };
+        let [Some(end)] = first(found) else { return Ok(None) };
         let end = number(Some(end));
         for (sql, age_ms) in [(bodies, retention_ms), (rows, MESSAGE_ID_RETENTION_MS)] {
             tx.execute(&sql, vec![Arg::Int(after), Arg::Int(end), Arg::Int(-age_ms)]).await?;
@@ -323,6 +323,11 @@ fn stored(row: Row) -> StoredDelivery {
 pub(super) fn take<const N: usize>(row: Row) -> [Option<String>; N] {
     let mut cells = row.into_iter();
     std::array::from_fn(|_| cells.next().flatten())
+}
+
+/// The columns of the first row; all null where there is none.
+pub(super) fn first<const N: usize>(rows: Vec<Row>) -> [Option<String>; N] {
+    take(rows.into_iter().next().unwrap_or_default())
 }
 
 pub(super) fn number(cell: Option<String>) -> i64 {

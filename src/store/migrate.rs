@@ -7,7 +7,7 @@ use super::Store;
 use super::dialect::Dialect;
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
-use super::inbox::{number, take};
+use super::inbox::{first, number, take};
 use sha2::{Digest, Sha256};
 
 /// One numbered step of the schema; append-only.
@@ -229,7 +229,7 @@ impl Store {
         loop {
             let mut tx = self.begin(Access::Write).await?;
             let end = tx.fetch(&users.slice_end(), vec![Arg::text(&after), Arg::Int(SLICE_ROWS_MAX)]).await?;
-            let [Some(end)] = take(end.into_iter().next().unwrap_or_default()) else { return Ok(()) };
+            let [Some(end)] = first(end) else { return Ok(()) };
             tx.execute(&users.correct_state(required), vec![Arg::text(&after), Arg::text(&end)]).await?;
             tx.commit().await?;
             after = end;
@@ -263,7 +263,7 @@ impl Store {
     async fn setting(&self, tx: &mut dyn Tx, key: &str) -> Result<Option<String>, StoreError> {
         let sql = self.dialect().own("SELECT value FROM headcount.settings WHERE key = $1");
         let rows = tx.fetch(&sql, vec![Arg::text(key)]).await?;
-        let [value] = take(rows.into_iter().next().unwrap_or_default());
+        let [value] = first(rows);
         Ok(value)
     }
 

@@ -7,7 +7,7 @@ use super::Store;
 use super::codec::{change_row, identity, identity_row, key_row, pending, user, user_row};
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
-use super::inbox::{number, take};
+use super::inbox::{first, number, take};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
 use crate::core::decide::{Change, Identity, User};
@@ -238,7 +238,7 @@ impl Reconciliation {
 
     async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
         let rows = self.tx.fetch(sql, args).await?;
-        let [count] = take(rows.into_iter().next().unwrap_or_default());
+        let [count] = first(rows);
         Ok(number(count).try_into().unwrap_or(0))
     }
 
@@ -340,8 +340,8 @@ impl Reconciliation {
                 "UPDATE headcount.counters SET value = value + $1 WHERE name = 'changes'
                  RETURNING CAST(value - $1 AS text)",
             );
-            let first = self.tx.fetch(&counter, vec![Arg::Int(changes.len() as i64)]).await?;
-            let [before] = take(first.into_iter().next().unwrap_or_default());
+            let given = self.tx.fetch(&counter, vec![Arg::Int(changes.len() as i64)]).await?;
+            let [before] = first(given);
             let before = number(before);
             let sql = self.dialect.own(&format!(
                 "INSERT INTO headcount.changes (seq, user_id, kind, changed, cause, changed_at)

@@ -3,7 +3,7 @@
 use super::Store;
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
-use super::inbox::{number, take};
+use super::inbox::{first, number, take};
 use crate::core::columns::{Column, Columns};
 use std::collections::BTreeMap;
 
@@ -160,8 +160,7 @@ impl Store {
             self.dialect().timestamp_text("min(received_at)"),
             self.dialect().began()
         ));
-        let [oldest_pending] =
-            take(self.read(&pending, vec![]).await?.into_iter().next().unwrap_or_default());
+        let [oldest_pending] = first(self.read(&pending, vec![]).await?);
         let mut reports = Vec::new();
         for source in sources {
             reports.push(self.source_report(source).await?);
@@ -193,10 +192,8 @@ impl Store {
             "SELECT {} FROM headcount.inbox WHERE source = $1 ORDER BY seq DESC LIMIT 1",
             self.dialect().timestamp_text("received_at")
         ));
-        let [accounts] =
-            take(self.read(&accounts, vec![Arg::text(name)]).await?.into_iter().next().unwrap_or_default());
-        let [last_delivery] =
-            take(self.read(&last, vec![Arg::text(name)]).await?.into_iter().next().unwrap_or_default());
+        let [accounts] = first(self.read(&accounts, vec![Arg::text(name)]).await?);
+        let [last_delivery] = first(self.read(&last, vec![Arg::text(name)]).await?);
         Ok(SourceReport { name: name.to_owned(), accounts: count(accounts), last_delivery })
     }
 

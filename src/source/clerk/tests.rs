@@ -46,7 +46,7 @@ fn the_specified_user_becomes_columns() {
     assert_eq!(columns.get(Column::CreatedAt), Some("2024-05-28T08:00:00.000Z"));
     assert_eq!(snapshot.version, 1_716_883_200_000);
     assert!(!snapshot.suspended);
-    assert_eq!(Clerk.project(&snapshot.profile), snapshot.columns);
+    assert_eq!(Clerk.recall(&snapshot.profile), (snapshot.columns, snapshot.suspended));
 }
 
 #[test]

@@ -170,16 +170,13 @@ impl UsersTable {
     /// id, state, missing (JSON), each [`Column`], `updated_at`, `deleted_at` of the users after id `$1`, at most
     /// `$2`, with state `$3` ('' for any) and an identity at source `$4` ('' for any).
     pub fn list(&self) -> String {
-        let after = match self.dialect {
-            Dialect::Postgres => "CAST(NULLIF($1, '') AS uuid)",
-            Dialect::Sqlite => "$1",
-        };
         self.dialect.own(&format!(
-            "{} WHERE ($1 = '' OR u.id > {after}) AND ($3 = '' OR u.account_state = $3)
+            "{} WHERE {} AND ($3 = '' OR u.account_state = $3)
                AND ($4 = '' OR EXISTS (SELECT 1 FROM headcount.identities i
                                        WHERE i.user_id = CAST(u.id AS text) AND i.source = $4))
              ORDER BY u.id LIMIT $2",
-            self.select()
+            self.select(),
+            self.dialect.id_after("u.id", "$1")
         ))
     }
 

@@ -146,30 +146,22 @@ impl UsersTable {
 
     /// The last id of the next `$2` rows after id `$1`; null where there are none.
     pub fn slice_end(&self) -> String {
-        let id = self.dialect.id_value("$1");
         format!(
-            "SELECT CAST(id AS text) FROM (SELECT id FROM {} WHERE $1 = '' OR id > {} ORDER BY id LIMIT $2) AS s
+            "SELECT CAST(id AS text) FROM (SELECT id FROM {} WHERE {} ORDER BY id LIMIT $2) AS s
              ORDER BY id DESC LIMIT 1",
             self.table,
-            match self.dialect {
-                Dialect::Postgres => "CAST(NULLIF($1, '') AS uuid)".to_owned(),
-                Dialect::Sqlite => id,
-            }
+            self.dialect.id_after("id", "$1")
         )
     }
 
     /// Corrects the state of the rows after `$1` and up to `$2` where the required fields have changed.
     pub fn correct_state(&self, required: &[String]) -> String {
         let (state, missing) = (self.state("", required), self.missing("", required));
-        let after = match self.dialect {
-            Dialect::Postgres => "CAST(NULLIF($1, '') AS uuid)",
-            Dialect::Sqlite => "$1",
-        };
         format!(
             "UPDATE {} SET account_state = {state}, missing = {missing}
-             WHERE ($1 = '' OR id > {after}) AND id <= {}
-               AND NOT (account_state = {state} AND missing = {missing})",
+             WHERE {} AND id <= {} AND NOT (account_state = {state} AND missing = {missing})",
             self.table,
+            self.dialect.id_after("id", "$1"),
             self.dialect.id_value("$2")
         )
     }
