@@ -31,6 +31,11 @@ pub fn fresh_user_id(now: Timestamp) -> String {
     uuid::Uuid::new_v7(at).hyphenated().to_string()
 }
 
+/// The id of a run, or of somebody who holds a lease: UUIDv7, so that runs sort by their beginning.
+pub fn fresh_run_id() -> String {
+    fresh_user_id(SystemClock.now())
+}
+
 /// A number in `0.0..1.0`.
 pub fn jitter() -> f64 {
     rand::random()

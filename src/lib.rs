@@ -11,6 +11,7 @@ pub mod config;
 pub mod core;
 pub mod reconcile;
 pub mod replay;
+pub mod resync;
 pub mod retry;
 pub mod source;
 pub mod store;

@@ -26,6 +26,7 @@ fn event() -> impl Strategy<Value = Event> {
     (kind, proptest::option::of(0..3_i64)).prop_map(|(kind, at)| Event {
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: at.and_then(Timestamp::from_ms),
+        instance: None,
         kind,
     })
 }
@@ -63,7 +64,7 @@ proptest! {
         let deletion = Event { kind: EventKind::Delete, ..events[0].clone() };
         events.insert(place.index(events.len() + 1), deletion);
         let account = fold(&events);
-        prop_assert!(account.identity.unwrap().deleted_at.is_some());
+        prop_assert!(account.identity.unwrap().deletion.is_some());
         if let Some(user) = account.user {
             prop_assert!(user.deleted_at.is_some());
             for freed in [Column::Email, Column::Phone, Column::Username] {
@@ -79,7 +80,7 @@ proptest! {
             let decision = decide(&account, event, Timestamp::clamped(1_000), "id-1");
             prop_assert_eq!(decision.change.is_some(), decision.account.user != account.user);
             if decision.verdict == Verdict::Applied && matches!(event.kind, EventKind::Upsert(_)) {
-                prop_assert!(decision.account.identity.as_ref().unwrap().deleted_at.is_none());
+                prop_assert!(decision.account.identity.as_ref().unwrap().deletion.is_none());
             }
             account = decision.account;
         }
@@ -95,7 +96,7 @@ proptest! {
         for event in &events {
             account = decide(&account, event, Timestamp::clamped(1_000), "id-1").account;
         }
-        let deleted = account.identity.as_ref().unwrap().deleted_at.is_some();
+        let deleted = account.identity.as_ref().unwrap().deletion.is_some();
         if had_user && !deleted {
             let user = account.user.unwrap();
             prop_assert_eq!(user.columns.get(Column::Username), Some("chosen-here"));

@@ -43,6 +43,7 @@ fn rooms_import_only_what_lies_below_them() {
                 "crate::source",
                 "crate::store",
                 "crate::reconcile",
+                "crate::resync",
                 "crate::worker",
                 "crate::web",
                 "crate::replay",
@@ -61,6 +62,7 @@ fn rooms_import_only_what_lies_below_them() {
             &[
                 "crate::store",
                 "crate::reconcile",
+                "crate::resync",
                 "crate::worker",
                 "crate::web",
                 "crate::replay",
@@ -74,6 +76,7 @@ fn rooms_import_only_what_lies_below_them() {
             &[
                 "crate::source",
                 "crate::reconcile",
+                "crate::resync",
                 "crate::worker",
                 "crate::web",
                 "crate::replay",
@@ -81,7 +84,11 @@ fn rooms_import_only_what_lies_below_them() {
                 "crate::config",
             ],
         ),
-        ("reconcile", &["crate::worker", "crate::web", "crate::replay", "crate::cli", "crate::config"]),
+        (
+            "reconcile",
+            &["crate::resync", "crate::worker", "crate::web", "crate::replay", "crate::cli", "crate::config"],
+        ),
+        ("resync", &["crate::worker", "crate::web", "crate::replay", "crate::cli", "crate::config"]),
         ("worker", &["crate::web", "crate::replay", "crate::cli", "crate::config"]),
         ("web", &["crate::replay", "crate::cli", "crate::config"]),
         ("replay", &["crate::worker", "crate::web", "crate::cli", "crate::config"]),
@@ -103,7 +110,7 @@ fn each_library_has_its_room() {
     let homes: &[(&str, &[&str])] = &[
         ("sqlx::", &["store"]),
         ("axum::", &["web", "source"]),
-        ("reqwest::", &["replay"]),
+        ("reqwest::", &["replay", "source"]),
         ("backoff::", &["retry"]),
         ("SystemTime::now", &["clock"]),
         ("anyhow::", &["cli", "replay"]),
@@ -154,8 +161,20 @@ fn migrations_come_in_pairs_and_are_known() {
 #[test]
 fn documents_name_what_there_is() {
     let settings: Vec<&str> = headcount::config::SETTINGS.iter().map(|setting| setting.variable).collect();
-    let commands =
-        ["serve", "replay", "record", "migrate", "status", "events", "users", "config", "completions"];
+    let commands = [
+        "serve",
+        "resync",
+        "runs",
+        "source",
+        "replay",
+        "record",
+        "migrate",
+        "status",
+        "events",
+        "users",
+        "config",
+        "completions",
+    ];
     for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md"] {
         let text = read(document);
         for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {

@@ -7,7 +7,10 @@ mod migrate;
 mod output;
 mod record;
 mod replay;
+mod resync;
+mod runs;
 mod serve;
+mod source;
 mod status;
 mod users;
 
@@ -21,7 +24,7 @@ use tracing::warn;
 pub const DONE: u8 = 0;
 const FAILED: u8 = 1;
 const WRONG_USE: u8 = 2;
-/// Dead letters or held deliveries were found where the command looks for them.
+/// Drift, held runs, dead letters or held deliveries were found where the command looks for them.
 pub const FOUND: u8 = 3;
 
 /// Keeps an application's own users table true to its hosted auth provider.
@@ -33,7 +36,7 @@ pub const FOUND: u8 = 3;
 /// Settings come from flags, environment variables, headcount.toml and defaults, in this order; `headcount config`
 /// shows each with its origin.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 dead letters or held deliveries found.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 drift, held runs or deliveries, or dead letters found.
 #[derive(Parser)]
 #[command(name = "headcount", version, arg_required_else_help = true)]
 struct Cli {
@@ -62,6 +65,9 @@ struct Global {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Resync(resync::ResyncCommand),
+    #[command(subcommand)]
+    Runs(runs::Runs),
     Replay(replay::Replay),
     Record(record::Record),
     Migrate(migrate::Migrate),
@@ -70,6 +76,8 @@ enum Command {
     Events(events::Events),
     #[command(subcommand)]
     Users(users::Users),
+    #[command(subcommand)]
+    Source(source::SourceCommand),
     Config(config::ShowConfig),
     Completions(completions::Completions),
 }
@@ -123,6 +131,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
         match cli.command {
             Command::Serve(command) => serve::run(command, context).await,
+            Command::Resync(command) => resync::run(command, context).await,
+            Command::Runs(command) => runs::run(command, context).await,
+            Command::Source(command) => source::run(command, context).await,
             Command::Replay(command) => replay::run(command, context).await,
             Command::Record(command) => record::run(command, context).await,
             Command::Migrate(command) => migrate::run(command, context).await,

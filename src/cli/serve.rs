@@ -54,7 +54,7 @@ pub fn source_notes(sources: &[Source]) -> Vec<String> {
         .iter()
         .filter_map(|source| {
             let name = &source.name;
-            match (source.webhook_keys.is_empty(), source.has_api_key) {
+            match (source.webhook_keys.is_empty(), source.api.is_some()) {
                 (true, _) => Some(format!("Source {name} has no webhook secret: it takes no deliveries.")),
                 (false, false) => Some(format!(
                     "Source {name} has no API key: what its deliveries miss cannot be repaired."
@@ -170,7 +170,7 @@ async fn warn_of_required_fields(context: &Context, store: &crate::store::Store)
     Ok(())
 }
 
-fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {

@@ -94,7 +94,7 @@ fn to_json(report: &StatusReport, sources: &[Source]) -> Value {
                 "accounts": report.accounts,
                 "last_delivery": report.last_delivery,
                 "takes_deliveries": source.is_some_and(|source| !source.webhook_keys.is_empty()),
-                "has_api_key": source.is_some_and(|source| source.has_api_key),
+                "has_api_key": source.is_some_and(|source| source.api.is_some()),
             })
         })
         .collect();

@@ -5,8 +5,11 @@ mod sources;
 mod values;
 
 pub use layers::{Entry, Environment, Origin};
+pub use values::Poll;
 
 use crate::core::brake::DeleteLimit;
+use crate::core::proof::SweepLimit;
+use crate::core::schedule::Schedule;
 use crate::source::Source;
 use crate::store::DatabaseUrl;
 use layers::Layers;
@@ -32,12 +35,18 @@ const fn setting(key: &'static str, variable: &'static str, default: &'static st
     Setting { key, variable, secret: false, default }
 }
 
-pub const SETTINGS: [Setting; 10] = [
+pub const SETTINGS: [Setting; 16] = [
     Setting { secret: true, ..setting("database_url", "HEADCOUNT_DATABASE_URL", "sqlite://headcount.db") },
     setting("migrate", "HEADCOUNT_MIGRATE", "auto"),
     Setting { secret: true, ..setting("migrate_database_url", "HEADCOUNT_MIGRATE_DATABASE_URL", "") },
     setting("listen", "HEADCOUNT_LISTEN", "127.0.0.1:8787"),
     setting("required_fields", "HEADCOUNT_REQUIRED_FIELDS", "email"),
+    setting("resync_schedule", "HEADCOUNT_RESYNC_SCHEDULE", "6h"),
+    setting("poll", "HEADCOUNT_POLL", "default"),
+    setting("rate_share", "HEADCOUNT_RATE_SHARE", "50%"),
+    setting("confirm_after", "HEADCOUNT_CONFIRM_AFTER", "60s"),
+    setting("max_delete", "HEADCOUNT_MAX_DELETE", "default"),
+    setting("silence_after", "HEADCOUNT_SILENCE_AFTER", "24h"),
     setting("max_delete_delivered", "HEADCOUNT_MAX_DELETE_DELIVERED", "default"),
     setting("inbox_retention", "HEADCOUNT_INBOX_RETENTION", "30d"),
     setting("max_body", "HEADCOUNT_MAX_BODY", "1MiB"),
@@ -57,6 +66,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `None` where nobody has said: then the database's own list stands.
     pub required_fields: Option<Vec<String>>,
+    pub resync: ResyncSettings,
     pub delete_limit: DeleteLimit,
     pub inbox_retention_ms: i64,
     pub body_bytes_max: usize,
@@ -69,6 +79,18 @@ pub struct Config {
     pub entries: Vec<Entry>,
     /// What looks like a mistake but stops nothing.
     pub warnings: Vec<String>,
+}
+
+/// How sources are read.
+#[derive(Clone, Debug)]
+pub struct ResyncSettings {
+    pub schedule: Schedule,
+    pub poll: Poll,
+    /// Of the provider's limit: `0.01..=1.0`.
+    pub rate_share: f64,
+    pub confirm_after_ms: i64,
+    pub max_delete: SweepLimit,
+    pub silence_after_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +127,14 @@ impl Config {
             migrate: values::one_of(&layers, "migrate", &[("auto", true), ("off", false)])?,
             listen: listen(&layers, environment)?,
             required_fields: (required.origin != Origin::Default).then(|| values::list(&required.text)),
+            resync: ResyncSettings {
+                schedule: values::schedule(&layers, "resync_schedule")?,
+                poll: values::poll(&layers, "poll")?,
+                rate_share: values::share(&layers, "rate_share")?,
+                confirm_after_ms: values::duration_ms(&layers, "confirm_after")?,
+                max_delete: values::sweep_limit(&layers, "max_delete")?,
+                silence_after_ms: values::duration_ms(&layers, "silence_after")?,
+            },
             delete_limit: values::delete_limit(&layers, "max_delete_delivered")?,
             inbox_retention_ms: values::duration_ms(&layers, "inbox_retention")?,
             body_bytes_max: values::bytes(&layers, "max_body")?,

@@ -2,24 +2,49 @@
 
 use super::layers::{Entry, Environment, Layers, nearest};
 use super::{ConfigError, values};
+use crate::source::http::ApiAccess;
 use crate::source::signature::SigningKey;
 use crate::source::{PROVIDERS, Source, provider};
+use url::{Host, Url};
 
 /// The variables of a provider's own SDKs, which switch a source of its name on.
 struct Variables {
     kind: &'static str,
     webhook_secret: &'static str,
     api_key: &'static str,
+    api_url: &'static str,
 }
 
 const VARIABLES: [Variables; 1] = [Variables {
     kind: "clerk",
     webhook_secret: "CLERK_WEBHOOK_SIGNING_SECRET",
     api_key: "CLERK_SECRET_KEY",
+    api_url: "CLERK_API_URL",
 }];
 
 /// Keys of `[sources.NAME]`.
-const KEYS: [&str; 5] = ["kind", "webhook_secret_env", "webhook_secret_file", "api_key_env", "api_key_file"];
+const KEYS: [&str; 7] = [
+    "kind",
+    "webhook_secret_env",
+    "webhook_secret_file",
+    "api_key_env",
+    "api_key_file",
+    "api_url",
+    "instance",
+];
+
+/// A source as it is written down.
+struct Written {
+    name: String,
+    kind: String,
+    webhook_secret: Option<String>,
+    api_key: Option<String>,
+    api_url: Option<String>,
+    instance: Option<String>,
+    /// What an error calls the secret and the URL.
+    secret_name: String,
+    url_name: String,
+}
 
 pub fn read(environment: &Environment, layers: &Layers) -> Result<(Vec<Source>, Vec<Entry>), ConfigError> {
     let mut sources = Vec::new();
@@ -32,15 +57,25 @@ pub fn read(environment: &Environment, layers: &Layers) -> Result<(Vec<Source>, 
                 entries.push(redacted(name, &origin.to_string()));
             }
         }
+        let api_url = environment.get(variables.api_url).map(str::to_owned);
+        if let Some(url) = &api_url {
+            entries.push(Entry {
+                name: variables.api_url.to_owned(),
+                value: url.clone(),
+                origin: variables.api_url.to_owned(),
+            });
+        }
         if secret.is_some() || api_key.is_some() {
-            let secret = secret.map(|(secret, _)| secret);
-            sources.push(source(
-                variables.kind,
-                variables.kind,
-                secret,
-                api_key.is_some(),
-                variables.webhook_secret,
-            )?);
+            sources.push(source(Written {
+                name: variables.kind.to_owned(),
+                kind: variables.kind.to_owned(),
+                webhook_secret: secret.map(|(secret, _)| secret),
+                api_key: api_key.map(|(key, _)| key),
+                api_url,
+                instance: None,
+                secret_name: variables.webhook_secret.to_owned(),
+                url_name: variables.api_url.to_owned(),
+            })?);
         }
     }
     for (name, table) in layers.source_tables()? {
@@ -79,33 +114,72 @@ fn from_table(
         let advice = format!("is `{kind}`; the nearest known kind is `{}`", nearest(kind, &kinds));
         return Err(layers.error(&format!("{of}kind"), &advice));
     }
-    let secret = layers.secret_in(table, "webhook_secret", &of)?;
+    let webhook_secret = layers.secret_in(table, "webhook_secret", &of)?;
     let api_key = layers.secret_in(table, "api_key", &of)?;
-    if secret.is_none() && api_key.is_none() {
+    if webhook_secret.is_none() && api_key.is_none() {
         return Err(
             layers.error(&format!("sources.{name}"), "has neither webhook_secret_env nor api_key_env")
         );
     }
-    source(name, kind, secret, api_key.is_some(), &format!("{of}webhook_secret"))
+    let text = |key: &str| match table.get(key) {
+        None => Ok(None),
+        Some(toml::Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(layers.error(&format!("{of}{key}"), "must be a text")),
+    };
+    source(Written {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        webhook_secret,
+        api_key,
+        api_url: text("api_url")?,
+        instance: text("instance")?,
+        secret_name: format!("{of}webhook_secret"),
+        url_name: format!("{of}api_url"),
+    })
 }
 
-fn source(
-    name: &str,
-    kind: &str,
-    secret: Option<String>,
-    has_api_key: bool,
-    secret_name: &str,
-) -> Result<Source, ConfigError> {
+fn source(written: Written) -> Result<Source, ConfigError> {
+    let kind = &written.kind;
     let provider = provider(kind).ok_or_else(|| ConfigError(format!("`{kind}` is no kind of source")))?;
-    let webhook_keys: Result<Vec<SigningKey>, ConfigError> = values::list(secret.as_deref().unwrap_or_default())
-        .iter()
-        .map(|secret| {
-            SigningKey::parse(secret).map_err(|error| {
-                ConfigError(format!(
-                    "{secret_name} is no signing secret: {error}; copy it from the endpoint's page in the provider's dashboard"
-                ))
+    let webhook_keys: Result<Vec<SigningKey>, ConfigError> =
+        values::list(written.webhook_secret.as_deref().unwrap_or_default())
+            .iter()
+            .map(|secret| {
+                SigningKey::parse(secret).map_err(|error| {
+                    ConfigError(format!(
+                        "{} is no signing secret: {error}; copy it from the endpoint's page in the provider's dashboard",
+                        written.secret_name
+                    ))
+                })
             })
-        })
-        .collect();
-    Ok(Source { name: name.to_owned(), provider, webhook_keys: webhook_keys?, has_api_key })
+            .collect();
+    let api = match written.api_key {
+        Some(key) => {
+            let url = written.api_url.as_deref().unwrap_or(provider.directory().default_url());
+            Some(ApiAccess { url: api_url(url, &written.url_name)?, key: key.into() })
+        }
+        None => None,
+    };
+    let (name, instance) = (written.name, written.instance);
+    Ok(Source { name, provider, webhook_keys: webhook_keys?, api, instance })
+}
+
+/// https, unless on loopback: the key travels in every request.
+fn api_url(text: &str, name: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let loopback = match url.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(domain)) => domain == "localhost",
+            None => false,
+        };
+        url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    });
+    let bare =
+        url.filter(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none());
+    bare.ok_or_else(|| {
+        ConfigError(format!(
+            "{name} must be an https URL without anything secret in it (http on loopback alone)"
+        ))
+    })
 }

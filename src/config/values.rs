@@ -3,6 +3,8 @@
 use super::ConfigError;
 use super::layers::{Layers, Value};
 use crate::core::brake::DeleteLimit;
+use crate::core::proof::SweepLimit;
+use crate::core::schedule::Schedule;
 
 /// A comma list without empty parts.
 pub fn list(text: &str) -> Vec<String> {
@@ -30,11 +32,72 @@ pub fn bytes(layers: &Layers, key: &str) -> Result<usize, ConfigError> {
 /// `30d`, `6h`, `15m`, `60s`, `500ms`.
 pub fn duration_ms(layers: &Layers, key: &str) -> Result<i64, ConfigError> {
     let value = layers.value(key)?;
+    duration(&value.text)
+        .ok_or_else(|| wrong(&value, "a time with its unit, such as 30d, 6h, 15m, 60s or 500ms"))
+}
+
+fn duration(text: &str) -> Option<i64> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    with_unit(&value.text, &units)
+    with_unit(text, &units)
         .and_then(|ms| i64::try_from(ms).ok())
         .filter(|ms| (1..=3_650 * 86_400_000).contains(ms))
-        .ok_or_else(|| wrong(&value, "a time with its unit, such as 30d, 6h, 15m, 60s or 500ms"))
+}
+
+/// How often to read the newest changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Where a source has an API key and no webhook secret.
+    Default,
+    Off,
+    EveryMs(i64),
+}
+
+/// `default`, `off`, `5s`.
+pub fn poll(layers: &Layers, key: &str) -> Result<Poll, ConfigError> {
+    let value = layers.value(key)?;
+    match value.text.as_str() {
+        "default" => Ok(Poll::Default),
+        "off" => Ok(Poll::Off),
+        text => duration(text).map(Poll::EveryMs).ok_or_else(|| wrong(&value, "a time such as 5s, or off")),
+    }
+}
+
+/// `6h`, a cron expression, `off`.
+pub fn schedule(layers: &Layers, key: &str) -> Result<Schedule, ConfigError> {
+    let value = layers.value(key)?;
+    let parsed = match value.text.as_str() {
+        "off" => Some(Schedule::Off),
+        text => duration(text).map(Schedule::EveryMs).or_else(|| Schedule::cron(text)),
+    };
+    parsed.ok_or_else(|| {
+        wrong(&value, "an interval such as 6h, a cron expression such as `30 3 * * *`, or off")
+    })
+}
+
+/// `50%`, as `0.5`.
+pub fn share(layers: &Layers, key: &str) -> Result<f64, ConfigError> {
+    let value = layers.value(key)?;
+    percent(&value.text)
+        .filter(|percent| *percent >= 1.0)
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| wrong(&value, "a share from 1% to 100%"))
+}
+
+fn percent(text: &str) -> Option<f64> {
+    let percent = text.strip_suffix('%')?.trim().parse::<f64>().ok()?;
+    (0.0..=100.0).contains(&percent).then_some(percent)
+}
+
+/// `default`, `250`, `5%`: of a sweep.
+pub fn sweep_limit(layers: &Layers, key: &str) -> Result<SweepLimit, ConfigError> {
+    let value = layers.value(key)?;
+    let parsed = match value.text.as_str() {
+        "default" => Some(SweepLimit::Default),
+        text => {
+            percent(text).map(SweepLimit::Percent).or_else(|| text.parse().ok().map(SweepLimit::Accounts))
+        }
+    };
+    parsed.ok_or_else(|| wrong(&value, "a number of accounts in 24 hours, or a share such as 1%"))
 }
 
 /// `default`, `250`, `5%`, `off`.
@@ -43,15 +106,9 @@ pub fn delete_limit(layers: &Layers, key: &str) -> Result<DeleteLimit, ConfigErr
     let parsed = match value.text.as_str() {
         "default" => Some(DeleteLimit::Default),
         "off" => Some(DeleteLimit::Off),
-        text => match text.strip_suffix('%') {
-            Some(percent) => percent
-                .trim()
-                .parse::<f64>()
-                .ok()
-                .filter(|percent| (0.0..=100.0).contains(percent))
-                .map(DeleteLimit::Percent),
-            None => text.parse().ok().map(DeleteLimit::Accounts),
-        },
+        text => {
+            percent(text).map(DeleteLimit::Percent).or_else(|| text.parse().ok().map(DeleteLimit::Accounts))
+        }
     };
     parsed.ok_or_else(|| wrong(&value, "a number of accounts per hour, a share such as 5%, or off"))
 }
@@ -103,6 +160,12 @@ mod tests {
             ("HEADCOUNT_MAX_BODY", "huge"),
             ("HEADCOUNT_INBOX_RETENTION", "30"),
             ("HEADCOUNT_MAX_DELETE_DELIVERED", "some"),
+            ("HEADCOUNT_RESYNC_SCHEDULE", "at night"),
+            ("HEADCOUNT_POLL", "often"),
+            ("HEADCOUNT_RATE_SHARE", "0%"),
+            ("HEADCOUNT_CONFIRM_AFTER", "60"),
+            ("HEADCOUNT_MAX_DELETE", "off"),
+            ("HEADCOUNT_SILENCE_AFTER", "long"),
             ("HEADCOUNT_LISTEN", "8787"),
             ("HEADCOUNT_MIGRATE", "maybe"),
             ("HEADCOUNT_LOG_FORMAT", "xml"),
@@ -180,10 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn the_api_is_reached_by_https_or_on_loopback() {
+        let with = |url: &str| resolve(&[("CLERK_SECRET_KEY", "sk_test_x"), ("CLERK_API_URL", url)]);
+        assert_eq!(with("").unwrap().sources[0].api.as_ref().unwrap().url.as_str(), "https://api.clerk.com/");
+        for good in ["http://127.0.0.1:1", "http://localhost:1", "https://clerk.example.com"] {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in ["http://clerk.example.com", "clerk", "https://me:hush@x", "ftp://127.0.0.1"] {
+            let error = with(bad).err().unwrap().to_string();
+            assert!(error.starts_with("CLERK_API_URL must be ") && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_second_source_lives_under_its_own_name() {
         let config =
             with_file("[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n").unwrap();
         assert_eq!(config.source_names(), ["staff"]);
-        assert!(!config.sources[0].webhook_keys.is_empty() && !config.sources[0].has_api_key);
+        assert!(!config.sources[0].webhook_keys.is_empty() && config.sources[0].api.is_none());
     }
 }

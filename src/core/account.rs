@@ -22,6 +22,31 @@ impl IdentityState {
     }
 }
 
+/// What ended an account (`identities.deleted_by`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletedBy {
+    /// A delivery said so.
+    Event,
+    /// A full resync found it gone, with proof.
+    Sweep,
+    /// The person's data was erased here: nothing recreates it.
+    Erase,
+}
+
+impl DeletedBy {
+    pub fn name(self) -> &'static str {
+        match self {
+            DeletedBy::Event => "event",
+            DeletedBy::Sweep => "sweep",
+            DeletedBy::Erase => "erase",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Event, Self::Sweep, Self::Erase].into_iter().find(|by| by.name() == name)
+    }
+}
+
 /// What an application reads in `users.account_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountState {

@@ -3,7 +3,7 @@
 //! Deliveries of one account form a join: the highest (version, event time, content) is kept, and a deletion, once
 //! seen, stays. So the order in which they come, and how often, cannot matter (contract, rules 2 and 4).
 
-use super::account::IdentityState;
+use super::account::{DeletedBy, IdentityState};
 use super::columns::{Columns, follow};
 use super::event::{Event, EventKind, Snapshot};
 use super::timestamp::Timestamp;
@@ -23,14 +23,30 @@ pub struct Identity {
     pub state: IdentityState,
     /// The highest snapshot that was seen; `None` where only a deletion was.
     pub latest: Option<Latest>,
-    pub deleted_at: Option<Timestamp>,
+    /// Present where the state is deleted, and only there.
+    pub deletion: Option<Deletion>,
+    /// The version that confirmed reads have gone back behind: deliveries at or below it only cause a read.
+    pub replaced_version: Option<i64>,
 }
 
-/// The highest snapshot and when the delivery says that it came about.
+/// How an account ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// The earliest time that anybody named.
+    pub at: Timestamp,
+    /// When headcount last heard of it, by the database's clock: only reads marked later can revive.
+    pub received_at: Timestamp,
+    pub by: DeletedBy,
+}
+
+/// The highest snapshot and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latest {
     pub snapshot: Snapshot,
+    /// When the delivery says that it came about.
     pub occurred_at: Option<Timestamp>,
+    /// The mark of the read that brought it; `None` where a delivery did.
+    pub read_at: Option<Timestamp>,
 }
 
 impl Latest {
@@ -64,6 +80,7 @@ pub enum ChangeKind {
     Created,
     Updated,
     Deleted,
+    Revived,
 }
 
 impl ChangeKind {
@@ -72,6 +89,7 @@ impl ChangeKind {
             ChangeKind::Created => "created",
             ChangeKind::Updated => "updated",
             ChangeKind::Deleted => "deleted",
+            ChangeKind::Revived => "revived",
         }
     }
 }
@@ -91,6 +109,59 @@ pub struct Decision {
     pub account: Account,
     pub verdict: Verdict,
     pub change: Option<Change>,
+    /// Deliveries alone cannot tell: the source is to be asked as well.
+    pub ask: Option<Doubt>,
+}
+
+/// Why an account is to be read (again) by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Two contents under one version and one event time, or a delivery beside a read of the same version.
+    Contested,
+    /// A delivery at or below a version that confirmed reads went back behind.
+    Replaced,
+    /// A read of a lower version than is known.
+    Older,
+    /// A version more than a day in the future.
+    Future,
+    /// A tombstone that the source shows alive.
+    Revival,
+    /// Known here, and absent from the source's list or answered 404.
+    Missing,
+    /// The database refused the row, or somebody else held it.
+    Unwritten,
+    /// Somebody asked for it.
+    Asked,
+}
+
+impl Doubt {
+    pub const ALL: [Doubt; 8] = [
+        Doubt::Contested,
+        Doubt::Replaced,
+        Doubt::Older,
+        Doubt::Future,
+        Doubt::Revival,
+        Doubt::Missing,
+        Doubt::Unwritten,
+        Doubt::Asked,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Doubt::Contested => "contested",
+            Doubt::Replaced => "replaced",
+            Doubt::Older => "older",
+            Doubt::Future => "future",
+            Doubt::Revival => "revival",
+            Doubt::Missing => "missing",
+            Doubt::Unwritten => "unwritten",
+            Doubt::Asked => "asked",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|doubt| doubt.name() == name)
+    }
 }
 
 /// Decides one event.
@@ -98,52 +169,106 @@ pub struct Decision {
 /// `received_at` stands in for the time of a deletion whose delivery names none; `fresh_id` becomes the id of the
 /// user where this event is the first to need one.
 pub fn decide(known: &Account, event: &Event, received_at: Timestamp, fresh_id: &str) -> Decision {
-    let (identity, verdict) = match &event.kind {
-        EventKind::Delete => delete(known.identity.as_ref(), event.occurred_at.unwrap_or(received_at)),
-        EventKind::Upsert(snapshot) => upsert(
-            known.identity.as_ref(),
-            Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at },
-        ),
+    let identity = known.identity.as_ref();
+    let (after, verdict, ask) = match &event.kind {
+        EventKind::Delete => {
+            let at = event.occurred_at.unwrap_or(received_at);
+            let deletion = Deletion { at, received_at, by: DeletedBy::Event };
+            (deleted(identity, deletion), Verdict::Applied, None)
+        }
+        EventKind::Upsert(snapshot) => {
+            let said = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
+            upsert(identity, said)
+        }
     };
-    let user = user_after(known, &identity, fresh_id);
-    let change = user.as_ref().and_then(|after| change_between(known.user.as_ref(), after));
-    Decision { account: Account { identity: Some(identity), user }, verdict, change }
+    let (account, change) = account_after(known, after, fresh_id);
+    Decision { account, verdict, change, ask }
 }
 
-/// The earliest of an account's deletions is the one that is dated.
-fn delete(known: Option<&Identity>, at: Timestamp) -> (Identity, Verdict) {
-    let earliest = known.and_then(|identity| identity.deleted_at).map_or(at, |before| before.min(at));
-    let identity = Identity {
+/// The account with this identity, and what the feed says about the way there.
+pub(super) fn account_after(
+    known: &Account,
+    identity: Identity,
+    fresh_id: &str,
+) -> (Account, Option<Change>) {
+    let user = user_after(known, &identity, fresh_id);
+    let change = user.as_ref().and_then(|after| change_between(known.user.as_ref(), after));
+    (Account { identity: Some(identity), user }, change)
+}
+
+/// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
+pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
+    let deletion = match known.and_then(|identity| identity.deletion) {
+        None => said,
+        Some(before) => Deletion {
+            at: before.at.min(said.at),
+            received_at: before.received_at.max(said.received_at),
+            by: match (before.by, said.by) {
+                (DeletedBy::Erase, _) => DeletedBy::Erase,
+                (DeletedBy::Event, _) => DeletedBy::Event,
+                (DeletedBy::Sweep, by) => by,
+            },
+        },
+    };
+    Identity {
         state: IdentityState::Deleted,
         latest: known.and_then(|identity| identity.latest.clone()),
-        deleted_at: Some(earliest),
-    };
-    (identity, Verdict::Applied)
+        deletion: Some(deletion),
+        replaced_version: known.and_then(|identity| identity.replaced_version),
+    }
 }
 
 /// A snapshot of a deleted account is remembered where it is the highest, as it would have been had it come in time,
 /// but it is stale all the same: it brings nobody back.
-fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict) {
+///
+/// What a read has brought is the source's own word: a delivery of the same version cannot gainsay it, only have it
+/// asked again.
+fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict, Option<Doubt>) {
     let Some(known) = known else {
-        return (present(said), Verdict::Applied);
+        return (present(said, None), Verdict::Applied, None);
     };
-    let higher = known.latest.as_ref().is_none_or(|latest| latest.rank() < said.rank());
-    let same = known.latest.as_ref().is_some_and(|latest| latest.rank() == said.rank());
+    let erased = known.deletion.is_some_and(|deletion| deletion.by == DeletedBy::Erase);
+    let Some(latest) = known.latest.as_ref().filter(|_| !erased) else {
+        // A tombstone alone, or nothing at all.
+        return match known.deletion {
+            Some(_) if erased => (known.clone(), Verdict::Stale, None),
+            Some(_) => (Identity { latest: Some(said), ..known.clone() }, Verdict::Stale, None),
+            None => (present(said, known.replaced_version), Verdict::Applied, None),
+        };
+    };
+    let (version, content) = (said.snapshot.version, &said.snapshot.profile);
+    let same_content = *content == latest.snapshot.profile;
+    let tied = version == latest.snapshot.version && !same_content;
+    let doubt = if known.replaced_version.is_some_and(|replaced| version <= replaced)
+        && !(same_content && version == latest.snapshot.version)
+    {
+        Some(Doubt::Replaced)
+    } else if tied && (latest.read_at.is_some() || latest.occurred_at == said.occurred_at) {
+        Some(Doubt::Contested)
+    } else {
+        None
+    };
+    let by_read = latest.read_at.is_some() && version == latest.snapshot.version;
+    let higher = latest.rank() < said.rank() && !by_read && doubt != Some(Doubt::Replaced);
+    let same =
+        version == latest.snapshot.version && same_content && (by_read || latest.rank() == said.rank());
     let deleted = known.state == IdentityState::Deleted;
-    let identity = match (higher, deleted) {
+    let after = match (higher, deleted) {
         (false, _) => known.clone(),
-        (true, false) => present(said),
+        (true, false) => present(said, known.replaced_version),
         (true, true) => Identity { latest: Some(said), ..known.clone() },
     };
     let verdict = if !deleted && (higher || same) { Verdict::Applied } else { Verdict::Stale };
-    (identity, verdict)
+    (after, verdict, doubt.filter(|_| !deleted))
 }
 
-fn present(latest: Latest) -> Identity {
+pub(super) fn present(latest: Latest, replaced_version: Option<i64>) -> Identity {
     Identity {
         state: if latest.snapshot.suspended { IdentityState::Suspended } else { IdentityState::Present },
+        // Forgotten once the source has gone past it.
+        replaced_version: replaced_version.filter(|replaced| *replaced >= latest.snapshot.version),
         latest: Some(latest),
-        deleted_at: None,
+        deletion: None,
     }
 }
 
@@ -178,7 +303,7 @@ fn user_after(known: &Account, identity: &Identity, fresh_id: &str) -> Option<Us
     Some(User {
         id,
         columns,
-        deleted_at: identity.deleted_at,
+        deleted_at: identity.deletion.map(|deletion| deletion.at),
         suspended_by_source: identity.state == IdentityState::Suspended,
         provisional: after.is_none() && known.user.as_ref().is_some_and(|user| user.provisional),
     })
@@ -204,6 +329,7 @@ fn change_between(before: Option<&User>, after: &User) -> Option<Change> {
     let was_deleted = before.is_some_and(|user| user.deleted_at.is_some());
     let kind = match (before, after.deleted_at) {
         (_, Some(_)) if !was_deleted => ChangeKind::Deleted,
+        (Some(_), None) if was_deleted => ChangeKind::Revived,
         (None, _) => ChangeKind::Created,
         _ => ChangeKind::Updated,
     };
@@ -211,99 +337,4 @@ fn change_between(before: Option<&User>, after: &User) -> Option<Change> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::columns::Column;
-    use crate::core::event::IdentityKey;
-
-    fn at(ms: i64) -> Timestamp {
-        Timestamp::clamped(ms)
-    }
-
-    fn event(kind: EventKind, occurred_ms: i64) -> Event {
-        Event {
-            key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
-            occurred_at: Some(at(occurred_ms)),
-            kind,
-        }
-    }
-
-    fn named(version: i64, email: &str) -> EventKind {
-        let mut columns = Columns::default();
-        columns.set(Column::Email, Some(email.into()));
-        columns.set(Column::EmailVerified, Some("true".into()));
-        EventKind::Upsert(Snapshot {
-            version,
-            profile: format!("{{\"email\":\"{email}\"}}"),
-            columns,
-            suspended: false,
-        })
-    }
-
-    fn fold(events: &[Event]) -> (Account, Vec<Verdict>) {
-        let mut account = Account::default();
-        let mut verdicts = Vec::new();
-        for event in events {
-            let decision = decide(&account, event, at(9_000), "id-1");
-            account = decision.account;
-            verdicts.push(decision.verdict);
-        }
-        (account, verdicts)
-    }
-
-    fn email(account: &Account) -> Option<&str> {
-        account.user.as_ref().unwrap().columns.get(Column::Email)
-    }
-
-    #[test]
-    fn the_first_snapshot_makes_the_user() {
-        let decision = decide(&Account::default(), &event(named(1, "a@example.com"), 1), at(5), "id-1");
-        let change = decision.change.unwrap();
-        assert_eq!(decision.verdict, Verdict::Applied);
-        assert_eq!(change.kind, ChangeKind::Created);
-        assert_eq!(change.changed, ["email", "email_verified", "account_state"]);
-    }
-
-    #[test]
-    fn an_older_version_and_an_older_event_of_the_same_version_are_stale() {
-        let (account, verdicts) = fold(&[
-            event(named(5, "new@example.com"), 50),
-            event(named(4, "old@example.com"), 60),
-            event(named(5, "earlier@example.com"), 40),
-            event(named(5, "new@example.com"), 50),
-        ]);
-        assert_eq!(email(&account), Some("new@example.com"));
-        assert_eq!(verdicts, [Verdict::Applied, Verdict::Stale, Verdict::Stale, Verdict::Applied]);
-    }
-
-    #[test]
-    fn a_version_that_changes_nothing_makes_no_change() {
-        let (account, _) = fold(&[event(named(1, "a@example.com"), 1)]);
-        let decision = decide(&account, &event(named(2, "a@example.com"), 2), at(5), "id-2");
-        assert_eq!(decision.verdict, Verdict::Applied);
-        assert_eq!(decision.change, None);
-        assert_eq!(decision.account.user, account.user);
-        assert_ne!(decision.account.identity, account.identity);
-    }
-
-    #[test]
-    fn a_deletion_frees_the_address_and_nothing_brings_the_person_back() {
-        let created = event(named(1, "a@example.com"), 1);
-        let deleted = event(EventKind::Delete, 2);
-        let late = event(named(9, "late@example.com"), 9);
-        let (account, verdicts) = fold(&[created.clone(), deleted.clone(), late.clone()]);
-        assert_eq!(email(&account), None);
-        assert_eq!(account.user.as_ref().unwrap().deleted_at, Some(at(2)));
-        assert_eq!(verdicts[2], Verdict::Stale);
-        for order in [[late.clone(), deleted.clone(), created.clone()], [deleted, late, created]] {
-            assert_eq!(fold(&order).0, account);
-        }
-    }
-
-    #[test]
-    fn a_deletion_alone_leaves_a_tombstone_and_no_user() {
-        let (account, _) = fold(&[event(EventKind::Delete, 7), event(EventKind::Delete, 3)]);
-        assert_eq!(account.user, None);
-        assert_eq!(account.identity.unwrap().deleted_at, Some(at(3)));
-    }
-}
+mod tests;

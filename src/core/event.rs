@@ -16,7 +16,7 @@ pub struct IdentityKey {
 /// The account's content at one moment, as the provider tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The provider's own update time in the source's own unit (Clerk: milliseconds). Comparable within a source only.
+    /// The provider's own update time, in milliseconds. Comparable within a source only.
     pub version: i64,
     /// Canonical JSON: keys sorted, without private metadata, credentials, and fields that move without meaning.
     pub profile: String,
@@ -42,5 +42,7 @@ pub struct Event {
     pub key: IdentityKey,
     /// When it happened, by the provider's clock; `None` where the provider did not say.
     pub occurred_at: Option<Timestamp>,
+    /// The provider's instance that sent it, where it says so.
+    pub instance: Option<String>,
     pub kind: EventKind,
 }

@@ -8,4 +8,8 @@ pub mod brake;
 pub mod columns;
 pub mod decide;
 pub mod event;
+pub mod proof;
+pub mod rate;
+pub mod read;
+pub mod schedule;
 pub mod timestamp;

@@ -1,9 +1,12 @@
 //! From a verified delivery to what will lie in the inbox.
 
+use super::reads::READ_EVENT;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
+use crate::source::directory::Entry;
 use crate::source::signature::SignedHeaders;
 use crate::store::NewDelivery;
+use sha2::{Digest, Sha256};
 
 /// The delivery as it is stored: of a type that is not used, the outline alone (such bodies carry one-time codes and
 /// addresses).
@@ -18,5 +21,28 @@ pub fn verified(source: &Source, signed: SignedHeaders, signed_at: Timestamp, bo
         signed_at,
         signature: signed.signature,
         body: glance.used.then(|| body.to_owned()),
+        dead_because: None,
     }
+}
+
+/// A user of a page that cannot be understood, as the dead letter that it becomes: one for each account and reason,
+/// however often it is read.
+pub fn odd_user(source: &Source, entry: &Entry, marked_at: Timestamp) -> Option<NewDelivery> {
+    let reason = entry.said.as_ref().err()?.to_string();
+    let body = entry.odd.clone()?;
+    // Without an id the content has to tell one from another.
+    let whose = entry.provider_id.as_deref().unwrap_or(&body);
+    let digest = Sha256::digest(format!("{whose}\n{reason}").as_bytes());
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Some(NewDelivery {
+        source: source.name.clone(),
+        message_id: format!("read_{digest}"),
+        event_type: READ_EVENT.to_owned(),
+        provider_id: entry.provider_id.clone(),
+        occurred_at: None,
+        signed_at: marked_at,
+        signature: String::new(),
+        body: Some(body),
+        dead_because: Some(reason),
+    })
 }

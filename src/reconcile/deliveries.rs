@@ -1,14 +1,16 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
+use super::account::{difference, held, write_each};
+use super::reads::READ_EVENT;
 use crate::clock::{Clock, fresh_user_id, jitter};
 use crate::core::account::IdentityState;
 use crate::core::attempts::next_delay_ms;
 use crate::core::brake::DeleteLimit;
-use crate::core::decide::{Account, Identity, Latest, Verdict, decide};
-use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use crate::core::decide::{Account, Doubt, Verdict, decide};
+use crate::core::event::{Event, EventKind, IdentityKey};
 use crate::source::Source;
 use crate::store::{
-    AccountWrite, CausedChange, Finished, Locked, Pending, Reconciliation, Store, StoreError, UserWrite,
+    CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -49,6 +51,8 @@ struct Work {
     /// With the delivery that made them.
     changes: Vec<(i64, CausedChange)>,
     synced: bool,
+    /// The source is to be asked as well.
+    ask: Option<Doubt>,
 }
 
 impl Deliveries {
@@ -100,7 +104,8 @@ impl Deliveries {
         pending: Vec<Pending>,
     ) -> Result<Applied, StoreError> {
         let claimed = pending.len();
-        let (events, mut finished) = self.normalize(pending);
+        let pins = tx.pins().await?;
+        let (events, mut finished, mut asked) = self.normalize(pending, &pins);
         let mut keys: Vec<IdentityKey> = events.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort();
         keys.dedup();
@@ -123,7 +128,9 @@ impl Deliveries {
             }
         }
         let mut changes = Vec::new();
+        asked.extend(work.iter().filter_map(|(key, work)| Some((key.clone(), work.ask?))));
         self.write(&mut tx, work, &mut finished, &mut changes).await?;
+        tx.confirm(&self.questions(asked)).await?;
         // The feed tells things in the order in which they came.
         changes.sort_by_key(|(seq, _)| *seq);
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
@@ -140,26 +147,58 @@ impl Deliveries {
         })
     }
 
-    /// What cannot be understood is a dead letter at once.
-    fn normalize(&self, pending: Vec<Pending>) -> (Vec<(Pending, Event)>, Vec<Finished>) {
+    /// What cannot be understood is a dead letter at once; what another instance sent is ignored.
+    #[expect(clippy::type_complexity, reason = "three kinds of delivery, told apart once")]
+    fn normalize(
+        &self,
+        pending: Vec<Pending>,
+        pins: &HashMap<String, String>,
+    ) -> (Vec<(Pending, Event)>, Vec<Finished>, Vec<(IdentityKey, Doubt)>) {
         let mut events = Vec::with_capacity(pending.len());
-        let mut dead = Vec::new();
+        let (mut finished, mut asked) = (Vec::new(), Vec::new());
         for pending in pending {
             let Some(source) = self.sources.iter().find(|source| source.name == pending.source) else {
                 continue;
             };
+            let mut done = |status, last_error| finished.push(ended(&pending, status, last_error));
+            if pending.event_type == READ_EVENT {
+                // A user of a page that could not be understood: read anew, rather than applied as of then.
+                match pending.provider_id.clone() {
+                    Some(provider_id) => {
+                        let key = IdentityKey { source: source.name.clone(), provider_id };
+                        asked.push((key, Doubt::Asked));
+                        done("stale", Some("the account is read again".to_owned()));
+                    }
+                    None => done("dead", Some("it names no account that could be read again".to_owned())),
+                }
+                continue;
+            }
             match source.provider.normalize(&pending.source, &pending.body) {
-                Ok(event) => events.push((pending, event)),
-                Err(reason) => dead.push(Finished {
-                    seq: pending.seq,
-                    status: "dead",
-                    attempts: pending.attempts + 1,
-                    retry_in_ms: None,
-                    last_error: Some(reason.to_string()),
-                }),
+                Ok(event) => match elsewhere_from(&event, source, pins) {
+                    Some(reason) => done("ignored", Some(reason)),
+                    None => events.push((pending, event)),
+                },
+                Err(reason) => done("dead", Some(reason.to_string())),
             }
         }
-        (events, dead)
+        (events, finished, asked)
+    }
+
+    /// Only where there is a key to ask with.
+    fn questions(&self, asked: Vec<(IdentityKey, Doubt)>) -> Vec<NewConfirmation> {
+        let asked: BTreeMap<IdentityKey, Doubt> = asked.into_iter().collect();
+        let can_ask = |key: &IdentityKey| {
+            self.sources.iter().any(|source| source.name == key.source && source.api.is_some())
+        };
+        let question = |(key, doubt)| NewConfirmation {
+            key,
+            run_id: None,
+            doubt,
+            due_in_ms: 0,
+            first: None,
+            gone: false,
+        };
+        asked.into_iter().filter(|(key, _)| can_ask(key)).map(question).collect()
     }
 
     /// How many users each source's deliveries may still delete.
@@ -191,21 +230,16 @@ impl Deliveries {
     }
 
     fn work(&self, key: &IdentityKey, locked: Locked) -> Work {
-        let provider =
-            self.sources.iter().find(|source| source.name == key.source).map(|source| source.provider);
-        let latest = locked.latest.zip(provider).map(|((version, occurred_at, profile), provider)| {
-            let (columns, suspended) = provider.recall(&profile);
-            Latest { snapshot: Snapshot { version, profile, columns, suspended }, occurred_at }
-        });
-        let identity = Identity { state: locked.state, latest, deleted_at: locked.deleted_at };
-        let before = Account { identity: (!locked.unheard).then_some(identity), user: locked.user };
+        let source = self.sources.iter().find(|source| source.name == key.source);
+        let held = held(source, locked);
         Work {
-            former_id: locked.user_id.filter(|_| before.user.is_none()),
-            after: before.clone(),
-            before,
+            former_id: held.former_id,
+            after: held.known.clone(),
+            before: held.known,
             finished: Vec::new(),
             changes: Vec::new(),
             synced: false,
+            ask: None,
         }
     }
 
@@ -217,7 +251,7 @@ impl Deliveries {
             event.kind == EventKind::Delete && !deleted(&work.after) && work.after.user.is_some();
         if deletes_user && !pending.approved {
             if *budget == 0 {
-                work.finished.push(held(pending));
+                work.finished.push(held_back(pending));
                 return;
             }
             *budget -= 1;
@@ -226,22 +260,18 @@ impl Deliveries {
         let decision = decide(&work.after, event, pending.received_at, &id);
         work.after = decision.account;
         work.synced |= decision.verdict == Verdict::Applied;
+        work.ask = decision.ask.or(work.ask);
         if let Some(change) = decision.change {
             work.changes.push((pending.seq, CausedChange { change, cause: cause(pending, event) }));
         }
-        work.finished.push(Finished {
-            seq: pending.seq,
-            status: match decision.verdict {
-                Verdict::Applied => "applied",
-                Verdict::Stale => "stale",
-            },
-            attempts: pending.attempts + 1,
-            retry_in_ms: None,
-            last_error: None,
-        });
+        let status = match decision.verdict {
+            Verdict::Applied => "applied",
+            Verdict::Stale => "stale",
+        };
+        work.finished.push(ended(pending, status, None));
     }
 
-    /// All accounts at once; where the database refuses one of them, each by itself.
+    /// Where the database refuses an account, its deliveries wait.
     async fn write(
         &self,
         tx: &mut Reconciliation,
@@ -249,26 +279,29 @@ impl Deliveries {
         finished: &mut Vec<Finished>,
         changes: &mut Vec<(i64, CausedChange)>,
     ) -> Result<(), StoreError> {
-        let writes: Vec<AccountWrite> = work.iter().filter_map(|(key, work)| work.to_write(key)).collect();
-        let together = match tx.write(&writes).await {
-            Ok(()) => true,
-            Err(StoreError::Rejected(_)) => false,
-            Err(error) => return Err(error),
-        };
+        let (mut writes, mut writing, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for (key, work) in work {
-            if !together && let Some(write) = work.to_write(&key) {
-                match tx.write(&[write]).await {
-                    Ok(()) => {}
-                    Err(StoreError::Rejected(reason)) => {
-                        finished.extend(work.finished.into_iter().map(|finished| match finished.status {
-                            "held" => finished,
-                            _ => failed(finished.seq, finished.attempts, &reason),
-                        }));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
+            match difference(&key, &work.before, &work.after, work.synced) {
+                Some(write) => {
+                    writes.push(write);
+                    writing.push(work);
+                }
+                None => other.push(work),
+            }
+        }
+        let refused = write_each(tx, &writes).await?;
+        for (work, refused) in writing.into_iter().zip(refused) {
+            match refused {
+                None => other.push(work),
+                Some(reason) => {
+                    finished.extend(work.finished.into_iter().map(|finished| match finished.status {
+                        "held" => finished,
+                        _ => failed(finished.seq, finished.attempts, &reason),
+                    }))
                 }
             }
+        }
+        for work in other {
             finished.extend(work.finished);
             changes.extend(work.changes);
         }
@@ -276,25 +309,19 @@ impl Deliveries {
     }
 }
 
-impl Work {
-    /// `None` where nothing has changed: then nothing is written.
-    fn to_write(&self, key: &IdentityKey) -> Option<AccountWrite> {
-        let identity = self.after.identity.clone()?;
-        if self.before == self.after {
-            return None;
-        }
-        Some(AccountWrite {
-            key: key.clone(),
-            identity,
-            user_write: match &self.after.user {
-                Some(_) if self.before.user.is_none() => UserWrite::Insert,
-                Some(user) if self.before.user.as_ref() != Some(user) => UserWrite::Update,
-                _ => UserWrite::None,
-            },
-            user: self.after.user.clone(),
-            synced: self.synced,
-        })
-    }
+/// Why a delivery is not this source's; `None` where it is, or does not say.
+fn elsewhere_from(event: &Event, source: &Source, pins: &HashMap<String, String>) -> Option<String> {
+    let pinned = source.instance.as_ref().or_else(|| pins.get(&source.name))?;
+    let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
+    Some(format!(
+        "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
+         looks like this (`headcount source repin` where the move is meant)"
+    ))
+}
+
+fn ended(pending: &Pending, status: &'static str, last_error: Option<String>) -> Finished {
+    let attempts = pending.attempts + 1;
+    Finished { seq: pending.seq, status, attempts, retry_in_ms: None, last_error }
 }
 
 fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
@@ -319,7 +346,7 @@ fn elsewhere(pending: &Pending) -> Finished {
     }
 }
 
-fn held(pending: &Pending) -> Finished {
+fn held_back(pending: &Pending) -> Finished {
     Finished {
         seq: pending.seq,
         status: "held",

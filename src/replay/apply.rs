@@ -85,7 +85,7 @@ fn verify(path: &Path, sources: &mut Vec<Source>) -> Result<NewDelivery, String>
         let provider = provider(&fixture.source)
             .ok_or_else(|| format!("source `{}` is not configured", fixture.source))?;
         let name = fixture.source.clone();
-        sources.push(Source { name, provider, webhook_keys: Vec::new(), has_api_key: false });
+        sources.push(Source { name, provider, webhook_keys: Vec::new(), api: None, instance: None });
     }
     let source = sources.iter().find(|source| source.name == fixture.source).ok_or("no such source")?;
     let mut keys = source.webhook_keys.clone();

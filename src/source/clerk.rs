@@ -3,6 +3,9 @@
 //! Source: Clerk's OpenAPI specification of webhooks (2025-04-15) and of the Backend API (2026-05-12). Everything is
 //! decoded tolerantly: keys may be absent or null, enums are open, unknown keys are no error.
 
+mod directory;
+
+use super::directory::Directory;
 use super::{Glance, Provider, Unintelligible, checked_columns, checked_id};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, PROVIDER_ID_BYTES_MAX, Snapshot};
@@ -24,8 +27,9 @@ const EVENT_TYPE_CHARS_MAX: usize = 100;
 /// specification shows seconds: both are met. In seconds this would be the year 5138, in milliseconds it is 1973.
 const MILLISECONDS_FROM: f64 = 1e11;
 
-/// Fields that move without meaning anything (contract, rule 12), and those that are nobody's business here.
-const LEFT_OUT_OF_PROFILE: [&str; 7] = [
+/// Fields that move without meaning anything (contract, rule 12), those that are nobody's business here, and those
+/// that only deliveries or only the API have: a read would differ from a delivery for nothing.
+const LEFT_OUT_OF_PROFILE: [&str; 9] = [
     "private_metadata",
     "last_active_at",
     "last_sign_in_at",
@@ -33,6 +37,8 @@ const LEFT_OUT_OF_PROFILE: [&str; 7] = [
     "lockout_expires_in_seconds",
     "verification_attempts_remaining",
     "updated_at",
+    "organization_memberships",
+    "scim",
 ];
 
 #[derive(Deserialize)]
@@ -57,6 +63,8 @@ struct Delivery {
     event_type: String,
     #[serde(default)]
     timestamp: Option<Value>,
+    #[serde(default)]
+    instance_id: Option<Value>,
     data: Map<String, Value>,
 }
 
@@ -92,16 +100,22 @@ impl Provider for Clerk {
     }
 
     fn normalize(&self, source: &str, body: &str) -> Result<Event, Unintelligible> {
-        let Delivery { event_type, timestamp, mut data } = serde_json::from_str(body).map_err(reason)?;
+        let Delivery { event_type, timestamp, instance_id, mut data } =
+            serde_json::from_str(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         let kind =
             if event_type == DELETE { EventKind::Delete } else { EventKind::Upsert(snapshot(&mut data)?) };
-        Ok(Event { key, occurred_at: instant(timestamp.as_ref()), kind })
+        let instance = text(instance_id.as_ref());
+        Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
     fn recall(&self, profile: &str) -> (Columns, bool) {
         serde_json::from_str(profile)
             .map_or_else(|_| Default::default(), |user| (columns(&user), suspended(&user)))
+    }
+
+    fn directory(&self) -> &'static dyn Directory {
+        &directory::ClerkApi
     }
 }
 
@@ -148,9 +162,8 @@ fn snapshot(user: &mut Map<String, Value>) -> Result<Snapshot, Unintelligible> {
 
 /// Leaves of the user what is to be remembered: see [`LEFT_OUT_OF_PROFILE`].
 fn scrub(user: &mut Map<String, Value>) {
-    for field in LEFT_OUT_OF_PROFILE {
-        user.remove(field);
-    }
+    // Null and absent are the same: what is not required may be either, as the API's version has it.
+    user.retain(|field, value| !value.is_null() && !LEFT_OUT_OF_PROFILE.contains(&field.as_str()));
     for value in user.values_mut() {
         if let Value::Array(entries) = value {
             for entry in entries.iter_mut().filter_map(Value::as_object_mut) {

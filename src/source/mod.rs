@@ -1,11 +1,15 @@
 //! The providers: how a delivery is signed and what it says. One file a provider, all alike.
 
 pub mod clerk;
+pub mod directory;
+pub mod http;
 pub mod signature;
 
 use crate::core::columns::Columns;
 use crate::core::event::{Event, PROVIDER_ID_BYTES_MAX};
 use crate::core::timestamp::Timestamp;
+use directory::Directory;
+use http::ApiAccess;
 use signature::SigningKey;
 use thiserror::Error;
 
@@ -17,8 +21,10 @@ pub struct Source {
     pub provider: &'static dyn Provider,
     /// Every secret that may have signed a delivery; empty where the source takes none.
     pub webhook_keys: Vec<SigningKey>,
-    /// Whether a key for the provider's API is configured.
-    pub has_api_key: bool,
+    /// How to read the provider's API; `None` where no key is configured.
+    pub api: Option<ApiAccess>,
+    /// The instance that the source is pinned to by configuration.
+    pub instance: Option<String>,
 }
 
 /// What differs from provider to provider.
@@ -35,6 +41,9 @@ pub trait Provider: Send + Sync {
     /// What a stored profile says for the columns of `users`, and whether it shows the account banned or
     /// deprovisioned.
     fn recall(&self, profile: &str) -> (Columns, bool);
+
+    /// How its API is read.
+    fn directory(&self) -> &'static dyn Directory;
 }
 
 /// A delivery's outline: enough to store it.
@@ -50,7 +59,7 @@ pub struct Glance {
 }
 
 /// Why a verified user event cannot be applied, ever. Names the field, never its value.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Unintelligible {
     #[error("the body cannot be read as this event: {0}")]
     Body(String),

@@ -2,10 +2,10 @@
 
 use super::driver::Row;
 use super::inbox::{number, take};
-use super::reconciliation::{AccountWrite, CausedChange, Locked, Pending};
-use crate::core::account::IdentityState;
+use super::reconciliation::{AccountWrite, CausedChange, Locked, Pending, StoredLatest};
+use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
-use crate::core::decide::User;
+use crate::core::decide::{Deletion, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 
@@ -15,12 +15,14 @@ pub(super) fn instant(cell: Option<String>) -> Option<Timestamp> {
 
 /// The delivery, its body still to be loaded, and the body's size in bytes.
 pub(super) fn pending(row: Row) -> (Pending, usize) {
-    let [seq, source, message_id, event_type, received_at, attempts, approved, body_bytes] = take(row);
+    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes] =
+        take(row);
     let pending = Pending {
         seq: number(seq),
         source: source.unwrap_or_default(),
         message_id: message_id.unwrap_or_default(),
         event_type: event_type.unwrap_or_default(),
+        provider_id,
         received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
         body: String::new(),
         attempts: number(attempts).try_into().unwrap_or(0),
@@ -30,16 +32,39 @@ pub(super) fn pending(row: Row) -> (Pending, usize) {
 }
 
 pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {
-    let [source, provider_id, user_id, state, version, occurred_at, profile, deleted_at] = take(row);
+    let [
+        source,
+        provider_id,
+        user_id,
+        state,
+        version,
+        occurred_at,
+        profile,
+        read_at,
+        deleted_at,
+        deletion_received_at,
+        deleted_by,
+        replaced_version,
+    ] = take(row);
     let key =
         IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
     let state = state.as_deref().and_then(IdentityState::parse).unwrap_or(IdentityState::Present);
-    let latest = version
-        .and_then(|version| version.parse().ok())
-        .zip(profile)
-        .map(|(version, profile)| (version, instant(occurred_at), profile));
-    let unheard = latest.is_none() && user_id.is_none() && state != IdentityState::Deleted;
-    (key, Locked { user_id, state, deleted_at: instant(deleted_at), latest, user: None, unheard })
+    let whole = |cell: Option<String>| cell.and_then(|number| number.parse().ok());
+    let latest = whole(version).zip(profile).map(|(version, profile)| StoredLatest {
+        version,
+        profile,
+        occurred_at: instant(occurred_at),
+        read_at: instant(read_at),
+    });
+    let epoch = Timestamp::clamped(0);
+    let deletion = (state == IdentityState::Deleted).then(|| Deletion {
+        at: instant(deleted_at).unwrap_or(epoch),
+        received_at: instant(deletion_received_at).unwrap_or(epoch),
+        by: deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
+    });
+    let unheard = latest.is_none() && user_id.is_none() && deletion.is_none();
+    let replaced_version = whole(replaced_version);
+    (key, Locked { user_id, state, deletion, latest, replaced_version, user: None, unheard })
 }
 
 pub(super) fn user(row: Row) -> User {
@@ -71,18 +96,22 @@ pub(super) fn identity_row(write: &AccountWrite) -> Row {
     let AccountWrite { key, identity, user, synced, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
+    let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
     vec![
         Some(key.source.clone()),
         Some(key.provider_id.clone()),
         user.as_ref().map(|user| user.id.clone()),
         Some(identity.state.name().to_owned()),
         latest.map(|latest| latest.snapshot.version.to_string()),
-        latest.and_then(|latest| latest.occurred_at).map(|at| at.to_string()),
+        at(latest.and_then(|latest| latest.occurred_at)),
         latest.map(|latest| latest.snapshot.profile.clone()),
         created_at.map(str::to_owned),
-        identity.deleted_at.map(|at| at.to_string()),
-        (identity.state == IdentityState::Deleted).then(|| "event".to_owned()),
+        at(identity.deletion.map(|deletion| deletion.at)),
+        identity.deletion.map(|deletion| deletion.by.name().to_owned()),
         Some(synced.to_string()),
+        at(latest.and_then(|latest| latest.read_at)),
+        at(identity.deletion.map(|deletion| deletion.received_at)),
+        identity.replaced_version.map(|version| version.to_string()),
     ]
 }
 

@@ -52,6 +52,35 @@ impl Dialect {
         }
     }
 
+    /// The database's clock moved by the milliseconds in expression `ms`.
+    pub fn clock_plus_ms(self, ms: &str) -> String {
+        match self {
+            Dialect::Postgres => {
+                format!("clock_timestamp() + CAST({ms} AS bigint) * interval '1 millisecond'")
+            }
+            Dialect::Sqlite => self.began_plus_ms(ms),
+        }
+    }
+
+    /// The database's clock in microseconds since 1970.
+    pub fn clock_us(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+            Dialect::Sqlite => "CAST(unixepoch('now', 'subsec') * 1000000 AS integer)",
+        }
+    }
+
+    /// Expressions of text as one text: comparing many at once costs as much as comparing one.
+    pub fn packed(self, cells: &[String]) -> String {
+        let chr = match self {
+            Dialect::Postgres => "chr",
+            Dialect::Sqlite => "char",
+        };
+        let cells: Vec<String> =
+            cells.iter().map(|cell| format!("coalesce({cell}, {chr}({}))", u32::from(PACKED_NULL))).collect();
+        cells.join(&format!(" || {chr}({}) || ", u32::from(PACKED_BETWEEN)))
+    }
+
     /// A timestamp column as canonical text.
     pub fn timestamp_text(self, column: &str) -> String {
         match self {
@@ -157,6 +186,24 @@ impl Dialect {
             Dialect::Sqlite => None,
         }
     }
+}
+
+const PACKED_NULL: char = '\u{1}';
+const PACKED_BETWEEN: char = '\u{1f}';
+
+/// What [`Dialect::packed`] makes of these cells.
+pub fn packed<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> String {
+    let mut text = String::with_capacity(128);
+    for (n, cell) in cells.enumerate() {
+        if n > 0 {
+            text.push(PACKED_BETWEEN);
+        }
+        match cell {
+            Some(cell) => text.push_str(cell),
+            None => text.push(PACKED_NULL),
+        }
+    }
+    text
 }
 
 /// A name from outside, as SQL.

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The set-up is wrong: a missing right, a foreign table, a schema that does not fit. A person has to act.
     #[error("{0}")]
     Setup(String),
+    /// What this process was doing is somebody else's by now, or was called off.
+    #[error("{0}")]
+    Lost(String),
 }
 
 impl StoreError {

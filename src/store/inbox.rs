@@ -26,6 +26,8 @@ pub struct NewDelivery {
     pub signature: String,
     /// The bytes as signed; `None` stores the delivery as ignored.
     pub body: Option<String>,
+    /// Why it is a dead letter from the beginning.
+    pub dead_because: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +85,16 @@ impl Store {
         let dialect = self.dialect();
         let sql = dialect.own(&format!(
             "INSERT INTO headcount.inbox (source, message_id, event_type, provider_id, occurred_at, signed_at,
-                 signature, received_at, body, status, next_attempt_at, finished_at)
+                 signature, received_at, body, status, next_attempt_at, finished_at, last_error)
              SELECT v.c1, v.c2, v.c3, v.c4, {occurred}, {signed}, v.c7, {clock}, v.c8, v.c9,
-                 CASE WHEN v.c9 = 'pending' THEN {began} END, CASE WHEN v.c9 <> 'pending' THEN {began} END
+                 CASE WHEN v.c9 = 'pending' THEN {began} END, CASE WHEN v.c9 <> 'pending' THEN {began} END, v.c10
              FROM {rows} WHERE true
              ON CONFLICT (source, message_id) DO NOTHING RETURNING source, message_id",
             occurred = dialect.timestamp_value("v.c5"),
             signed = dialect.timestamp_value("v.c6"),
             clock = dialect.clock(),
             began = dialect.began(),
-            rows = dialect.rows(1, 9),
+            rows = dialect.rows(1, 10),
         ));
         let rows = deliveries.iter().map(new_row).collect();
         let mut tx = self.begin(Access::Write).await?;
@@ -268,7 +270,11 @@ impl Store {
 }
 
 fn new_row(delivery: &NewDelivery) -> Row {
-    let status = if delivery.body.is_some() { "pending" } else { "ignored" };
+    let status = match (&delivery.body, &delivery.dead_because) {
+        (_, Some(_)) => "dead",
+        (Some(_), None) => "pending",
+        (None, None) => "ignored",
+    };
     vec![
         Some(delivery.source.clone()),
         Some(delivery.message_id.clone()),
@@ -279,6 +285,7 @@ fn new_row(delivery: &NewDelivery) -> Row {
         Some(delivery.signature.clone()),
         delivery.body.clone(),
         Some(status.to_owned()),
+        delivery.dead_because.clone(),
     ]
 }
 

@@ -20,13 +20,22 @@ struct Migration {
     oldest_reader: i64,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "tables",
-    postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
-    sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
-    oldest_reader: 1,
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "tables",
+        postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
+        oldest_reader: 1,
+    },
+    Migration {
+        version: 2,
+        name: "resync",
+        postgres: include_str!("../../migrations/postgres/0002_resync.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0002_resync.sql"),
+        oldest_reader: 1,
+    },
+];
 
 /// Something that is to be done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,24 +4,37 @@
 //! written once, so that no behaviour can exist on one of them only.
 
 mod codec;
+mod compare;
+mod confirmations;
 mod dialect;
 mod driver;
 mod error;
+mod held;
 mod inbox;
+mod limiter;
 mod migrate;
 mod postgres;
 mod reconciliation;
 mod reports;
+mod runs;
+mod sources;
 mod sqlite;
 mod url;
 mod users_table;
 
+pub use compare::{Known, RangeEnd, expected_row};
+pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use dialect::Dialect;
 pub use error::StoreError;
 pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
+pub use limiter::{Grant, LimiterReport};
 pub use migrate::{Migrated, Step};
-pub use reconciliation::{AccountWrite, CausedChange, Finished, Locked, Pending, Reconciliation, UserWrite};
+pub use reconciliation::{
+    AccountWrite, CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest, UserWrite,
+};
 pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusReport, UserFilter, UserView};
+pub use runs::{Counts, Ending, Mode, Run, run_lease};
+pub use sources::SourceRow;
 pub use url::DatabaseUrl;
 pub use users_table::UsersTable;
 
@@ -53,7 +66,7 @@ impl Store {
             StoreError::Setup(reason) => {
                 StoreError::Setup(format!("{} cannot be used: {reason}", url.redacted()))
             }
-            rejected @ StoreError::Rejected(_) => rejected,
+            other => other,
         })?;
         Ok(Self::with_driver(driver))
     }

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::inbox::{first, number, take};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
-use crate::core::decide::{Change, Identity, User};
+use crate::core::decide::{Change, Deletion, Identity, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,6 +25,7 @@ pub struct Pending {
     pub source: String,
     pub message_id: String,
     pub event_type: String,
+    pub provider_id: Option<String>,
     pub received_at: Timestamp,
     pub body: String,
     pub attempts: u32,
@@ -38,12 +39,21 @@ pub struct Locked {
     /// The user that the identity belongs to, though the application may have removed the row.
     pub user_id: Option<String>,
     pub state: IdentityState,
-    pub deleted_at: Option<Timestamp>,
-    /// Version, event time and profile of the highest snapshot.
-    pub latest: Option<(i64, Option<Timestamp>, String)>,
+    pub deletion: Option<Deletion>,
+    pub latest: Option<StoredLatest>,
+    pub replaced_version: Option<i64>,
     pub user: Option<User>,
     /// Nothing has been heard of the account yet: its row was made for the lock.
     pub unheard: bool,
+}
+
+/// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
+#[derive(Clone, Debug)]
+pub struct StoredLatest {
+    pub version: i64,
+    pub profile: String,
+    pub occurred_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
 }
 
 /// What is to be written of one account.
@@ -83,9 +93,9 @@ pub struct CausedChange {
 }
 
 pub struct Reconciliation {
-    tx: Box<dyn Tx>,
+    pub(super) tx: Box<dyn Tx>,
     users: UsersTable,
-    dialect: super::dialect::Dialect,
+    pub(super) dialect: super::dialect::Dialect,
 }
 
 impl Store {
@@ -107,7 +117,7 @@ impl Reconciliation {
         }
         // `|| ''` keeps planners from the index on the source: only the index of what waits stays small.
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, {}, CAST(d.attempts AS text),
+            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(d.attempts AS text),
                     CASE WHEN d.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text)
              FROM headcount.inbox d
              WHERE d.status = 'pending' AND d.next_attempt_at <= {}
@@ -206,11 +216,15 @@ impl Reconciliation {
         keys: &[IdentityKey],
     ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
         let sql = self.dialect.own(&format!(
-            "SELECT i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}
+            "SELECT i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}, {}, {},
+                    i.deleted_by, CAST(i.replaced_version AS text)
              FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
              ORDER BY i.source, i.provider_id {}",
             self.dialect.timestamp_text("i.occurred_at"),
+            self.dialect.timestamp_text("i.read_at"),
             self.dialect.timestamp_text("i.deleted_at"),
+            // Another headcount, one schema older, may have written the row.
+            self.dialect.timestamp_text("coalesce(i.deletion_received_at, i.synced_at, i.first_seen_at)"),
             self.dialect.rows(1, 2),
             self.dialect.lock_rows_of("i")
         ));
@@ -236,7 +250,7 @@ impl Reconciliation {
         self.count(&sql, vec![Arg::text(source)]).await
     }
 
-    async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+    pub(super) async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
         let rows = self.tx.fetch(sql, args).await?;
         let [count] = first(rows);
         Ok(number(count).try_into().unwrap_or(0))
@@ -272,13 +286,16 @@ impl Reconciliation {
         let sql = self.dialect.own(&format!(
             "UPDATE headcount.identities SET user_id = v.c3, state = v.c4, version = CAST(v.c5 AS bigint),
                  occurred_at = {}, profile = v.c7, provider_created_at = {}, deleted_at = {}, deleted_by = v.c10,
-                 synced_at = CASE WHEN v.c11 = 'true' THEN {} ELSE synced_at END
+                 synced_at = CASE WHEN v.c11 = 'true' THEN {} ELSE synced_at END, read_at = {},
+                 deletion_received_at = {}, replaced_version = CAST(v.c14 AS bigint)
              FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
             self.dialect.timestamp_value("v.c6"),
             self.dialect.timestamp_value("v.c8"),
             self.dialect.timestamp_value("v.c9"),
             self.dialect.clock(),
-            self.dialect.rows(1, 11)
+            self.dialect.timestamp_value("v.c12"),
+            self.dialect.timestamp_value("v.c13"),
+            self.dialect.rows(1, 14)
         ));
         self.write_rows(&sql, writes.iter().map(identity_row).collect()).await?;
         if let Some(check) = self.dialect.check_deferred() {
@@ -310,7 +327,8 @@ impl Reconciliation {
         let sql = self.dialect.own(&format!(
             "UPDATE headcount.inbox SET status = v.c2, attempts = CAST(v.c3 AS integer),
                  next_attempt_at = CASE WHEN v.c2 = 'pending' THEN {} END, last_error = v.c5,
-                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END
+                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END,
+                 body = CASE WHEN v.c2 <> 'ignored' THEN body END
              FROM {} WHERE headcount.inbox.seq = CAST(v.c1 AS bigint)",
             self.dialect.began_plus_ms("v.c4"),
             self.dialect.clock(),

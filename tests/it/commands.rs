@@ -91,7 +91,8 @@ async fn status_events_and_users_tell_the_same(db: Db) {
         name: "clerk".into(),
         provider: headcount::source::provider("clerk").unwrap(),
         webhook_keys: vec![],
-        has_api_key: false,
+        api: None,
+        instance: None,
     };
     let signed = headcount::source::signature::SignedHeaders {
         id: "msg_dead".into(),

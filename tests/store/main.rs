@@ -21,7 +21,8 @@ pub fn source() -> Source {
         name: "clerk".into(),
         provider: provider("clerk").unwrap(),
         webhook_keys: vec![],
-        has_api_key: false,
+        api: None,
+        instance: None,
     }
 }
 
@@ -46,6 +47,7 @@ pub fn delivery(message_id: &str, body: &str) -> NewDelivery {
         signed_at: Timestamp::clamped(support::EPOCH_MS),
         signature: "v1,none".into(),
         body: glance.used.then(|| body.to_owned()),
+        dead_because: None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod state;
 
+use super::compare::provider_columns;
 use super::dialect::Dialect;
 use crate::core::columns::{Column, ColumnType};
 
@@ -163,6 +164,56 @@ impl UsersTable {
 
     fn rows(&self) -> String {
         self.dialect.rows(1, 1 + Column::COUNT + FACTS.len())
+    }
+
+    // ---- what a resync compares ----
+
+    /// provider id, creation time, state, version, profile, and the row as `compare::expected_row` has it: accounts of
+    /// source `$1` created from `$3` on (up to `$4`, where `bounded`), at most `$2`; with `sliced`, those after the
+    /// creation time and the id in the last two parameters.
+    pub fn known_between(&self, bounded: bool, sliced: bool) -> String {
+        let value = |n: usize| self.dialect.timestamp_value(&format!("${n}"));
+        let mut range = format!("i.provider_created_at >= {}", value(3));
+        if bounded {
+            range.push_str(&format!(" AND i.provider_created_at <= {}", value(4)));
+        }
+        if sliced {
+            let n = if bounded { 5 } else { 4 };
+            range.push_str(&format!(
+                " AND (i.provider_created_at, i.provider_id) > ({}, ${})",
+                value(n),
+                n + 1
+            ));
+        }
+        self.dialect.own(&format!(
+            "{} WHERE i.source = $1 AND {range} ORDER BY i.provider_created_at, i.provider_id LIMIT $2",
+            self.known("headcount.identities i")
+        ))
+    }
+
+    /// As [`Self::known_between`], for the ids in the rows of the last parameter.
+    pub fn known_of(&self) -> String {
+        let from = format!(
+            "{} JOIN headcount.identities i ON i.source = $1 AND i.provider_id = v.c1",
+            self.dialect.rows(2, 1)
+        );
+        self.dialect.own(&self.known(&from))
+    }
+
+    fn known(&self, from: &str) -> String {
+        let columns = provider_columns().map(|column| (column.name(), column.column_type())).chain(FACTS);
+        let cells: Vec<String> = columns
+            .map(|(name, column_type)| self.dialect.cell_text(&format!("u.{name}"), column_type))
+            .collect();
+        format!(
+            "SELECT i.provider_id, {}, i.state, CAST(i.version AS text), i.profile,
+                    CASE WHEN u.id IS NOT NULL THEN {} END
+             FROM {from} LEFT JOIN {} u ON u.id = {}",
+            self.dialect.timestamp_text("i.provider_created_at"),
+            self.dialect.packed(&cells),
+            self.table,
+            self.dialect.id_value("i.user_id")
+        )
     }
 
     // ---- what people and programs read ----

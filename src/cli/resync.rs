@@ -1,0 +1,259 @@
+//! `headcount resync`
+
+use super::output::{print, print_json, table, visible};
+use super::{Context, DONE, FAILED, FOUND};
+use crate::clock::{Clock, SystemClock};
+use crate::config::ConfigError;
+use crate::reconcile::Drift;
+use crate::resync::{Forecast, Phase, Progress, Report, Resync, Settings, Watch};
+use crate::source::Source;
+use crate::store::{Run, Store};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Differences that are shown to a person one by one.
+const DRIFT_SHOWN_MAX: usize = 50;
+
+/// Reads a source through its API, and repairs what its deliveries missed
+///
+/// A full run walks all accounts, writes those that differ, and deletes those that the source proves to have no more.
+/// It may be interrupted: the next one goes on from there. `serve` does the same on schedule.
+///
+/// Exit code 1 where the run failed (nobody was deleted), 3 where a dry run found drift or a run is held.
+#[derive(Args)]
+pub struct ResyncCommand {
+    /// Which source, such as `clerk`
+    source: String,
+    /// The drift report: reads everything, writes nothing
+    #[arg(long, conflicts_with_all = ["incremental", "user", "forecast"])]
+    dry_run: bool,
+    /// Only what changed since the last such read; deletes nobody
+    #[arg(long, conflicts_with_all = ["user", "forecast"])]
+    incremental: bool,
+    /// Only this account
+    #[arg(long, value_name = "PROVIDER_ID", conflicts_with = "forecast")]
+    user: Option<String>,
+    /// How many calls and minutes a full run would cost; reads nothing but the count
+    #[arg(long)]
+    forecast: bool,
+}
+
+pub async fn run(command: ResyncCommand, context: Context) -> anyhow::Result<u8> {
+    let source = context.source(&command.source)?.clone();
+    if source.api.is_none() {
+        return Err(ConfigError(format!(
+            "source {} has no API key, so it cannot be read; set CLERK_SECRET_KEY to the secret key of the instance",
+            source.name
+        ))
+        .into());
+    }
+    let store = context.migrated_store().await?;
+    let stop = CancellationToken::new();
+    super::serve::stop_on_signals(stop.clone())?;
+    let bar = Bar::new(&context);
+    let resync = context.resync(&store, &source, bar.watch(), stop)?;
+    if command.forecast {
+        let forecast = resync.forecast().await?;
+        store.close().await;
+        show_forecast(&context, &source.name, forecast);
+        return Ok(DONE);
+    }
+    let report = if let Some(user) = &command.user {
+        resync.user(user).await
+    } else if command.dry_run {
+        resync.dry_run().await
+    } else if command.incremental {
+        resync.incremental("command").await
+    } else {
+        resync.full("command", true).await
+    };
+    bar.finish();
+    store.close().await;
+    let report = report?;
+    show(&context, &report, command.dry_run);
+    Ok(code(&report.run, command.dry_run))
+}
+
+impl Context {
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Result<&Source, ConfigError> {
+        self.config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
+            let names = self.config.source_names().join(", ");
+            ConfigError(match names.as_str() {
+                "" => format!("source `{name}` is not configured, nor is any other; set CLERK_SECRET_KEY"),
+                _ => format!("source `{name}` is not configured; those that are: {names}"),
+            })
+        })
+    }
+
+    /// What reads the source, as it is configured.
+    pub fn resync(
+        &self,
+        store: &Store,
+        source: &Source,
+        watch: Watch,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Resync> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Resync::new(store, source, &clock, self.resync_settings(), watch, stop)?)
+    }
+
+    pub fn resync_settings(&self) -> Settings {
+        let resync = &self.config.resync;
+        Settings {
+            rate_share: resync.rate_share,
+            confirm_after_ms: resync.confirm_after_ms,
+            max_delete: resync.max_delete,
+        }
+    }
+}
+
+fn code(run: &Run, dry_run: bool) -> u8 {
+    match run.status.as_str() {
+        "succeeded" if dry_run && run.counts.repaired() + run.counts.dead + run.counts.refused > 0 => FOUND,
+        "succeeded" => DONE,
+        "held" => FOUND,
+        _ => FAILED,
+    }
+}
+
+/// A run as programs read it.
+pub fn run_json(run: &Run) -> Value {
+    let at = |at: Option<crate::core::timestamp::Timestamp>| at.map(|at| at.to_string());
+    let mut fields = Map::new();
+    fields.insert("run".into(), json!(run.id));
+    fields.insert("source".into(), json!(run.source));
+    fields.insert("mode".into(), json!(run.mode));
+    fields.insert("status".into(), json!(run.status));
+    fields.insert("cause".into(), json!(run.cause));
+    for (name, count) in run.counts.named() {
+        fields.insert(name.into(), json!(count));
+    }
+    fields.insert("started_at".into(), json!(at(run.started_at)));
+    fields.insert("finished_at".into(), json!(at(run.finished_at)));
+    fields.insert("duration_ms".into(), json!(run.duration_ms()));
+    fields.insert("approved_until".into(), json!(at(run.approved_until)));
+    fields.insert("error".into(), json!(run.error));
+    Value::Object(fields)
+}
+
+fn show(context: &Context, report: &Report, dry_run: bool) {
+    if context.json {
+        let mut object = run_json(&report.run);
+        let drift: Vec<Value> = report.drift.iter().map(drift_json).collect();
+        object["drift"] = json!(drift);
+        print_json(&object);
+    } else {
+        if dry_run {
+            show_drift(&report.drift);
+        }
+        print(&sentence(&report.run));
+    }
+    if let Some(error) = &report.run.error {
+        eprintln!("headcount: {error}");
+    }
+}
+
+fn drift_json(drift: &Drift) -> Value {
+    json!({"provider_id": drift.provider_id, "kind": drift.kind, "columns": drift.columns})
+}
+
+pub fn show_drift(drift: &[Drift]) {
+    let rows = drift
+        .iter()
+        .take(DRIFT_SHOWN_MAX)
+        .map(|drift| vec![drift.provider_id.clone(), drift.kind.to_owned(), drift.columns.join(", ")]);
+    if !drift.is_empty() {
+        print(&table(&["account", "drift", "in"], rows.collect()));
+    }
+    if drift.len() > DRIFT_SHOWN_MAX {
+        print(&format!("… and more; --json names the first {}", crate::resync::DRIFT_NAMED_MAX));
+    }
+}
+
+/// What a run did, in a sentence.
+pub fn sentence(run: &Run) -> String {
+    let counts = &run.counts;
+    let mut parts = Vec::new();
+    for (count, word) in [
+        (counts.created, "created"),
+        (counts.updated, "updated"),
+        (counts.deleted, "deleted"),
+        (counts.revived, "revived"),
+        (counts.held_deletes, "held for a person to decide"),
+        (counts.dead, "not understood (dead letters)"),
+        (counts.refused, "refused by the database"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    let seconds = run.duration_ms().unwrap_or(0) as f64 / 1_000.0;
+    let what = match (parts.is_empty(), run.mode.as_str()) {
+        (true, _) => "nothing differed".to_owned(),
+        (false, "dry-run") => format!("it would be: {}", parts.join(", ")),
+        (false, _) => parts.join(", "),
+    };
+    format!(
+        "{} run {} {}: {} accounts seen, {what} ({} requests, {seconds:.1} s)",
+        run.mode,
+        visible(&run.id),
+        run.status,
+        counts.seen,
+        counts.requests
+    )
+}
+
+fn show_forecast(context: &Context, source: &str, forecast: Forecast) {
+    let Forecast { accounts, requests, requests_per_second, minutes } = forecast;
+    if context.json {
+        print_json(&json!({
+            "source": source, "accounts": accounts, "requests": requests,
+            "requests_per_second": requests_per_second, "minutes": minutes,
+        }));
+        return;
+    }
+    print(&format!(
+        "{source} has {accounts} accounts. A full run asks its API about {requests} times, {requests_per_second:.1} times a \
+         second at the most (HEADCOUNT_RATE_SHARE), and takes {minutes:.1} minutes; each account that has gone asks twice more."
+    ));
+}
+
+/// Progress on a terminal; elsewhere nothing, for the log has it.
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    pub fn new(context: &Context) -> Self {
+        let shown = std::io::stderr().is_terminal() && !context.json;
+        Self(shown.then(|| {
+            let style =
+                ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {per_sec} {elapsed}");
+            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        }))
+    }
+
+    pub fn watch(&self) -> Watch {
+        let bar = self.0.clone();
+        Arc::new(move |Progress { phase, done, total }| {
+            let Some(bar) = &bar else { return };
+            bar.set_length(total.max(done));
+            bar.set_position(done);
+            bar.set_message(match phase {
+                Phase::Walking => "reading the list".to_owned(),
+                Phase::Confirming { wait_ms: 0 } => "reading accounts again".to_owned(),
+                Phase::Confirming { wait_ms } => format!("reading again in {} s", wait_ms / 1_000 + 1),
+                Phase::Sweeping => "deleting what is gone".to_owned(),
+            });
+        })
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The timelines of rules 3 and 4, one by one.
+
+use super::*;
+use crate::core::columns::{Column, Columns};
+use crate::core::decide::{Account, Verdict, decide};
+use crate::core::event::{Event, EventKind, IdentityKey};
+
+const HOUR: i64 = 3_600_000;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::clamped(ms)
+}
+
+fn snapshot(version: i64, name: &str) -> Snapshot {
+    let mut columns = Columns::default();
+    columns.set(Column::Email, Some(format!("{name}@example.com")));
+    columns.set(Column::FirstName, Some(name.into()));
+    Snapshot { version, profile: format!("{{\"name\":\"{name}\"}}"), columns, suspended: false }
+}
+
+fn delivered(account: &Account, kind: EventKind, received: i64) -> crate::core::decide::Decision {
+    let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
+    let event = Event { key, occurred_at: Some(at(received)), instance: None, kind };
+    decide(account, &event, at(received), "id-1")
+}
+
+fn known(version: i64, name: &str) -> Account {
+    delivered(&Account::default(), EventKind::Upsert(snapshot(version, name)), 10).account
+}
+
+fn read(version: i64, name: &str, marked: i64) -> Reading {
+    Reading { said: Said::Present(snapshot(version, name)), marked_at: at(marked) }
+}
+
+fn gone(marked: i64) -> Reading {
+    Reading { said: Said::Absent, marked_at: at(marked) }
+}
+
+fn received(ms: i64) -> Circumstances {
+    Circumstances { earlier: None, received_at: Some(at(ms)), confirm_after_ms: 60 }
+}
+
+fn after(earlier: Earlier, received_ms: i64) -> Circumstances {
+    Circumstances { earlier: Some(earlier), ..received(received_ms) }
+}
+
+fn same(marked: i64) -> Earlier {
+    Earlier { marked_at: at(marked), present: true, same: true }
+}
+
+fn absent_before(marked: i64) -> Earlier {
+    Earlier { marked_at: at(marked), present: false, same: false }
+}
+
+fn applied(decision: ReadDecision) -> Repair {
+    match decision {
+        ReadDecision::Apply(repair) => repair,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn name(account: &Account) -> &str {
+    account.user.as_ref().unwrap().columns.get(Column::FirstName).unwrap()
+}
+
+const fn doubt(doubt: Doubt, counts: bool) -> ReadDecision {
+    ReadDecision::Again(Again { doubt, counts })
+}
+
+#[test]
+fn a_higher_version_applies_even_where_a_delivery_came_meanwhile() {
+    let repair = applied(decide_read(&known(5, "old"), &read(7, "new", 20), received(25), "id-2"));
+    assert_eq!(name(&repair.account), "new");
+    let late = delivered(&repair.account, EventKind::Upsert(snapshot(6, "between")), 30);
+    assert_eq!((late.verdict, late.account), (Verdict::Stale, repair.account));
+}
+
+#[test]
+fn an_equal_version_with_other_content_applies_only_if_nothing_was_received_since_the_mark() {
+    let account = known(5, "delivered");
+    assert_eq!(
+        decide_read(&account, &read(5, "listed", 20), received(20), ""),
+        doubt(Doubt::Contested, false)
+    );
+    let repair = applied(decide_read(&account, &read(5, "listed", 20), received(19), ""));
+    assert_eq!(name(&repair.account), "listed");
+    let again = delivered(&repair.account, EventKind::Upsert(snapshot(5, "delivered")), 40);
+    assert_eq!((again.verdict, again.ask), (Verdict::Stale, Some(Doubt::Contested)));
+    assert_eq!(name(&again.account), "listed");
+}
+
+#[test]
+fn an_older_version_needs_two_reads_that_agree_and_then_holds() {
+    let account = known(9, "new");
+    assert_eq!(decide_read(&account, &read(4, "restored", 20), received(10), ""), doubt(Doubt::Older, true));
+    let too_soon = after(same(20), 10);
+    assert_eq!(decide_read(&account, &read(4, "restored", 79), too_soon, ""), doubt(Doubt::Older, true));
+    let other = after(Earlier { same: false, ..same(20) }, 10);
+    assert_eq!(decide_read(&account, &read(4, "restored", 80), other, ""), doubt(Doubt::Older, true));
+    let meanwhile = after(same(20), 30);
+    assert_eq!(decide_read(&account, &read(4, "restored", 80), meanwhile, ""), doubt(Doubt::Older, true));
+    let repair = applied(decide_read(&account, &read(4, "restored", 80), after(same(20), 10), ""));
+    assert_eq!(name(&repair.account), "restored");
+
+    // Deliveries at or below the version that was replaced only cause a read.
+    for version in [3, 6, 9] {
+        let late = delivered(&repair.account, EventKind::Upsert(snapshot(version, "late")), 90);
+        assert_eq!((late.verdict, late.ask), (Verdict::Stale, Some(Doubt::Replaced)));
+        assert_eq!(late.account, repair.account);
+    }
+    let next = delivered(&repair.account, EventKind::Upsert(snapshot(10, "next")), 90);
+    assert_eq!((next.verdict, next.ask), (Verdict::Applied, None));
+    assert_eq!(next.account.identity.unwrap().replaced_version, None);
+}
+
+#[test]
+fn a_read_that_was_outrun_by_a_delivery_is_read_again_at_once() {
+    let account = known(9, "new");
+    assert_eq!(decide_read(&account, &read(4, "old page", 20), received(25), ""), doubt(Doubt::Older, false));
+}
+
+#[test]
+fn a_version_of_next_week_is_not_believed_at_first_sight() {
+    let next_week = 20 + 7 * 24 * HOUR;
+    for account in [known(5, "a"), Account::default()] {
+        let first = decide_read(&account, &read(next_week, "b", 20), received(10), "id-1");
+        assert_eq!(first, doubt(Doubt::Future, true));
+        let second = decide_read(&account, &read(next_week, "b", 80), after(same(20), 10), "id-1");
+        assert_eq!(name(&applied(second).account), "b");
+    }
+}
+
+#[test]
+fn two_reads_after_the_deletion_bring_the_account_back_under_its_id() {
+    let deleted = delivered(&known(9, "before"), EventKind::Delete, 50).account;
+    // In flight across the deletion: no evidence.
+    assert_eq!(decide_read(&deleted, &read(9, "before", 50), received(50), ""), doubt(Doubt::Revival, false));
+    assert_eq!(decide_read(&deleted, &read(2, "reused", 60), received(50), ""), doubt(Doubt::Revival, true));
+    let before_it = after(same(40), 30);
+    assert_eq!(decide_read(&deleted, &read(2, "reused", 130), before_it, ""), doubt(Doubt::Revival, true));
+    let content_may_differ = after(Earlier { same: false, ..same(60) }, 50);
+    let repair = applied(decide_read(&deleted, &read(2, "reused", 130), content_may_differ, "other"));
+    assert_eq!(repair.account.user.as_ref().unwrap().id, "id-1");
+    assert_eq!(repair.change.unwrap().kind, crate::core::decide::ChangeKind::Revived);
+    assert_eq!(name(&repair.account), "reused");
+    let from_the_former_life = delivered(&repair.account, EventKind::Upsert(snapshot(9, "before")), 140);
+    assert_eq!(from_the_former_life.verdict, Verdict::Stale);
+}
+
+#[test]
+fn an_erased_person_is_recreated_by_nothing() {
+    let mut account = delivered(&known(9, "before"), EventKind::Delete, 50).account;
+    account.identity.as_mut().unwrap().deletion.as_mut().unwrap().by = DeletedBy::Erase;
+    let confirmed = after(same(60), 50);
+    assert_eq!(decide_read(&account, &read(9, "before", 200), confirmed, ""), ReadDecision::Unchanged);
+    let late = delivered(&account, EventKind::Upsert(snapshot(99, "late")), 210);
+    assert_eq!((late.verdict, late.account), (Verdict::Stale, account));
+}
+
+#[test]
+fn absence_needs_two_answers_and_nothing_received_between() {
+    let account = known(5, "a");
+    assert_eq!(decide_read(&account, &gone(20), received(10), ""), doubt(Doubt::Missing, true));
+    let confirmed = after(absent_before(20), 10);
+    assert_eq!(decide_read(&account, &gone(79), confirmed, ""), doubt(Doubt::Missing, true));
+    assert_eq!(decide_read(&account, &gone(80), confirmed, ""), ReadDecision::Gone);
+    let raced = after(absent_before(20), 30);
+    assert_eq!(decide_read(&account, &gone(80), raced, ""), doubt(Doubt::Missing, true));
+    assert_eq!(decide_read(&Account::default(), &gone(80), confirmed, ""), ReadDecision::Unchanged);
+}
+
+#[test]
+fn a_sweep_frees_what_a_deletion_frees_and_a_delivery_confirms_it() {
+    let swept = sweep(&known(5, "a"), at(100), "").account;
+    assert_eq!(swept.user.as_ref().unwrap().columns.get(Column::Email), None);
+    let deletion = delivered(&swept, EventKind::Delete, 90).account.identity.unwrap().deletion.unwrap();
+    assert_eq!((deletion.by, deletion.at, deletion.received_at), (DeletedBy::Event, at(90), at(100)));
+    assert_eq!(delivered(&swept, EventKind::Upsert(snapshot(9, "late")), 200).verdict, Verdict::Stale);
+}
+
+#[test]
+fn an_edit_of_the_providers_columns_is_drift_and_the_applications_stay() {
+    let mut account = known(5, "a");
+    assert_eq!(decide_read(&account, &read(5, "a", 20), received(10), ""), ReadDecision::Unchanged);
+    let user = account.user.as_mut().unwrap();
+    user.columns.set(Column::Email, Some("edited@example.com".into()));
+    user.columns.set(Column::Username, Some("chosen".into()));
+    let repair = applied(decide_read(&account, &read(5, "a", 20), received(10), ""));
+    assert!(repair.local_edit);
+    let columns = &repair.account.user.as_ref().unwrap().columns;
+    assert_eq!(columns.get(Column::Email), Some("a@example.com"));
+    assert_eq!(columns.get(Column::Username), Some("chosen"));
+    assert_eq!(repair.change.unwrap().changed, ["email"]);
+}

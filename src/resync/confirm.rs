@@ -1,0 +1,234 @@
+//! Accounts that are read by their ids: those that a run doubts, and those that a delivery has asked about.
+
+use super::full::Running;
+use super::{Phase, Resync, ResyncError};
+use crate::core::decide::Doubt;
+use crate::core::event::IdentityKey;
+use crate::core::read::{Reading, Said};
+use crate::reconcile::{Drift, Errand, ReadsApplied, odd_user};
+use crate::store::{Confirmation, Counts, StoreError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// Accounts that are read at the same time.
+const READERS: usize = 8;
+/// Accounts that are taken up together.
+const BATCH: i64 = 64;
+/// After so many readings an account is given up in this run.
+const ATTEMPTS_MAX: u32 = 10;
+/// Between two looks at what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Known accounts that are asked for, until one is there.
+const SOMEBODY: i64 = 10;
+/// Missing accounts that a drift report asks for one by one.
+const LOOKED_FOR_MAX: usize = 200;
+
+impl Resync {
+    /// Reads what the run doubts until nothing is open: twice, `HEADCOUNT_CONFIRM_AFTER` apart, where that is needed.
+    pub(super) async fn confirm(&self, running: &mut Running) -> Result<(), ResyncError> {
+        let run_id = running.run.id.clone();
+        let mut asked_witness = false;
+        let total = self.store.open_confirmations(&run_id).await?;
+        let total = total.open + total.gone;
+        loop {
+            self.check_stopped()?;
+            let open = self.store.open_confirmations(&run_id).await?;
+            let wait_ms = open.next_in_ms;
+            self.tell(Phase::Confirming { wait_ms }, total.saturating_sub(open.open), total);
+            if open.open == 0 {
+                break;
+            }
+            if wait_ms > 0 {
+                let wait = Duration::from_millis(wait_ms.unsigned_abs()).min(LOOK_EVERY);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.stop.cancelled() => {}
+                }
+                continue;
+            }
+            if !asked_witness {
+                self.ask_witnesses(running).await?;
+                asked_witness = true;
+            }
+            let due = self.store.due_confirmations(&self.source.name, Some(&run_id), BATCH).await?;
+            let (due, given_up): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|confirmation| confirmation.attempts < ATTEMPTS_MAX);
+            self.give_up(running, &given_up).await?;
+            self.read_due(running, due).await?;
+        }
+        if self.store.open_confirmations(&run_id).await?.gone > 0 {
+            self.ask_witnesses(running).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_due(&self, running: &mut Running, due: Vec<Confirmation>) -> Result<(), ResyncError> {
+        let (readings, dead) = self.read_each(due).await?;
+        running.counts.dead += dead;
+        self.count_requests(running);
+        let errand = running.errand();
+        let applied = self.reads.apply(&readings, &[], &errand, &running.cursor(), running.counts).await?;
+        self.note(running, applied);
+        Ok(())
+    }
+
+    fn note(&self, running: &mut Running, applied: ReadsApplied) {
+        running.counts.add(applied.counts);
+        running.note_drift(applied.drift);
+        for (key, reason) in applied.refusals {
+            warn!(account.id = key.provider_id, "the database refuses the row: {reason}");
+            let count = running.unwritten.as_ref().map_or(0, |(count, _)| *count);
+            running.unwritten = Some((count, reason));
+        }
+    }
+
+    async fn give_up(&self, running: &mut Running, given_up: &[Confirmation]) -> Result<(), ResyncError> {
+        if given_up.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<IdentityKey> = given_up.iter().map(|confirmation| confirmation.key.clone()).collect();
+        match &mut running.unwritten {
+            Some((count, _)) => *count += keys.len() as u64,
+            None => running.unsettled += keys.len() as u64,
+        }
+        self.forget(&keys).await?;
+        Ok(())
+    }
+
+    async fn forget(&self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+        let mut tx = self.store.reconciliation().await?;
+        tx.settle(keys).await?;
+        tx.commit(&[]).await
+    }
+
+    /// A known account must answer 200, or answers of 404 mean nothing.
+    async fn ask_witnesses(&self, running: &Running) -> Result<(), ResyncError> {
+        let directory = self.gate.directory();
+        for id in running.witnesses() {
+            let (found, _) = self.gate.ask(&directory.one(id), |body| directory.read_one(body)).await?;
+            if found.is_some() {
+                return Ok(());
+            }
+        }
+        match running.witnesses() {
+            // Nobody was known before: nobody can be missing either.
+            [] => Ok(()),
+            _ => Err(ResyncError::Canary),
+        }
+    }
+
+    /// Reads these accounts now.
+    pub(super) async fn read_keys(
+        &self,
+        keys: &[IdentityKey],
+    ) -> Result<Vec<(IdentityKey, Reading)>, ResyncError> {
+        let asked = |key: &IdentityKey| Confirmation { key: key.clone(), doubt: Doubt::Asked, attempts: 0 };
+        Ok(self.read_each(keys.iter().map(asked).collect()).await?.0)
+    }
+
+    /// Whether some account that is known here is there.
+    pub(super) async fn knows_somebody(&self) -> Result<bool, ResyncError> {
+        let directory = self.gate.directory();
+        for id in self.store.some_accounts(&self.source.name, SOMEBODY).await? {
+            let (found, _) = self.gate.ask(&directory.one(&id), |body| directory.read_one(body)).await?;
+            if found.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the accounts, some at a time; how many of them could not be understood.
+    async fn read_each(
+        &self,
+        due: Vec<Confirmation>,
+    ) -> Result<(Vec<(IdentityKey, Reading)>, u64), ResyncError> {
+        let mut due = due.into_iter();
+        let mut readers = JoinSet::new();
+        let mut readings = Vec::new();
+        let mut odd = Vec::new();
+        loop {
+            while readers.len() < READERS
+                && let Some(confirmation) = due.next()
+            {
+                let gate = self.gate.clone();
+                readers.spawn(async move {
+                    let directory = gate.directory();
+                    let path = directory.one(&confirmation.key.provider_id);
+                    let answer = gate.ask(&path, |body| directory.read_one(body)).await;
+                    (confirmation.key, answer)
+                });
+            }
+            let Some(read) = readers.join_next().await else { break };
+            let (key, answer) = read.map_err(|_| ResyncError::Stopped)?;
+            let (entry, marked_at) = answer?;
+            match entry {
+                None => readings.push((key, Reading { said: Said::Absent, marked_at })),
+                Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {
+                    return Err(ResyncError::Walk("an account answers under another one's id"));
+                }
+                Some(entry) => match &entry.said {
+                    Ok(snapshot) => {
+                        readings.push((key, Reading { said: Said::Present(snapshot.clone()), marked_at }));
+                    }
+                    Err(_) => {
+                        odd.extend(odd_user(&self.source, &entry, marked_at));
+                        self.forget(&[key]).await?;
+                    }
+                },
+            }
+        }
+        self.store.accept(&odd).await?;
+        readings.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok((readings, odd.len() as u64))
+    }
+
+    /// Asks for missing accounts by their ids, as a drift report does: once, and only for the first of them.
+    pub(super) async fn look_for(
+        &self,
+        running: &mut Running,
+        missing: &[String],
+    ) -> Result<(), ResyncError> {
+        let directory = self.gate.directory();
+        for (n, id) in missing.iter().enumerate() {
+            self.tell(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
+            let is_gone = n >= LOOKED_FOR_MAX
+                || self.gate.ask(&directory.one(id), |body| directory.read_one(body)).await?.0.is_none();
+            if is_gone {
+                running.counts.deleted += 1;
+                running.note_drift(vec![Drift {
+                    provider_id: id.clone(),
+                    kind: "gone",
+                    columns: Vec::new(),
+                }]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the accounts that deliveries have asked about and that are due; how many it were.
+    pub async fn confirm_asked(&self) -> Result<usize, ResyncError> {
+        let due = self.store.due_confirmations(&self.source.name, None, BATCH).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let (due, given_up): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|confirmation| confirmation.attempts < ATTEMPTS_MAX);
+        let given_up: Vec<IdentityKey> = given_up.into_iter().map(|confirmation| confirmation.key).collect();
+        self.forget(&given_up).await?;
+        let count = due.len();
+        let (readings, _) = self.read_each(due).await?;
+        let errand = Errand { run: None, cause: "confirmation", since: None, dry: false, waits: false };
+        let applied = self.reads.apply(&readings, &[], &errand, "", Counts::default()).await?;
+        // Only a full run may conclude anything from absence.
+        self.forget(&applied.gone).await?;
+        info!(
+            source.name = self.source.name,
+            read.count = count,
+            read.repaired = applied.counts.repaired(),
+            "accounts were read again because deliveries left a doubt"
+        );
+        Ok(count)
+    }
+}

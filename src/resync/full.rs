@@ -1,0 +1,342 @@
+//! The full run: walk the whole list, read again what is in doubt, sweep what is proven to be gone. It resumes where its
+//! process ended.
+
+use super::compare::{Compared, compare_range, key};
+use super::lease::Lease;
+use super::walk::{Page, Place, page};
+use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
+use crate::clock::fresh_run_id;
+use crate::core::proof::{Walked, prove};
+use crate::core::timestamp::Timestamp;
+use crate::reconcile::{Drift, Errand, RunRef};
+use crate::store::{Counts, Ending, Mode, Run, run_lease};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+use tracing::{error, info};
+
+/// A run that was interrupted longer ago is begun anew: too much has changed since its read mark.
+const RESUME_AGE_MS_MAX: i64 = 6 * 3_600_000;
+/// Where nothing differs, progress is written down this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
+/// Accounts that are certainly there, kept to ask for them.
+const WITNESSES_MAX: usize = 3;
+/// Accounts without a creation time that are looked at together.
+const UNDATED_SLICE: i64 = 500;
+
+/// Where a run would go on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Checkpoint {
+    place: Place,
+    walked: bool,
+    missing: u64,
+    witnesses: Vec<String>,
+    /// The highest version on the pages so far.
+    version_max: Option<i64>,
+}
+
+/// A run under way.
+pub(super) struct Running {
+    pub run: RunRef,
+    pub marked_at: Timestamp,
+    pub counts: Counts,
+    pub drift: Vec<Drift>,
+    pub count_after: Option<u64>,
+    pub known_before: u64,
+    pub count_before: u64,
+    /// Refused rows and accounts that never settled, with a reason.
+    pub unwritten: Option<(u64, String)>,
+    pub unsettled: u64,
+    mode: Mode,
+    checkpoint: Checkpoint,
+    written_at: Instant,
+}
+
+impl Running {
+    pub(super) fn new(run: Run, holder: &str, mode: Mode) -> Self {
+        let checkpoint = run.cursor.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok());
+        let whole = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+        Self {
+            marked_at: run.marked_at.unwrap_or(Timestamp::clamped(0)),
+            counts: run.counts,
+            drift: Vec::new(),
+            count_after: None,
+            known_before: whole(run.known_before),
+            count_before: whole(run.count_before),
+            unwritten: None,
+            unsettled: 0,
+            mode,
+            checkpoint: checkpoint.unwrap_or_default(),
+            written_at: Instant::now(),
+            run: RunRef { id: run.id, holder: holder.to_owned() },
+        }
+    }
+
+    pub(super) fn errand(&self) -> Errand {
+        Errand {
+            run: Some(self.run.clone()),
+            cause: self.mode.name(),
+            since: Some(self.marked_at),
+            dry: self.mode == Mode::DryRun,
+            waits: matches!(self.mode, Mode::Full | Mode::User),
+        }
+    }
+
+    pub(super) fn cursor(&self) -> String {
+        serde_json::to_string(&self.checkpoint).unwrap_or_default()
+    }
+
+    pub(super) fn witnesses(&self) -> &[String] {
+        &self.checkpoint.witnesses
+    }
+
+    pub(super) fn note_drift(&mut self, drift: Vec<Drift>) {
+        let room = DRIFT_NAMED_MAX.saturating_sub(self.drift.len());
+        self.drift.extend(drift.into_iter().take(room));
+    }
+}
+
+impl Resync {
+    /// One full run, or the rest of one that was interrupted. However it ends, it is in `runs`; an error is one that
+    /// kept it from beginning.
+    ///
+    /// `waits` says whether to wait for the lease of a process that may have died.
+    pub async fn full(&self, cause: &str, waits: bool) -> Result<Report, ResyncError> {
+        let holder = fresh_run_id();
+        let name = run_lease(&self.source.name);
+        let lease = match waits {
+            true => Lease::take_patiently(&self.store, &name, &holder, &self.stop).await?,
+            false => Lease::take(&self.store, &name, &holder).await?,
+        };
+        let Some(lease) = lease else {
+            return Err(ResyncError::Busy { source_name: self.source.name.clone() });
+        };
+        let resumed = self.store.resume_run(&self.source.name, &holder, RESUME_AGE_MS_MAX).await?;
+        let is_new = resumed.is_none();
+        let run = match resumed {
+            Some(run) => {
+                info!(run.id = run.id, source.name = self.source.name, "a run that was interrupted goes on");
+                run
+            }
+            None => {
+                let id = fresh_run_id();
+                self.store.begin_run(&id, &self.source.name, Mode::Full, cause, &holder).await?
+            }
+        };
+        self.store.close_runs_before(&self.source.name, &run.id).await?;
+        self.store.forget_confirmations(&self.source.name, &run.id).await?;
+        let mut running = Running::new(run, &holder, Mode::Full);
+        let ending = tokio::select! {
+            ending = self.walk_and_sweep(&mut running, is_new) => ending,
+            () = lease.lost().cancelled() => Err(ResyncError::Stopped),
+        };
+        let report = self.end(running, ending).await;
+        lease.release().await?;
+        let report = report?;
+        if matches!(report.run.status.as_str(), "succeeded" | "held") {
+            self.store.overtake_held(&self.source.name, &report.run.id).await?;
+        }
+        Ok(report)
+    }
+
+    /// The drift report: a walk that decides everything and keeps nothing.
+    pub async fn dry_run(&self) -> Result<Report, ResyncError> {
+        let holder = fresh_run_id();
+        let id = fresh_run_id();
+        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
+        let run = self.store.begin_run(&id, &self.source.name, Mode::DryRun, "command", &holder).await?;
+        let mut running = Running::new(run, &holder, Mode::DryRun);
+        let ending = self.walk_dry(&mut running).await;
+        let report = self.end(running, ending).await;
+        if let Some(lease) = lease {
+            lease.release().await?;
+        }
+        report
+    }
+
+    /// Writes the run's end down, and reads it back.
+    pub(super) async fn end(
+        &self,
+        mut running: Running,
+        ending: Result<Ending, ResyncError>,
+    ) -> Result<Report, ResyncError> {
+        let ending = ending.unwrap_or_else(|failure| Ending {
+            status: if matches!(failure, ResyncError::Stopped) { "interrupted" } else { "failed" },
+            error: Some(failure.to_string()),
+        });
+        self.count_requests(&mut running);
+        let id = &running.run.id;
+        let ours =
+            self.store.end_run(id, &running.run.holder, running.counts, running.count_after, &ending).await?;
+        let run = self.store.run(id).await?.unwrap_or_default();
+        match ending.status {
+            "failed" => error!(
+                run.id = id,
+                source.name = self.source.name,
+                "the run failed: {}",
+                ending.error.unwrap_or_default()
+            ),
+            status => info!(
+                run.id = id,
+                source.name = self.source.name,
+                run.repaired = running.counts.repaired(),
+                run.ours = ours,
+                "the run ended: {status}"
+            ),
+        }
+        Ok(Report { run, drift: running.drift })
+    }
+
+    async fn walk_and_sweep(&self, running: &mut Running, is_new: bool) -> Result<Ending, ResyncError> {
+        self.check_instance().await?;
+        if is_new {
+            self.count_before(running).await?;
+            self.store.set_run_counts(&running.run.id, running.known_before, running.count_before).await?;
+        }
+        if !running.checkpoint.walked {
+            self.walk(running).await?;
+        }
+        self.prove_walk(running).await?;
+        self.confirm(running).await?;
+        self.sweep(running).await
+    }
+
+    async fn walk_dry(&self, running: &mut Running) -> Result<Ending, ResyncError> {
+        self.check_instance().await?;
+        self.count_before(running).await?;
+        let missing = self.walk(running).await?;
+        self.prove_walk(running).await?;
+        self.look_for(running, &missing).await?;
+        Ok(Ending { status: "succeeded", error: None })
+    }
+
+    async fn count_before(&self, running: &mut Running) -> Result<(), ResyncError> {
+        running.known_before = self.store.count_accounts(&self.source.name).await?;
+        running.count_before = self.count().await?;
+        Ok(())
+    }
+
+    async fn count(&self) -> Result<u64, ResyncError> {
+        let directory = self.gate.directory();
+        let (count, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Page by page; the next one is under way while one is compared. The ids that are missing, in a dry run.
+    async fn walk(&self, running: &mut Running) -> Result<Vec<String>, ResyncError> {
+        let mut missing = Vec::new();
+        let mut fetched = self.fetch(&running.checkpoint.place).await?;
+        loop {
+            self.check_stopped()?;
+            let next = fetched.next.clone();
+            let ahead = (!fetched.is_last).then(|| {
+                let (gate, place) = (self.gate.clone(), next.clone());
+                AbortOnDrop(tokio::spawn(async move { page(&gate, &place).await }))
+            });
+            let compared = compare_range(&self.store, &self.source, &fetched).await?;
+            running.counts.pages += 1;
+            running.checkpoint.place = next;
+            running.checkpoint.walked = fetched.is_last;
+            self.take(running, compared, &mut missing).await?;
+            self.tell(Phase::Walking, running.counts.seen, running.count_before);
+            let Some(mut ahead) = ahead else { break };
+            fetched = (&mut ahead.0).await.map_err(|_| ResyncError::Stopped)??;
+        }
+        self.take_undated(running, &mut missing).await?;
+        Ok(missing)
+    }
+
+    async fn fetch(&self, place: &Place) -> Result<Page, ResyncError> {
+        page(&self.gate, place).await
+    }
+
+    /// Writes down what a page has brought, in one transaction; nothing, where it has brought nothing.
+    async fn take(
+        &self,
+        running: &mut Running,
+        compared: Compared,
+        missing: &mut Vec<String>,
+    ) -> Result<(), ResyncError> {
+        running.counts.seen += compared.seen;
+        running.counts.unchanged += compared.unchanged;
+        running.counts.dead += compared.odd.len() as u64;
+        let checkpoint = &mut running.checkpoint;
+        checkpoint.missing += compared.missing.len() as u64;
+        checkpoint.version_max = checkpoint.version_max.max(compared.version_max);
+        if checkpoint.witnesses.len() < WITNESSES_MAX {
+            checkpoint.witnesses.extend(compared.witness);
+        }
+        let dry = running.mode == Mode::DryRun;
+        if dry {
+            missing.extend(compared.missing.iter().map(|key| key.provider_id.clone()));
+        } else if !compared.odd.is_empty() {
+            self.store.accept(&compared.odd).await?;
+        }
+        self.count_requests(running);
+        let quiet = compared.differing.is_empty() && compared.missing.is_empty();
+        if quiet && (dry || (running.written_at.elapsed() < CHECKPOINT_EVERY && !running.checkpoint.walked)) {
+            return Ok(());
+        }
+        let applied = self
+            .reads
+            .apply(
+                &compared.differing,
+                &compared.missing,
+                &running.errand(),
+                &running.cursor(),
+                running.counts,
+            )
+            .await?;
+        running.counts.add(applied.counts);
+        running.note_drift(applied.drift);
+        running.written_at = Instant::now();
+        Ok(())
+    }
+
+    /// Accounts of which no snapshot has told when they were created: no page's times cover them.
+    async fn take_undated(
+        &self,
+        running: &mut Running,
+        missing: &mut Vec<String>,
+    ) -> Result<(), ResyncError> {
+        let mut after = String::new();
+        loop {
+            let ids = self.store.known_undated(&self.source.name, &after, UNDATED_SLICE).await?;
+            let Some(last) = ids.last() else { return Ok(()) };
+            after.clone_from(last);
+            let undated = Compared {
+                missing: ids.iter().map(|id| key(&self.source, id)).collect(),
+                ..Compared::default()
+            };
+            self.take(running, undated, missing).await?;
+        }
+    }
+
+    async fn prove_walk(&self, running: &mut Running) -> Result<(), ResyncError> {
+        let count_after = self.count().await?;
+        running.count_after = Some(count_after);
+        prove(&Walked {
+            seen: running.counts.seen,
+            count_before: running.count_before,
+            count_after,
+            deleted_meanwhile: self.store.count_deleted_since(&self.source.name, running.marked_at).await?,
+            known_before: running.known_before,
+            missing: running.checkpoint.missing,
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn count_requests(&self, running: &mut Running) {
+        let (requests, throttled) = self.gate.take_counts();
+        running.counts.requests += requests;
+        running.counts.throttled += throttled;
+    }
+}
+
+/// A page that nobody waits for any more is not fetched.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

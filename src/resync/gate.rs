@@ -1,0 +1,230 @@
+//! The way to a provider's API: at the pace that all replicas share, with patience for its refusals and none for an
+//! outage.
+
+use super::ResyncError;
+use crate::core::rate::Pace;
+use crate::core::timestamp::Timestamp;
+use crate::retry::Retry;
+use crate::source::directory::{Directory, Malformed};
+use crate::source::http::{Api, ApiError};
+use crate::store::{Grant, Store};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Attempts of one request that fail, hang, or are answered with nonsense.
+const ATTEMPTS_MAX: u32 = 4;
+/// Times in a row that one request is told to come later.
+const THROTTLES_MAX: u32 = 12;
+/// Where a 429 does not say how long: the window of the limit.
+const RETRY_AFTER_MS: i64 = 10_000;
+/// Longer than this nobody waits in a run; it fails, and the next one comes when the time is over.
+const PATIENCE_MS_MAX: i64 = 300_000;
+/// After so many failures in a row nobody asks for a while, whoever they happened to.
+const BREAKER_FAILURES: i64 = 8;
+const BREAKER_OPEN_MS: i64 = 15_000;
+const BREAKER_OPEN_MS_MAX: i64 = 240_000;
+/// A grant that was not used for so long is given up: requests do not save up.
+const GRANT_IDLE_MAX: Duration = Duration::from_millis(500);
+/// A block is looked at again after so long at the most: somebody may have lifted it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub struct Gate {
+    store: Store,
+    source: String,
+    api: Api,
+    pace: Pace,
+    granted: Mutex<Option<Granted>>,
+    requests: AtomicU64,
+    throttled: AtomicU64,
+    stop: CancellationToken,
+}
+
+/// What is left of a grant.
+struct Granted {
+    left: i64,
+    next_at: Instant,
+    /// The database's time, and ours when we were told it: from there on ours runs along.
+    now: Timestamp,
+    told_at: Instant,
+    failures: i64,
+}
+
+/// Leave for one request.
+struct Leave {
+    at: Instant,
+    now: Timestamp,
+    told_at: Instant,
+    failures: i64,
+}
+
+impl Leave {
+    /// The read mark. The database told its time before we read ours, so this is never late.
+    fn mark(&self) -> Timestamp {
+        let since = i64::try_from(self.told_at.elapsed().as_millis()).unwrap_or(0);
+        Timestamp::clamped(self.now.ms() + since)
+    }
+}
+
+impl Gate {
+    pub(super) fn new(store: Store, source: &str, api: Api, pace: Pace, stop: CancellationToken) -> Self {
+        Self {
+            store,
+            source: source.to_owned(),
+            api,
+            pace,
+            granted: Mutex::new(None),
+            requests: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            stop,
+        }
+    }
+
+    pub(super) fn directory(&self) -> &'static dyn Directory {
+        self.api.directory()
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Requests that were sent, and those of them that were told to come later, since the last call.
+    pub(super) fn take_counts(&self) -> (u64, u64) {
+        (self.requests.swap(0, Ordering::Relaxed), self.throttled.swap(0, Ordering::Relaxed))
+    }
+
+    /// Asks until there is an answer that can be read, or no sense in going on. The answer (`None`: the provider says
+    /// that there is no such account), and the request's read mark.
+    pub(super) async fn ask<T>(
+        &self,
+        path: &str,
+        read: impl Fn(&str) -> Result<T, Malformed>,
+    ) -> Result<(Option<T>, Timestamp), ResyncError> {
+        let mut retry = Retry::new();
+        let (mut attempts, mut throttles) = (0, 0);
+        loop {
+            let leave = self.leave().await?;
+            let marked_at = leave.mark();
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let answer = tokio::select! {
+                answer = self.api.get(path) => answer,
+                () = self.stop.cancelled() => return Err(ResyncError::Stopped),
+            };
+            let read = answer.and_then(|body| match body {
+                Some(body) => Ok(Some(read(&body)?)),
+                None => Ok(None),
+            });
+            match read {
+                Ok(answer) => {
+                    if leave.failures > 0 {
+                        self.store.forget_failures(&self.source).await?;
+                        self.give_up_grant().await;
+                    }
+                    return Ok((answer, marked_at));
+                }
+                Err(ApiError::Throttled { retry_after_ms }) => {
+                    throttles += 1;
+                    self.throttled(retry_after_ms, throttles).await?;
+                }
+                Err(error) if error.is_transient() => {
+                    attempts += 1;
+                    debug!(source.name = self.source, "a request failed, attempt {attempts}: {error}");
+                    self.failed(&error).await?;
+                    if attempts >= ATTEMPTS_MAX {
+                        return Err(error.into());
+                    }
+                    self.sleep(retry.next_delay()).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Told to come later: so is everybody else.
+    async fn throttled(&self, retry_after_ms: Option<i64>, throttles: u32) -> Result<(), ResyncError> {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
+        let for_ms = retry_after_ms.unwrap_or(RETRY_AFTER_MS).max(1);
+        let reason = "the API answered 429: others use up its limit as well";
+        self.store.block(&self.source, for_ms, reason).await?;
+        self.give_up_grant().await;
+        if throttles >= THROTTLES_MAX {
+            return Err(ResyncError::ThrottledToDeath(throttles));
+        }
+        Ok(())
+    }
+
+    async fn failed(&self, error: &ApiError) -> Result<(), ResyncError> {
+        let failures = self.store.count_failure(&self.source).await?;
+        if failures >= BREAKER_FAILURES {
+            let doubled = BREAKER_OPEN_MS << (failures - BREAKER_FAILURES).min(6);
+            let reason = format!("{failures} requests in a row have failed, the last one because: {error}");
+            warn!(source.name = self.source, "the source is left alone for a while: {reason}");
+            self.store.block(&self.source, doubled.min(BREAKER_OPEN_MS_MAX), &reason).await?;
+            self.give_up_grant().await;
+        }
+        Ok(())
+    }
+
+    async fn give_up_grant(&self) {
+        *self.granted.lock().await = None;
+    }
+
+    /// Waits for its turn. Without the database there is no leave.
+    async fn leave(&self) -> Result<Leave, ResyncError> {
+        loop {
+            let leave = self.take().await?;
+            match leave {
+                Ok(leave) => {
+                    let wait = leave.at.saturating_duration_since(Instant::now());
+                    if !wait.is_zero() {
+                        self.sleep(wait).await?;
+                    }
+                    return Ok(leave);
+                }
+                Err((for_ms, reason)) => {
+                    if for_ms > PATIENCE_MS_MAX {
+                        return Err(ResyncError::Blocked { for_ms, reason });
+                    }
+                    let wait = Duration::from_millis(for_ms.unsigned_abs());
+                    // Not everybody at the same moment.
+                    let jitter = Duration::from_secs_f64(crate::clock::jitter() / 4.0);
+                    self.sleep(wait.min(LOOK_AGAIN) + jitter).await?;
+                }
+            }
+        }
+    }
+
+    /// The next request of the grant, or of a new one; where nobody may ask now, for how long and why.
+    async fn take(&self) -> Result<Result<Leave, (i64, String)>, ResyncError> {
+        let mut granted = self.granted.lock().await;
+        let stale =
+            granted.as_ref().is_none_or(|grant| grant.left == 0 || grant.next_at.elapsed() > GRANT_IDLE_MAX);
+        if stale {
+            *granted = match self.store.grant(&self.source, self.pace).await? {
+                Grant::Blocked { for_ms, reason } => return Ok(Err((for_ms, reason))),
+                Grant::Granted { wait_us, count, now, failures } => {
+                    let told_at = Instant::now();
+                    let next_at = told_at + Duration::from_micros(wait_us.unsigned_abs());
+                    Some(Granted { left: count, next_at, now, told_at, failures })
+                }
+            };
+        }
+        let Some(grant) = granted.as_mut() else {
+            return Ok(Err((1, String::new())));
+        };
+        let leave =
+            Leave { at: grant.next_at, now: grant.now, told_at: grant.told_at, failures: grant.failures };
+        grant.left -= 1;
+        grant.next_at += Duration::from_micros(self.pace.interval_us.unsigned_abs());
+        Ok(Ok(leave))
+    }
+
+    async fn sleep(&self, time: Duration) -> Result<(), ResyncError> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.stop.cancelled() => Err(ResyncError::Stopped),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Reading a source through its API to repair what deliveries missed: full runs with their sweep, incremental reads,
+//! single accounts, confirmations.
+//!
+//! Everything that is read ends in `reconcile::Reads`, the same decision and the same commit as a delivery's.
+
+mod compare;
+mod confirm;
+mod full;
+mod gate;
+mod incremental;
+mod instance;
+mod lease;
+mod single;
+mod sweep;
+mod walk;
+
+pub use incremental::Poll;
+
+use crate::clock::Clock;
+use crate::core::proof::{SweepLimit, Unproven};
+use crate::core::rate::Pace;
+use crate::reconcile::{Drift, Reads};
+use crate::source::Source;
+use crate::source::http::{Api, ApiError};
+use crate::store::{Run, Store, StoreError};
+use gate::Gate;
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+/// Differences that a report names one by one.
+pub const DRIFT_NAMED_MAX: usize = 1_000;
+
+/// How sources are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Of the provider's limit: `0.0..=1.0`.
+    pub rate_share: f64,
+    pub confirm_after_ms: i64,
+    pub max_delete: SweepLimit,
+}
+
+/// Reads one source.
+pub struct Resync {
+    store: Store,
+    source: Source,
+    gate: Arc<Gate>,
+    reads: Reads,
+    settings: Settings,
+    watch: Watch,
+    stop: CancellationToken,
+}
+
+/// Is told how far a run has come.
+pub type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How far a run has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub phase: Phase,
+    pub done: u64,
+    /// As far as is known.
+    pub total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Going through the source's list.
+    Walking,
+    /// Reading accounts by their id; so many milliseconds until the next is due.
+    Confirming {
+        wait_ms: i64,
+    },
+    Sweeping,
+}
+
+/// A run that has come to an end.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub run: Run,
+    /// The first [`DRIFT_NAMED_MAX`] differences between source and tables.
+    pub drift: Vec<Drift>,
+}
+
+/// What a full run would cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    pub accounts: u64,
+    pub requests: u64,
+    pub requests_per_second: f64,
+    pub minutes: f64,
+}
+
+/// Why a read came to nothing. Nobody is deleted by a run that ends so.
+#[derive(Debug, Error)]
+pub enum ResyncError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    #[error("{0}; nobody was deleted")]
+    Unproven(#[from] Unproven),
+    #[error("the list cannot be walked: {0}; nobody was deleted")]
+    Walk(&'static str),
+    #[error(
+        "an account that the list holds answers 404 by its id: the answers about single accounts cannot be trusted, so nobody was deleted"
+    )]
+    Canary,
+    #[error(
+        "the key belongs to instance {found}, and source {source_name} is pinned to {pinned}; nothing was changed. \
+         `headcount source repin {source_name}` where the move is meant"
+    )]
+    OtherInstance { source_name: String, pinned: String, found: String },
+    #[error("the source may not be asked for another {} s: {reason}", .for_ms / 1_000)]
+    Blocked { for_ms: i64, reason: String },
+    #[error("the API asked for patience {0} times in a row; the next attempt comes later")]
+    ThrottledToDeath(u32),
+    #[error(
+        "{count} accounts could not be written ({reason}); make room in the users table, then run the resync again"
+    )]
+    Refused { count: u64, reason: String },
+    #[error("{0} accounts kept changing while they were read; the next run settles them")]
+    Unsettled(u64),
+    #[error("a resync of {source_name} is under way in another process; `headcount runs list` shows it")]
+    Busy { source_name: String },
+    #[error("source {0} has no API key, so it cannot be read")]
+    NoKey(String),
+    #[error("neither the source nor the tables know account {0}")]
+    Unknown(String),
+    #[error("stopped; the next run goes on from here")]
+    Stopped,
+}
+
+impl ResyncError {
+    /// Whether the same may succeed in a while, without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ResyncError::Store(error) => error.is_transient(),
+            ResyncError::Api(error) => error.is_transient(),
+            ResyncError::Blocked { .. } | ResyncError::ThrottledToDeath(_) | ResyncError::Busy { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl Resync {
+    /// An error where the source has no key for its API.
+    pub fn new(
+        store: &Store,
+        source: &Source,
+        clock: &Arc<dyn Clock>,
+        settings: Settings,
+        watch: Watch,
+        stop: CancellationToken,
+    ) -> Result<Self, ResyncError> {
+        let no_key = || ResyncError::NoKey(source.name.clone());
+        let api = Api::of(source).ok_or_else(no_key)?;
+        let key = &source.api.as_ref().ok_or_else(no_key)?.key;
+        let limit = api.directory().rate_limit(key.expose_secret());
+        let gate = Gate::new(store.clone(), &source.name, api, limit.pace(settings.rate_share), stop.clone());
+        let reads = Reads {
+            store: store.clone(),
+            source: source.clone(),
+            clock: clock.clone(),
+            confirm_after_ms: settings.confirm_after_ms,
+        };
+        let (store, source) = (store.clone(), source.clone());
+        Ok(Self { store, source, gate: Arc::new(gate), reads, settings, watch, stop })
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What a full run would cost, from the source's count and the pace that it may be asked at.
+    pub async fn forecast(&self) -> Result<Forecast, ResyncError> {
+        self.check_instance().await?;
+        let directory = self.gate.directory();
+        let (accounts, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
+        let accounts = accounts.unwrap_or(0);
+        // Instance, both counts, and the page after the last one where that was full.
+        let requests = accounts.div_ceil(directory.page_size() as u64) + 4;
+        let requests_per_second = self.pace().per_second();
+        let minutes = requests as f64 / requests_per_second / 60.0;
+        Ok(Forecast { accounts, requests, requests_per_second, minutes })
+    }
+
+    fn pace(&self) -> Pace {
+        self.gate.pace()
+    }
+
+    fn tell(&self, phase: Phase, done: u64, total: u64) {
+        (self.watch)(Progress { phase, done, total });
+    }
+
+    fn check_stopped(&self) -> Result<(), ResyncError> {
+        if self.stop.is_cancelled() { Err(ResyncError::Stopped) } else { Ok(()) }
+    }
+}

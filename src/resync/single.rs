@@ -1,0 +1,60 @@
+//! One account, by its id.
+
+use super::compare::key;
+use super::full::Running;
+use super::lease::Lease;
+use super::{Report, Resync, ResyncError};
+use crate::clock::fresh_run_id;
+use crate::core::decide::Doubt;
+use crate::store::{Ending, Mode, NewConfirmation};
+
+impl Resync {
+    /// Reads one account until it is settled. Where the source has it no more, the run is held: a single read deletes
+    /// nobody.
+    pub async fn user(&self, provider_id: &str) -> Result<Report, ResyncError> {
+        let (id, holder) = (fresh_run_id(), fresh_run_id());
+        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
+        let run = self.store.begin_run(&id, &self.source.name, Mode::User, "command", &holder).await?;
+        let mut running = Running::new(run, &holder, Mode::User);
+        let ending = self.settle_user(&mut running, provider_id).await;
+        let report = self.end(running, ending).await;
+        if let Some(lease) = lease {
+            lease.release().await?;
+        }
+        report
+    }
+
+    async fn settle_user(&self, running: &mut Running, provider_id: &str) -> Result<Ending, ResyncError> {
+        self.check_instance().await?;
+        let key = key(&self.source, provider_id);
+        let question = NewConfirmation {
+            key: key.clone(),
+            run_id: Some(running.run.id.clone()),
+            doubt: Doubt::Asked,
+            due_in_ms: 0,
+            first: None,
+            gone: false,
+        };
+        let mut tx = self.store.reconciliation().await?;
+        tx.confirm(&[question]).await?;
+        tx.commit(&[]).await?;
+        self.confirm(running).await?;
+        let counts = &running.counts;
+        let is_known =
+            !self.store.known_of(&self.source.name, std::slice::from_ref(&key.provider_id)).await?.is_empty();
+        if !is_known && counts.dead + counts.refused == 0 {
+            return Err(ResyncError::Unknown(key.provider_id));
+        }
+        if self.store.open_confirmations(&running.run.id).await?.gone > 0 {
+            running.counts.held_deletes = self.store.hold(&running.run.id).await?;
+            let run_id = &running.run.id;
+            let error = format!(
+                "the source has no such account any more; a single read deletes nobody. The next full run will, or \
+                 `headcount runs approve {run_id}`"
+            );
+            return Ok(Ending { status: "held", error: Some(error) });
+        }
+        running.counts.seen = 1;
+        self.sweep(running).await
+    }
+}

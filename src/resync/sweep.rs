@@ -1,0 +1,135 @@
+//! Deleting what is proven to be gone, within the limit; above it, a person decides.
+
+use super::full::Running;
+use super::{Phase, Report, Resync, ResyncError};
+use crate::core::event::IdentityKey;
+use crate::core::read::{Reading, Said};
+use crate::core::timestamp::Timestamp;
+use crate::reconcile::Errand;
+use crate::store::{Ending, StoreError};
+
+/// Accounts that one transaction deletes.
+const BATCH: i64 = 100;
+
+impl Resync {
+    pub(super) async fn sweep(&self, running: &mut Running) -> Result<Ending, ResyncError> {
+        let run_id = running.run.id.clone();
+        let gone = self.store.open_confirmations(&run_id).await?.gone;
+        if gone > 0 {
+            let lately = {
+                let mut tx = self.store.reconciliation().await?;
+                tx.swept_lately(&self.source.name).await?
+            };
+            let allowed = self.settings.max_delete.allowed(running.known_before);
+            if lately + gone > allowed {
+                running.counts.held_deletes = self.store.hold(&run_id).await?;
+                return Ok(Ending { status: "held", error: Some(too_many(&run_id, gone, lately, allowed)) });
+            }
+            self.sweep_gone(running, gone).await?;
+        }
+        if let Some((count, reason)) = running.unwritten.take().filter(|(count, _)| *count > 0) {
+            return Err(ResyncError::Refused { count, reason });
+        }
+        if running.unsettled > 0 {
+            return Err(ResyncError::Unsettled(running.unsettled));
+        }
+        Ok(Ending { status: "succeeded", error: None })
+    }
+
+    async fn sweep_gone(&self, running: &mut Running, total: u64) -> Result<(), ResyncError> {
+        let mut after = String::new();
+        loop {
+            self.check_stopped()?;
+            let keys = self.store.gone(&running.run.id, &after, BATCH).await?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            after.clone_from(&last.provider_id);
+            match self.sweep_batch(running, &keys).await {
+                // A constraint that speaks up only at the commit: each by itself.
+                Err(StoreError::Rejected(_)) => {
+                    for key in &keys {
+                        match self.sweep_batch(running, std::slice::from_ref(key)).await {
+                            Err(StoreError::Rejected(reason)) => {
+                                let count = running.unwritten.as_ref().map_or(0, |(count, _)| *count) + 1;
+                                running.unwritten = Some((count, reason));
+                            }
+                            result => result?,
+                        }
+                    }
+                }
+                result => result?,
+            }
+            self.tell(Phase::Sweeping, running.counts.deleted, total);
+        }
+    }
+
+    async fn sweep_batch(&self, running: &mut Running, keys: &[IdentityKey]) -> Result<(), StoreError> {
+        let errand = running.errand();
+        let mut tx = self.store.reconciliation().await?;
+        let (deleted, changes) = self.reads.sweep(&mut tx, keys, running.marked_at, &errand).await?;
+        tx.settle(keys).await?;
+        let mut counts = running.counts;
+        counts.deleted += deleted.len() as u64;
+        tx.progress(&running.run.id, &running.run.holder, &running.cursor(), counts).await?;
+        tx.commit(&changes).await?;
+        running.counts = counts;
+        Ok(())
+    }
+
+    /// Carries out a held run that somebody has said yes to: exactly its set, each account asked for once more.
+    pub async fn carry_out(&self, run_id: &str) -> Result<Report, ResyncError> {
+        self.check_instance().await?;
+        let run = self.store.run(run_id).await?.unwrap_or_default();
+        let marked_at = run.marked_at.unwrap_or(Timestamp::clamped(0));
+        let errand =
+            Errand { run: None, cause: "approval", since: Some(marked_at), dry: false, waits: false };
+        let (mut after, mut deleted, mut spared) = (String::new(), 0, 0);
+        loop {
+            self.check_stopped()?;
+            let keys = self.store.held_of(run_id, &after, BATCH).await?;
+            let Some(last) = keys.last() else { break };
+            after.clone_from(&last.provider_id);
+            let gone = self.still_gone(&keys).await?;
+            let mut tx = self.store.reconciliation().await?;
+            tx.approved(run_id).await?;
+            let (swept, changes) = self.reads.sweep(&mut tx, &gone, marked_at, &errand).await?;
+            tx.unhold(run_id, &keys).await?;
+            tx.commit(&changes).await?;
+            deleted += swept.len() as u64;
+            spared += (keys.len() - swept.len()) as u64;
+            self.tell(Phase::Sweeping, deleted, run.counts.held_deletes);
+        }
+        let note = match spared {
+            0 => String::new(),
+            _ => format!(
+                "{spared} of the set were there again, or something was received about them: they stay"
+            ),
+        };
+        self.store.end_approved(run_id, deleted, &note).await?;
+        Ok(Report { run: self.store.run(run_id).await?.unwrap_or_default(), drift: Vec::new() })
+    }
+
+    async fn still_gone(&self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, ResyncError> {
+        let mut gone = Vec::new();
+        for (key, reading) in self.read_keys(keys).await? {
+            if matches!(reading, Reading { said: Said::Absent, .. }) {
+                gone.push(key);
+            }
+        }
+        // And a known one is there, or the answers mean nothing.
+        if !gone.is_empty() && !self.knows_somebody().await? {
+            return Err(ResyncError::Canary);
+        }
+        Ok(gone)
+    }
+}
+
+fn too_many(run_id: &str, gone: u64, lately: u64, allowed: u64) -> String {
+    let before = match lately {
+        0 => String::new(),
+        _ => format!(" ({lately} were deleted so within 24 hours already)"),
+    };
+    format!(
+        "{gone} accounts are gone from the source, and HEADCOUNT_MAX_DELETE allows {allowed}{before}; nobody was deleted. \
+         `headcount runs show {run_id}` names them, `headcount runs approve {run_id}` deletes them"
+    )
+}

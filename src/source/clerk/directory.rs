@@ -1,0 +1,215 @@
+//! Clerk's Backend API (version 2026-05-12): users by page, by count and by id.
+//!
+//! Source: Clerk's OpenAPI specification of the Backend API, and its page on system limits.
+
+use super::{checked_id, reason, snapshot, text};
+use crate::core::rate::RateLimit;
+use crate::core::timestamp::Timestamp;
+use crate::source::Unintelligible;
+use crate::source::directory::{Directory, Entry, Malformed, Position};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use url::form_urlencoded::Serializer;
+
+pub(super) struct ClerkApi;
+
+/// "limit: 1..500". One more is not an error but silently ten.
+const PAGE_SIZE: usize = 500;
+const USERS: &str = "/v1/users?";
+
+#[derive(Deserialize)]
+struct Count {
+    total_count: u64,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    code: String,
+}
+
+/// What can be told of a user that cannot be understood.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    id: Option<Value>,
+}
+
+impl Directory for ClerkApi {
+    fn default_url(&self) -> &'static str {
+        "https://api.clerk.com"
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("clerk-api-version", "2026-05-12"), ("accept", "application/json")]
+    }
+
+    /// Per instance: 1,000 requests in 10 seconds in production, 100 in development.
+    fn rate_limit(&self, key: &str) -> RateLimit {
+        let requests = if key.starts_with("sk_live_") { 1_000 } else { 100 };
+        RateLimit { requests, window_ms: 10_000 }
+    }
+
+    fn page_size(&self) -> usize {
+        PAGE_SIZE
+    }
+
+    fn page(&self, position: &Position) -> String {
+        let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
+        query.append_pair("limit", &PAGE_SIZE.to_string()).append_pair("order_by", "+created_at");
+        match position {
+            Position::After { provider_id, since } => {
+                if let Some(since) = since {
+                    // "created after the given date": one before, so that none of that moment is left out.
+                    query.append_pair("created_at_after", &since.ms().saturating_sub(1).to_string());
+                }
+                if let Some(id) = provider_id {
+                    query.append_pair("starting_after", id);
+                }
+            }
+            Position::Offset(offset) => {
+                query.append_pair("offset", &offset.to_string());
+            }
+        }
+        query.finish()
+    }
+
+    fn newest(&self, offset: usize, limit: usize) -> String {
+        let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
+        query.append_pair("limit", &limit.min(PAGE_SIZE).to_string());
+        query.append_pair("order_by", "-updated_at").append_pair("offset", &offset.to_string());
+        query.finish()
+    }
+
+    fn count(&self) -> String {
+        "/v1/users/count".into()
+    }
+
+    fn one(&self, provider_id: &str) -> String {
+        let id: String = provider_id.bytes().flat_map(segment).collect();
+        format!("/v1/users/{id}")
+    }
+
+    fn instance(&self) -> String {
+        "/v1/instance".into()
+    }
+
+    fn read_page(&self, body: &str) -> Result<Vec<Entry>, Malformed> {
+        // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
+        let users: Vec<&RawValue> = serde_json::from_str(body).map_err(malformed)?;
+        Ok(users.into_iter().map(entry).collect())
+    }
+
+    fn read_one(&self, body: &str) -> Result<Entry, Malformed> {
+        serde_json::from_str::<&RawValue>(body).map(entry).map_err(malformed)
+    }
+
+    fn read_count(&self, body: &str) -> Result<u64, Malformed> {
+        serde_json::from_str::<Count>(body).map(|count| count.total_count).map_err(malformed)
+    }
+
+    fn read_instance(&self, body: &str) -> Result<String, Malformed> {
+        serde_json::from_str::<Instance>(body).map(|instance| instance.id).map_err(malformed)
+    }
+
+    fn error_code(&self, body: &str) -> Option<String> {
+        serde_json::from_str::<Errors>(body).ok()?.errors.into_iter().next().map(|error| error.code)
+    }
+
+    fn means_absent(&self, code: &str) -> bool {
+        code == "resource_not_found"
+    }
+}
+
+fn entry(raw: &RawValue) -> Entry {
+    let said = serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
+        let id = checked_id(text(user.get("id")))?;
+        let created_at = user.get("created_at").and_then(Value::as_i64).and_then(Timestamp::from_ms);
+        Ok((id, created_at, snapshot(&mut user)?))
+    });
+    match said {
+        Ok((id, created_at, snapshot)) => {
+            Entry { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None }
+        }
+        Err(reason) => odd(raw.get(), reason),
+    }
+}
+
+fn odd(raw: &str, reason: Unintelligible) -> Entry {
+    let outline = serde_json::from_str::<Outline>(raw).ok();
+    let provider_id = outline.and_then(|outline| checked_id(text(outline.id.as_ref())).ok());
+    // Its creation time is left out: what cannot be understood does not say where the list is.
+    Entry { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+}
+
+fn malformed(error: serde_json::Error) -> Malformed {
+    Malformed(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()))
+}
+
+/// A byte of a path's segment, escaped where it could mean something.
+fn segment(byte: u8) -> Vec<char> {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~') {
+        vec![char::from(byte)]
+    } else {
+        format!("%{byte:02X}").chars().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_encoded_as_the_specification_wants_it() {
+        assert_eq!(ClerkApi.page(&Position::START), "/v1/users?limit=500&order_by=%2Bcreated_at");
+        let since = Timestamp::from_ms(1_000);
+        let after = Position::After { provider_id: Some("user_1".into()), since };
+        assert!(ClerkApi.page(&after).ends_with("&created_at_after=999&starting_after=user_1"));
+        assert_eq!(ClerkApi.one("../count?x"), "/v1/users/..%2Fcount%3Fx");
+        assert!(ClerkApi.newest(0, 9_999).contains("limit=500&order_by=-updated_at&offset=0"));
+    }
+
+    #[test]
+    fn one_odd_user_is_one_odd_entry() {
+        let body = r#"[{"id":"user_1","updated_at":5,"created_at":3},{"id":"user_2","first_name":"\ud800","updated_at":5},
+            {"id":7},[],{"id":"user_3","updated_at":1e999},{"id":"user_4","updated_at":6,"created_at":null}]"#;
+        let entries = ClerkApi.read_page(body).unwrap();
+        let outline: Vec<_> =
+            entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.said.is_ok())).collect();
+        let odd = [(Some("user_2"), false), (None, false), (None, false), (Some("user_3"), false)];
+        assert_eq!(outline[0], (Some("user_1"), true));
+        assert_eq!(outline[1..5], odd);
+        assert_eq!(outline[5], (Some("user_4"), true));
+    }
+
+    #[test]
+    fn what_is_no_list_is_malformed() {
+        for body in ["<html>", "{\"data\":[]}", "[{\"id\":\"user_1\"", "null", ""] {
+            assert!(ClerkApi.read_page(body).is_err(), "{body}");
+        }
+        assert!(ClerkApi.read_count("{\"total_count\":-1}").is_err());
+    }
+
+    #[test]
+    fn absence_is_the_providers_own_code() {
+        let own = r#"{"errors":[{"message":"m","long_message":"l","code":"resource_not_found"}]}"#;
+        assert!(ClerkApi.error_code(own).is_some_and(|code| ClerkApi.means_absent(&code)));
+        assert_eq!(ClerkApi.error_code("<html>404</html>"), None);
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_kind_of_key() {
+        assert_eq!(ClerkApi.rate_limit("sk_live_x").requests, 1_000);
+        assert_eq!(ClerkApi.rate_limit("sk_test_x").requests, 100);
+    }
+}

@@ -1,0 +1,80 @@
+//! What is known of a source itself: the instance that it is pinned to, and how far incremental reads have come.
+
+use super::Store;
+use super::driver::Arg;
+use super::error::StoreError;
+use super::inbox::{first, take};
+use super::reconciliation::Reconciliation;
+use std::collections::HashMap;
+
+/// A source as the database knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceRow {
+    pub instance_id: Option<String>,
+    pub pinned_at: Option<String>,
+    /// The highest version that an incremental read has seen.
+    pub watermark: Option<i64>,
+}
+
+impl Store {
+    pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT instance_id, {}, CAST(watermark AS text) FROM headcount.sources WHERE name = $1",
+            self.dialect().timestamp_text("pinned_at")
+        ));
+        let [instance_id, pinned_at, watermark] = first(self.read(&sql, vec![Arg::text(name)]).await?);
+        let watermark = watermark.and_then(|version| version.parse().ok());
+        Ok(SourceRow { instance_id, pinned_at, watermark })
+    }
+
+    /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.
+    pub async fn pin(&self, name: &str, instance_id: &str) -> Result<String, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.sources (name, instance_id, pinned_at) VALUES ($1, $2, {clock})
+             ON CONFLICT (name) DO UPDATE SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at
+             WHERE headcount.sources.instance_id IS NULL",
+            clock = self.dialect().clock()
+        ));
+        self.write(&sql, vec![Arg::text(name), Arg::text(instance_id)]).await?;
+        Ok(self.source(name).await?.instance_id.unwrap_or_else(|| instance_id.to_owned()))
+    }
+
+    /// Pins the source to another instance, or to none until the next read.
+    pub async fn repin(&self, name: &str, instance_id: Option<&str>) -> Result<(), StoreError> {
+        let clock = self.dialect().clock();
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.sources (name, instance_id, pinned_at) VALUES ($1, $2, {clock})
+             ON CONFLICT (name) DO UPDATE
+             SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at, watermark = NULL"
+        ));
+        self.write(&sql, vec![Arg::text(name), Arg::Text(instance_id.map(str::to_owned))]).await?;
+        Ok(())
+    }
+
+    /// Moves the watermark up to this version.
+    pub async fn raise_watermark(&self, name: &str, version: i64) -> Result<(), StoreError> {
+        let sql = self.dialect().own(
+            "INSERT INTO headcount.sources (name, watermark) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET watermark = excluded.watermark
+             WHERE headcount.sources.watermark IS NULL OR headcount.sources.watermark < excluded.watermark",
+        );
+        self.write(&sql, vec![Arg::text(name), Arg::Int(version)]).await?;
+        Ok(())
+    }
+}
+
+impl Reconciliation {
+    /// The instance that each source is pinned to.
+    pub async fn pins(&mut self) -> Result<HashMap<String, String>, StoreError> {
+        let sql =
+            self.dialect.own("SELECT name, instance_id FROM headcount.sources WHERE instance_id IS NOT NULL");
+        let rows = self.tx.fetch(&sql, vec![]).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let [name, instance_id] = take(row);
+                name.zip(instance_id)
+            })
+            .collect())
+    }
+}
