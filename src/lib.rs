@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod replay;
 pub mod resync;
 pub mod retry;
+pub mod simulate;
 pub mod source;
 pub mod store;
 pub mod telemetry;

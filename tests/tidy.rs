@@ -109,11 +109,11 @@ fn rooms_import_only_what_lies_below_them() {
 fn each_library_has_its_room() {
     let homes: &[(&str, &[&str])] = &[
         ("sqlx::", &["store"]),
-        ("axum::", &["web", "source"]),
-        ("reqwest::", &["replay", "source"]),
+        ("axum::", &["web", "source", "simulate"]),
+        ("reqwest::", &["replay", "source", "simulate"]),
         ("backoff::", &["retry"]),
         ("SystemTime::now", &["clock"]),
-        ("anyhow::", &["cli", "replay"]),
+        ("anyhow::", &["cli", "replay", "simulate"]),
         ("clap::", &["cli"]),
     ];
     for path in files("src", "rs") {

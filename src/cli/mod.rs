@@ -1,5 +1,6 @@
 //! The command line: one file a command, and the composition of everything else.
 
+mod assembly;
 mod completions;
 mod config;
 mod events;
@@ -10,6 +11,7 @@ mod replay;
 mod resync;
 mod runs;
 mod serve;
+mod simulate;
 mod source;
 mod status;
 mod users;
@@ -76,6 +78,7 @@ enum Command {
     Events(events::Events),
     #[command(subcommand)]
     Users(users::Users),
+    Simulate(simulate::Simulate),
     #[command(subcommand)]
     Source(source::SourceCommand),
     Config(config::ShowConfig),
@@ -133,6 +136,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Serve(command) => serve::run(command, context).await,
             Command::Resync(command) => resync::run(command, context).await,
             Command::Runs(command) => runs::run(command, context).await,
+            Command::Simulate(command) => simulate::run(command, context).await,
             Command::Source(command) => source::run(command, context).await,
             Command::Replay(command) => replay::run(command, context).await,
             Command::Record(command) => record::run(command, context).await,

@@ -1,11 +1,12 @@
 //! `headcount resync`
 
+use super::assembly::settings;
 use super::output::{print, print_json, table, visible};
 use super::{Context, DONE, FAILED, FOUND};
 use crate::clock::{Clock, SystemClock};
 use crate::config::ConfigError;
 use crate::reconcile::Drift;
-use crate::resync::{Forecast, Phase, Progress, Report, Resync, Settings, Watch};
+use crate::resync::{Forecast, Phase, Progress, Report, Resync, Watch};
 use crate::source::Source;
 use crate::store::{Run, Store};
 use clap::Args;
@@ -99,16 +100,7 @@ impl Context {
         stop: CancellationToken,
     ) -> anyhow::Result<Resync> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Resync::new(store, source, &clock, self.resync_settings(), watch, stop)?)
-    }
-
-    pub fn resync_settings(&self) -> Settings {
-        let resync = &self.config.resync;
-        Settings {
-            rate_share: resync.rate_share,
-            confirm_after_ms: resync.confirm_after_ms,
-            max_delete: resync.max_delete,
-        }
+        Ok(Resync::new(store, source, &clock, settings(&self.config), watch, stop)?)
     }
 }
 
@@ -144,8 +136,9 @@ pub fn run_json(run: &Run) -> Value {
 fn show(context: &Context, report: &Report, dry_run: bool) {
     if context.json {
         let mut object = run_json(&report.run);
-        let drift: Vec<Value> = report.drift.iter().map(drift_json).collect();
-        object["drift"] = json!(drift);
+        if dry_run {
+            object["drift"] = report.drift.iter().map(drift_json).collect();
+        }
         print_json(&object);
     } else {
         if dry_run {

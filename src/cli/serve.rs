@@ -1,25 +1,18 @@
 //! `headcount serve`
 
+use super::assembly::{Role, Serving};
 use super::{Context, DONE};
-use crate::clock::{Clock, SystemClock};
-use crate::config::ConfigError;
-use crate::reconcile::Deliveries;
+use crate::config::{Config, ConfigError};
 use crate::source::Source;
-use crate::web::{Public, public_router};
-use crate::worker::{Ingest, Refusals, run_applier, run_housekeeping, supervised};
+use crate::store::Store;
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
-use std::sync::Arc;
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Deliveries that one transaction applies: some tens of milliseconds of work.
-const BATCH_MAX: i64 = 200;
-
-/// Runs the worker: receives deliveries, applies them, keeps house
+/// Runs the worker: receives deliveries, applies them, reads sources on schedule, keeps house
 ///
 /// Public: POST /webhooks/{source}, GET /healthz, GET /readyz. SIGTERM answers the requests that are in, finishes the
 /// batch under way and exits 0; what is still in the inbox waits for the next start. Several may run on one PostgreSQL.
@@ -29,16 +22,8 @@ pub struct Serve {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// The parts that this process plays, so that replicas can differ
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Apply])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Role::ALL)]
     role: Vec<Role>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Role {
-    /// Takes deliveries into the inbox
-    Ingest,
-    /// Applies what is in the inbox, and prunes it
-    Apply,
 }
 
 impl Serve {
@@ -78,7 +63,7 @@ pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
     if config.sources.is_empty() {
         return Err(ConfigError(
             "no source is configured; set CLERK_WEBHOOK_SIGNING_SECRET to the signing secret of your endpoint (in Clerk's \
-             dashboard: Webhooks, your endpoint, Signing Secret)"
+             dashboard: Webhooks, your endpoint, Signing Secret), or CLERK_SECRET_KEY to read its API, or both"
                 .into(),
         )
         .into());
@@ -92,58 +77,15 @@ pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
 
-    let plays = |role| command.role.contains(&role);
-    let sources = Arc::new(config.sources.clone());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stored = Arc::new(Notify::new());
-    let refusals = Arc::new(Refusals::default());
-    let applies = CancellationToken::new();
-
-    let (ingest, writers) = plays(Role::Ingest).then(|| Ingest::start(&store, &stored)).unzip();
-    let mut loops = Vec::new();
-    if plays(Role::Apply) {
-        let deliveries = Arc::new(Deliveries {
-            store: store.clone(),
-            sources: sources.clone(),
-            clock: clock.clone(),
-            delete_limit: config.delete_limit,
-            batch_max: BATCH_MAX,
-        });
-        let (stored, stop) = (stored.clone(), applies.clone());
-        loops.push(supervised("applier", move || {
-            run_applier(deliveries.clone(), stored.clone(), stop.clone())
-        }));
-    }
-    {
-        let (store, refusals, stop) = (store.clone(), refusals.clone(), applies.clone());
-        let (retention_ms, prunes) = (config.inbox_retention_ms, plays(Role::Apply));
-        loops.push(supervised("housekeeping", move || {
-            run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
-        }));
-    }
-    announce(&context, address);
-    let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), config.body_bytes_max);
-    crate::web::serve(listener, public_router(public), stop).await;
-
-    // No request is left: the writers end when their queue is empty, the loops after what they are at.
-    info!("stopping");
-    if let Some(mut writers) = writers {
-        while let Some(ended) = writers.join_next().await {
-            ended.context("a writer of the inbox failed")?;
-        }
-    }
-    applies.cancel();
-    for running in loops {
-        running.await.context("a loop failed")?;
-    }
-    refusals.flush(&store).await;
+    announce(config, address);
+    let serving = Serving::start(config, &store, &command.role)?;
+    serving.until(listener, stop).await?;
     store.close().await;
     info!("stopped");
     Ok(DONE)
 }
 
-fn announce(context: &Context, address: std::net::SocketAddr) {
-    let config = &context.config;
+fn announce(config: &Config, address: std::net::SocketAddr) {
     for source in config.sources.iter().filter(|source| !source.webhook_keys.is_empty()) {
         info!(source.name = source.name, "takes deliveries at http://{address}/webhooks/{}", source.name);
     }
@@ -154,7 +96,7 @@ fn announce(context: &Context, address: std::net::SocketAddr) {
 }
 
 /// Without the right to change the schema, a changed list of required fields cannot take effect.
-async fn warn_of_required_fields(context: &Context, store: &crate::store::Store) -> anyhow::Result<()> {
+async fn warn_of_required_fields(context: &Context, store: &Store) -> anyhow::Result<()> {
     if context.config.migrate {
         return Ok(());
     }

@@ -8,6 +8,7 @@ pub mod brake;
 pub mod columns;
 pub mod decide;
 pub mod event;
+pub mod loss;
 pub mod proof;
 pub mod rate;
 pub mod read;

@@ -7,6 +7,7 @@ use crate::core::event::IdentityKey;
 use crate::core::read::{Reading, Said};
 use crate::reconcile::{Drift, Errand, ReadsApplied, odd_user};
 use crate::store::{Confirmation, Counts, StoreError};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -57,6 +58,9 @@ impl Resync {
             self.give_up(running, &given_up).await?;
             self.read_due(running, due).await?;
         }
+        if running.left_out > 0 {
+            return Err(ResyncError::LeftOut(running.left_out));
+        }
         if self.store.open_confirmations(&run_id).await?.gone > 0 {
             self.ask_witnesses(running).await?;
         }
@@ -64,8 +68,16 @@ impl Resync {
     }
 
     async fn read_due(&self, running: &mut Running, due: Vec<Confirmation>) -> Result<(), ResyncError> {
+        let missing: HashSet<IdentityKey> = due
+            .iter()
+            .filter(|confirmation| confirmation.doubt == Doubt::Missing)
+            .map(|confirmation| confirmation.key.clone())
+            .collect();
         let (readings, dead) = self.read_each(due).await?;
         running.counts.dead += dead;
+        let there =
+            |(key, reading): &&(IdentityKey, Reading)| reading.said != Said::Absent && missing.contains(key);
+        running.left_out += readings.iter().filter(there).count() as u64;
         self.count_requests(running);
         let errand = running.errand();
         let applied = self.reads.apply(&readings, &[], &errand, &running.cursor(), running.counts).await?;

@@ -9,10 +9,10 @@ use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
 use crate::reconcile::{Drift, Errand, RunRef};
-use crate::store::{Counts, Ending, Mode, Run, run_lease};
+use crate::store::{Counts, Ending, Mode, NewConfirmation, Run, run_lease};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
-use tracing::{error, info};
+use tracing::info;
 
 /// A run that was interrupted longer ago is begun anew: too much has changed since its read mark.
 const RESUME_AGE_MS_MAX: i64 = 6 * 3_600_000;
@@ -46,6 +46,8 @@ pub(super) struct Running {
     /// Refused rows and accounts that never settled, with a reason.
     pub unwritten: Option<(u64, String)>,
     pub unsettled: u64,
+    /// Accounts that the list lacked and that were there by their ids.
+    pub left_out: u64,
     mode: Mode,
     checkpoint: Checkpoint,
     written_at: Instant,
@@ -64,6 +66,7 @@ impl Running {
             count_before: whole(run.count_before),
             unwritten: None,
             unsettled: 0,
+            left_out: 0,
             mode,
             checkpoint: checkpoint.unwrap_or_default(),
             written_at: Instant::now(),
@@ -165,24 +168,8 @@ impl Resync {
         });
         self.count_requests(&mut running);
         let id = &running.run.id;
-        let ours =
-            self.store.end_run(id, &running.run.holder, running.counts, running.count_after, &ending).await?;
+        self.store.end_run(id, &running.run.holder, running.counts, running.count_after, &ending).await?;
         let run = self.store.run(id).await?.unwrap_or_default();
-        match ending.status {
-            "failed" => error!(
-                run.id = id,
-                source.name = self.source.name,
-                "the run failed: {}",
-                ending.error.unwrap_or_default()
-            ),
-            status => info!(
-                run.id = id,
-                source.name = self.source.name,
-                run.repaired = running.counts.repaired(),
-                run.ours = ours,
-                "the run ended: {status}"
-            ),
-        }
         Ok(Report { run, drift: running.drift })
     }
 
@@ -303,11 +290,17 @@ impl Resync {
             let ids = self.store.known_undated(&self.source.name, &after, UNDATED_SLICE).await?;
             let Some(last) = ids.last() else { return Ok(()) };
             after.clone_from(last);
-            let undated = Compared {
-                missing: ids.iter().map(|id| key(&self.source, id)).collect(),
-                ..Compared::default()
-            };
-            self.take(running, undated, missing).await?;
+            if running.mode == Mode::DryRun {
+                missing.extend(ids);
+                continue;
+            }
+            let asked: Vec<NewConfirmation> = ids
+                .iter()
+                .map(|id| NewConfirmation::asked(key(&self.source, id), Some(running.run.id.clone())))
+                .collect();
+            let mut tx = self.store.reconciliation().await?;
+            tx.confirm(&asked).await?;
+            tx.commit(&[]).await?;
         }
     }
 

@@ -104,6 +104,11 @@ pub enum ResyncError {
     #[error("the list cannot be walked: {0}; nobody was deleted")]
     Walk(&'static str),
     #[error(
+        "the list leaves out {0} accounts that the API has under their ids: it is incomplete, so nothing can be concluded \
+         from what it lacks; nobody was deleted"
+    )]
+    LeftOut(u64),
+    #[error(
         "an account that the list holds answers 404 by its id: the answers about single accounts cannot be trusted, so nobody was deleted"
     )]
     Canary,

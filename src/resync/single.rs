@@ -5,7 +5,6 @@ use super::full::Running;
 use super::lease::Lease;
 use super::{Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
-use crate::core::decide::Doubt;
 use crate::store::{Ending, Mode, NewConfirmation};
 
 impl Resync {
@@ -27,14 +26,7 @@ impl Resync {
     async fn settle_user(&self, running: &mut Running, provider_id: &str) -> Result<Ending, ResyncError> {
         self.check_instance().await?;
         let key = key(&self.source, provider_id);
-        let question = NewConfirmation {
-            key: key.clone(),
-            run_id: Some(running.run.id.clone()),
-            doubt: Doubt::Asked,
-            due_in_ms: 0,
-            first: None,
-            gone: false,
-        };
+        let question = NewConfirmation::asked(key.clone(), Some(running.run.id.clone()));
         let mut tx = self.store.reconciliation().await?;
         tx.confirm(&[question]).await?;
         tx.commit(&[]).await?;

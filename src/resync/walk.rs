@@ -14,9 +14,8 @@ const OVERLAP: usize = 50;
 /// Steps back in search of the place where the pages meet again.
 const STEPS_BACK_MAX: u32 = 20;
 
-/// Accounts of one and the same creation time that are remembered. Where an import has made more, those that are
-/// forgotten look missing, and are read by their ids.
-const EDGE_IDS_MAX: usize = 2_000;
+/// Accounts of one and the same creation time that are remembered, to be told from those that are missing.
+const EDGE_IDS_MAX: usize = 20_000;
 
 /// Where a walk is: everything up to here was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,13 @@ pub struct NewConfirmation {
     pub gone: bool,
 }
 
+impl NewConfirmation {
+    /// To be read now, whatever is known of it.
+    pub fn asked(key: IdentityKey, run_id: Option<String>) -> Self {
+        Self { key, run_id, doubt: Doubt::Asked, due_in_ms: 0, first: None, gone: false }
+    }
+}
+
 /// The first of two readings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstReading {

@@ -12,6 +12,7 @@ mod error;
 mod held;
 mod inbox;
 mod limiter;
+mod loss;
 mod migrate;
 mod postgres;
 mod reconciliation;

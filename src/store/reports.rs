@@ -68,6 +68,10 @@ pub struct SourceReport {
     pub name: String,
     pub accounts: u64,
     pub last_delivery: Option<String>,
+    /// When the longest waiting delivery of the source that is due was received.
+    pub oldest_pending: Option<String>,
+    /// Accounts that are to be read again.
+    pub doubted: u64,
 }
 
 impl Store {
@@ -194,7 +198,19 @@ impl Store {
         ));
         let [accounts] = first(self.read(&accounts, vec![Arg::text(name)]).await?);
         let [last_delivery] = first(self.read(&last, vec![Arg::text(name)]).await?);
-        Ok(SourceReport { name: name.to_owned(), accounts: count(accounts), last_delivery })
+        let pending = self.dialect().own(&format!(
+            "SELECT {} FROM headcount.inbox
+             WHERE status = 'pending' AND next_attempt_at <= {} AND source || '' = $1",
+            self.dialect().timestamp_text("min(received_at)"),
+            self.dialect().began()
+        ));
+        let [oldest_pending] = first(self.read(&pending, vec![Arg::text(name)]).await?);
+        let doubted = self
+            .dialect()
+            .own("SELECT CAST(count(*) AS text) FROM headcount.confirmations WHERE source = $1");
+        let [doubted] = first(self.read(&doubted, vec![Arg::text(name)]).await?);
+        let (name, doubted) = (name.to_owned(), count(doubted));
+        Ok(SourceReport { name, accounts: count(accounts), last_delivery, oldest_pending, doubted })
     }
 
     async fn refusals(&self) -> Result<Vec<Refusal>, StoreError> {

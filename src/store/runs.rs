@@ -230,7 +230,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the run. `false` where it is somebody else's by now.
+    /// Ends the run, unless it is somebody else's by now.
     pub async fn end_run(
         &self,
         run_id: &str,
@@ -238,7 +238,7 @@ impl Store {
         counts: Counts,
         count_after: Option<u64>,
         ending: &Ending,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let sql = self.dialect().own(&format!(
             "UPDATE headcount.runs SET status = $3, error = $4, finished_at = {}, count_after = $5, {}
              WHERE id = $1 AND holder = $2 AND status = 'running'",
@@ -254,7 +254,8 @@ impl Store {
             Arg::Int(count_after.map_or(-1, |count| count as i64)),
         ];
         args.extend(numbers(counts));
-        Ok(self.write(&sql, args).await? == 1)
+        self.write(&sql, args).await?;
+        Ok(())
     }
 
     pub async fn run(&self, id: &str) -> Result<Option<Run>, StoreError> {
@@ -270,6 +271,12 @@ impl Store {
         );
         let args = vec![Arg::text(source), Arg::text(status), Arg::Int(limit)];
         Ok(self.read(&sql, args).await?.into_iter().map(run).collect())
+    }
+
+    /// The latest full run of the source.
+    pub async fn last_full_run(&self, source: &str) -> Result<Option<Run>, StoreError> {
+        let sql = self.run_sql("r.source = $1 AND r.mode = 'full'", 1);
+        Ok(self.read(&sql, vec![Arg::text(source)]).await?.into_iter().map(run).next())
     }
 
     fn run_sql(&self, condition: &str, limit: i64) -> String {

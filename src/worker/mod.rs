@@ -3,10 +3,12 @@
 mod applier;
 mod housekeeping;
 mod ingest;
+mod schedule;
 
 pub use applier::run_applier;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use ingest::{Ingest, IngestError};
+pub use schedule::{Times, run_confirmations, run_schedule};
 
 use std::future::Future;
 use tokio::task::JoinHandle;

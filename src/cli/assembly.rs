@@ -1,0 +1,155 @@
+//! A worker put together from its parts.
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Poll};
+use crate::reconcile::Deliveries;
+use crate::resync::{Resync, Settings};
+use crate::source::Source;
+use crate::store::Store;
+use crate::web::{Public, public_router};
+use crate::worker::{
+    Ingest, Refusals, Times, run_applier, run_confirmations, run_housekeeping, run_schedule, supervised,
+};
+use anyhow::Context as _;
+use clap::ValueEnum;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Deliveries that one transaction applies: some tens of milliseconds of work.
+const BATCH_MAX: i64 = 200;
+/// How often the newest changes are read where there is no webhook.
+const POLL_DEFAULT: Duration = Duration::from_secs(5);
+
+/// A part that a process may play.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Takes deliveries into the inbox
+    Ingest,
+    /// Applies what is in the inbox, and prunes it
+    Apply,
+    /// Reads sources that have an API key, on schedule
+    Resync,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Role::Ingest, Role::Apply, Role::Resync];
+}
+
+/// A running worker.
+pub struct Serving {
+    public: Public,
+    writers: Option<JoinSet<()>>,
+    loops: Vec<JoinHandle<()>>,
+    /// Ends the loops, once no delivery comes any more.
+    applies: CancellationToken,
+    /// Ends reads, which may take long, at once.
+    reads: CancellationToken,
+    refusals: Arc<Refusals>,
+    store: Store,
+}
+
+impl Serving {
+    pub fn start(config: &Config, store: &Store, roles: &[Role]) -> anyhow::Result<Self> {
+        let plays = |role| roles.contains(&role);
+        let sources = Arc::new(config.sources.clone());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stored = Arc::new(Notify::new());
+        let refusals = Arc::new(Refusals::default());
+        let (applies, reads) = (CancellationToken::new(), CancellationToken::new());
+        let (ingest, writers) = plays(Role::Ingest).then(|| Ingest::start(store, &stored)).unzip();
+        let mut loops = Vec::new();
+        if plays(Role::Apply) {
+            let deliveries = Arc::new(Deliveries {
+                store: store.clone(),
+                sources: sources.clone(),
+                clock: clock.clone(),
+                delete_limit: config.delete_limit,
+                batch_max: BATCH_MAX,
+            });
+            let (stored, stop) = (stored.clone(), applies.clone());
+            loops.push(supervised("applier", move || {
+                run_applier(deliveries.clone(), stored.clone(), stop.clone())
+            }));
+        }
+        if plays(Role::Resync) {
+            for source in sources.iter().filter(|source| source.api.is_some()) {
+                loops.extend(reading(config, store, source, &clock, &reads)?);
+            }
+        }
+        {
+            let (store, refusals, stop) = (store.clone(), refusals.clone(), applies.clone());
+            let (retention_ms, prunes) = (config.inbox_retention_ms, plays(Role::Apply));
+            loops.push(supervised("housekeeping", move || {
+                run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
+            }));
+        }
+        let bytes_max = config.body_bytes_max;
+        let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), bytes_max);
+        Ok(Self { public, writers, loops, applies, reads, refusals, store: store.clone() })
+    }
+
+    /// Listens until `stop`, then ends everything in its order.
+    pub async fn until(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        crate::web::serve(listener, public_router(self.public), stop).await;
+        // No request is left: the writers end when their queue is empty, the loops after what they are at.
+        info!("stopping");
+        self.reads.cancel();
+        if let Some(mut writers) = self.writers {
+            while let Some(ended) = writers.join_next().await {
+                ended.context("a writer of the inbox failed")?;
+            }
+        }
+        self.applies.cancel();
+        for running in self.loops {
+            running.await.context("a loop failed")?;
+        }
+        self.refusals.flush(&self.store).await;
+        Ok(())
+    }
+}
+
+/// How a source is read, as it is configured.
+pub fn settings(config: &Config) -> Settings {
+    let resync = &config.resync;
+    Settings {
+        rate_share: resync.rate_share,
+        confirm_after_ms: resync.confirm_after_ms,
+        max_delete: resync.max_delete,
+    }
+}
+
+fn reading(
+    config: &Config,
+    store: &Store,
+    source: &Source,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> anyhow::Result<[JoinHandle<()>; 2]> {
+    let make = || Resync::new(store, source, clock, settings(config), Arc::new(|_| {}), stop.clone());
+    // A client each: what one waits for does not hold up the other.
+    let (runs, confirmations) = (Arc::new(make()?), Arc::new(make()?));
+    let times = Times {
+        schedule: config.resync.schedule.clone(),
+        poll_every: match config.resync.poll {
+            Poll::Off => None,
+            Poll::EveryMs(ms) => Some(Duration::from_millis(ms.unsigned_abs())),
+            Poll::Default => source.webhook_keys.is_empty().then_some(POLL_DEFAULT),
+        },
+        silence_after_ms: config.resync.silence_after_ms,
+    };
+    let (store_of_runs, stop_of_runs) = (store.clone(), stop.clone());
+    let (store, stop) = (store.clone(), stop.clone());
+    Ok([
+        supervised("resync", move || {
+            run_schedule(store_of_runs.clone(), runs.clone(), times.clone(), stop_of_runs.clone())
+        }),
+        supervised("confirmations", move || {
+            run_confirmations(store.clone(), confirmations.clone(), stop.clone())
+        }),
+    ])
+}

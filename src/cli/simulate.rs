@@ -1,0 +1,124 @@
+//! `headcount simulate`
+
+use super::output::{print, print_json};
+use super::{Context, DONE};
+use crate::simulate::{Faults, INSTANCE, Mix, Options, SECRET_KEY, Simulator, WEBHOOK_SECRET};
+use clap::Args;
+use serde_json::json;
+use std::net::SocketAddr;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// A stand-in Clerk on loopback: its Backend API, and signed deliveries, as faulty as you like
+///
+/// The API has paging, filters, cursors, limits and errors as Clerk's specification has them, and takes POST, PATCH,
+/// DELETE and ban, so that any client of Clerk's can be pointed at it. What changes is delivered as Svix would, with its
+/// retry schedule. The first lines say what to set to connect.
+///
+/// For tests in CI: `GET /simulate` tells users, requests and deliveries; `PUT /simulate/faults` sets what goes wrong
+/// (a JSON object, such as {"drop":0.3,"outage":true}; `GET /simulate` shows all of it); `POST /simulate/changes`
+/// {"count":100} makes changes at once. The same seed makes the same people.
+#[derive(Args)]
+pub struct Simulate {
+    /// Where to listen; loopback alone
+    #[arg(long, default_value = "127.0.0.1:8790", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Users that there are at the beginning
+    #[arg(long, default_value_t = 100)]
+    users: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Changes in a second
+    #[arg(long, default_value_t = 0.0, value_name = "PER_SECOND")]
+    rate: f64,
+    /// Where deliveries go, such as http://127.0.0.1:8787/webhooks/clerk
+    #[arg(long, value_name = "URL")]
+    to: Option<Url>,
+    /// The retry schedule (5 s, 5 min, … 10 h) runs so many times faster
+    #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
+    compress: f64,
+    /// The key that clients must send; one of `sk_live_` has the limit of production
+    #[arg(long, default_value = SECRET_KEY)]
+    secret_key: String,
+    #[arg(long, default_value = WEBHOOK_SECRET)]
+    webhook_secret: String,
+    #[arg(long, default_value = INSTANCE)]
+    instance: String,
+    /// Requests in ten seconds, instead of the limit of the key's kind; 0 for no limit
+    #[arg(long, value_name = "REQUESTS")]
+    limit: Option<u32>,
+    /// Share of deliveries that are never made, such as 0.3
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    drop: f64,
+    /// Share of deliveries that are made twice
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    repeat: f64,
+    /// Share of deliveries that later ones overtake
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    reorder: f64,
+    /// Deliveries wait up to so many milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    delay_ms: u64,
+    /// Share of requests that the API answers 500
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    errors: f64,
+    /// Every answer of the API takes so many milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency_ms: u64,
+}
+
+impl Simulate {
+    fn options(&self) -> Options {
+        Options {
+            users: self.users,
+            seed: self.seed,
+            changes_per_second: self.rate,
+            mix: Mix::default(),
+            secret_key: self.secret_key.clone(),
+            instance: self.instance.clone(),
+            limit: self.limit,
+            webhook_secret: self.webhook_secret.clone(),
+            deliver_to: self.to.clone(),
+            time_compression: self.compress,
+            faults: Faults {
+                drop: self.drop,
+                repeat: self.repeat,
+                reorder: self.reorder,
+                delay_ms: self.delay_ms,
+                errors: self.errors,
+                latency_ms: self.latency_ms,
+                ..Faults::default()
+            },
+        }
+    }
+}
+
+pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
+    anyhow::ensure!(
+        command.listen.ip().is_loopback(),
+        "--listen must be on loopback: a simulator has public keys, and is nobody's provider"
+    );
+    let stop = CancellationToken::new();
+    super::serve::stop_on_signals(stop.clone())?;
+    let mut simulator = Simulator::start(command.options(), command.listen).await?;
+    if command.rate > 0.0 {
+        simulator.start_traffic();
+    }
+    let url = simulator.url();
+    match context.json {
+        true => print_json(&json!({
+            "url": url, "secret_key": command.secret_key, "webhook_secret": command.webhook_secret,
+        })),
+        false => print(&format!(
+            "A stand-in Clerk with {} users is at {url}. To connect a worker:\n\n\
+             export CLERK_API_URL={url}\nexport CLERK_SECRET_KEY={}\nexport CLERK_WEBHOOK_SIGNING_SECRET={}\n\n\
+             curl {url}/simulate tells how it is doing; Ctrl-C ends it.",
+            command.users, command.secret_key, command.webhook_secret
+        )),
+    }
+    stop.cancelled().await;
+    if !context.json {
+        print(&json!(simulator.tally()).to_string());
+    }
+    Ok(DONE)
+}

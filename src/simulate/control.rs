@@ -1,0 +1,59 @@
+//! What a test asks of the simulator itself: `GET /simulate`, `PUT /simulate/faults`, `POST /simulate/changes`.
+
+use super::answers::{Refusal, json_text};
+use super::{Faults, Shared, traffic};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::{Arc, PoisonError};
+
+const CHANGES_MAX: u64 = 100_000;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/simulate", get(state))
+        .route("/simulate/faults", put(set_faults))
+        .route("/simulate/changes", post(change))
+}
+
+async fn state(State(shared): State<Arc<Shared>>) -> Response {
+    let users = shared.world().count();
+    let (window_max, requests) = shared.window.lock().unwrap_or_else(PoisonError::into_inner).measured();
+    let state = json!({
+        "users": users,
+        "requests": requests,
+        "requests_in_ten_seconds_max": window_max,
+        "deliveries": shared.outbox.tally(),
+        "faults": shared.faults(),
+    });
+    json_text(state.to_string())
+}
+
+/// All faults anew: what is not named does not happen.
+async fn set_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
+    let faults: Faults = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+    *shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults.clone();
+    Ok(json_text(json!(faults).to_string()))
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    count: u64,
+}
+
+async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
+    let Changes { count } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+    for _ in 0..count.min(CHANGES_MAX) {
+        traffic::change(&shared);
+    }
+    Ok(json_text(json!({"changed": count.min(CHANGES_MAX)}).to_string()))
+}
+
+fn wrong(error: &serde_json::Error) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "request_body_invalid", error.to_string())
+}

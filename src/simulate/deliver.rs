@@ -1,0 +1,221 @@
+//! Signed deliveries as Svix makes them: its headers, its retry schedule, its idea of success, and on request its bad
+//! days.
+
+use super::people::Dice;
+use super::{Faults, Options};
+use crate::clock::{Clock, SystemClock};
+use crate::source::signature::SigningKey;
+use reqwest::{Client, StatusCode, redirect};
+use serde::Serialize;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use url::Url;
+
+/// Seconds before each attempt: at once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h.
+const SCHEDULE_SECONDS: [u64; 8] = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
+/// "Success = 2xx within 15 s."
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+const JITTER: f64 = 0.2;
+const CONCURRENT: usize = 64;
+/// How much later a delivery comes that others overtake.
+const OVERTAKEN_BY_MS: u64 = 5_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Created,
+    Updated,
+    Deleted,
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Event::Created => "user.created",
+            Event::Updated => "user.updated",
+            Event::Deleted => "user.deleted",
+        }
+    }
+}
+
+/// What became of deliveries so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Changes that were to be told.
+    pub events: u64,
+    /// Of those, never sent, as was asked for.
+    pub dropped: u64,
+    pub repeated: u64,
+    pub attempts: u64,
+    /// Answered 2xx.
+    pub delivered: u64,
+    /// Given up after the last attempt.
+    pub exhausted: u64,
+    pub waiting: i64,
+}
+
+/// The way out.
+#[derive(Clone)]
+pub(super) struct Outbox(Arc<Inner>);
+
+struct Inner {
+    key: SigningKey,
+    client: Client,
+    to: Mutex<Option<Url>>,
+    instance: String,
+    compression: f64,
+    faults: Arc<Mutex<Faults>>,
+    dice: Mutex<Dice>,
+    tally: Mutex<Tally>,
+    slots: Semaphore,
+    waiting: AtomicI64,
+    settled: Notify,
+    seed: u64,
+}
+
+struct Message {
+    id: String,
+    body: String,
+}
+
+impl Outbox {
+    pub(super) fn new(key: SigningKey, options: &Options, faults: Arc<Mutex<Faults>>) -> Self {
+        let client = Client::builder().timeout(ATTEMPT_TIMEOUT).redirect(redirect::Policy::none()).build();
+        Self(Arc::new(Inner {
+            key,
+            client: client.unwrap_or_default(),
+            to: Mutex::new(options.deliver_to.clone()),
+            instance: options.instance.clone(),
+            compression: options.time_compression.max(1.0),
+            faults,
+            dice: Mutex::new(Dice::new(options.seed ^ 0xde)),
+            tally: Mutex::new(Tally::default()),
+            slots: Semaphore::new(CONCURRENT),
+            waiting: AtomicI64::new(0),
+            settled: Notify::new(),
+            seed: options.seed,
+        }))
+    }
+
+    pub(super) fn deliver_to(&self, url: Url) {
+        *lock(&self.0.to) = Some(url);
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        Tally { waiting: self.0.waiting.load(Ordering::Relaxed), ..*lock(&self.0.tally) }
+    }
+
+    pub(super) async fn drained(&self) {
+        loop {
+            let settled = self.0.settled.notified();
+            if self.0.waiting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = settled => {}
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+    }
+
+    /// Sends it, by and by. Nothing is sent where there is nowhere to send it.
+    pub(super) fn send(&self, event: Event, user_id: &str, data: String) {
+        let inner = &self.0;
+        let number = {
+            let mut tally = lock(&inner.tally);
+            tally.events += 1;
+            tally.events
+        };
+        if lock(&inner.to).is_none() {
+            return;
+        }
+        let faults = lock(&inner.faults).clone();
+        let (dropped, repeated, delay_ms) = {
+            let mut dice = lock(&inner.dice);
+            let overtaken = if dice.chance(faults.reorder) { dice.roll(OVERTAKEN_BY_MS) } else { 0 };
+            (
+                dice.chance(faults.drop),
+                dice.chance(faults.repeat),
+                overtaken + dice.roll(faults.delay_ms.saturating_add(1)),
+            )
+        };
+        if dropped {
+            lock(&inner.tally).dropped += 1;
+            return;
+        }
+        let at = SystemClock.now().ms();
+        let body = format!(
+            r#"{{"data":{data},"object":"event","type":"{}","timestamp":{at},"instance_id":"{}","event_attributes":{{"http_request":{{"client_ip":"","user_agent":"simulate"}}}}}}"#,
+            event.name(),
+            inner.instance
+        );
+        let id = format!("msg_{:x}_{number}_{}", inner.seed, &user_id[user_id.len().saturating_sub(6)..]);
+        let message = Arc::new(Message { id, body });
+        for copy in 0..=u64::from(repeated) {
+            inner.waiting.fetch_add(1, Ordering::AcqRel);
+            let delay = Duration::from_millis(delay_ms * (copy + 1) + copy * 50);
+            tokio::spawn(attempts(inner.clone(), message.clone(), delay));
+        }
+        lock(&inner.tally).repeated += u64::from(repeated);
+    }
+}
+
+async fn attempts(inner: Arc<Inner>, message: Arc<Message>, first_delay: Duration) {
+    tokio::time::sleep(first_delay).await;
+    let mut delivered = false;
+    let mut asked_for = Duration::ZERO;
+    for seconds in SCHEDULE_SECONDS {
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * lock(&inner.dice).fraction();
+        let planned = Duration::from_secs(seconds).mul_f64(jitter);
+        // A receiver's Retry-After is honoured between once and twice the planned delay.
+        let delay = asked_for.clamp(planned, planned * 2);
+        tokio::time::sleep(delay.div_f64(inner.compression)).await;
+        let outage = lock(&inner.faults).outage;
+        let Some(to) = lock(&inner.to).clone().filter(|_| !outage) else { continue };
+        let Ok(_slot) = inner.slots.acquire().await else { break };
+        match attempt(&inner, &message, to).await {
+            Ok(()) => {
+                delivered = true;
+                break;
+            }
+            Err(retry_after) => asked_for = retry_after,
+        }
+    }
+    {
+        let mut tally = lock(&inner.tally);
+        tally.delivered += u64::from(delivered);
+        tally.exhausted += u64::from(!delivered);
+    }
+    inner.waiting.fetch_sub(1, Ordering::AcqRel);
+    inner.settled.notify_waiters();
+}
+
+/// Signed anew for each attempt. An error comes with what the receiver asked for.
+async fn attempt(inner: &Inner, message: &Message, to: Url) -> Result<(), Duration> {
+    lock(&inner.tally).attempts += 1;
+    let now = SystemClock.now().seconds();
+    let answer = inner
+        .client
+        .post(to)
+        .header("content-type", "application/json")
+        .header("user-agent", "Svix-Webhooks/simulated")
+        .header("svix-id", &message.id)
+        .header("svix-timestamp", now.to_string())
+        .header("svix-signature", inner.key.sign(&message.id, now, message.body.as_bytes()))
+        .body(message.body.clone())
+        .send()
+        .await
+        .map_err(|_| Duration::ZERO)?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds =
+        retry_after.unwrap_or(if answer.status() == StatusCode::TOO_MANY_REQUESTS { 60 } else { 0 });
+    Err(Duration::from_secs(seconds))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,60 @@
+//! Changes: sign-ups, edits, bans, deletions, at a rate, from a seed.
+
+use super::Shared;
+use super::api::{delete, now_ms};
+use super::deliver::Event;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at what is due.
+const TICK: Duration = Duration::from_millis(20);
+
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut due = 0.0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = stop.cancelled() => return,
+        }
+        due += shared.options.changes_per_second * TICK.as_secs_f64();
+        while due >= 1.0 {
+            change(&shared);
+            due -= 1.0;
+        }
+    }
+}
+
+/// One change.
+pub(super) fn change(shared: &Shared) {
+    let (kind, place) = {
+        let mut dice = shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        (dice.fraction(), dice.roll(u64::MAX))
+    };
+    let mix = shared.options.mix;
+    let mut world = shared.world();
+    let somebody = world.somebody(place).filter(|_| kind >= mix.created);
+    let now_ms = now_ms();
+    let (number, event) = match somebody {
+        None => (world.add(now_ms, now_ms, None), Event::Created),
+        Some(number) if kind < mix.created + mix.deleted => {
+            let id = world.id(number);
+            drop(world);
+            delete(shared, &id);
+            return;
+        }
+        Some(number) => {
+            let ban = kind < mix.created + mix.deleted + mix.banned;
+            world.change(number, now_ms, |person| match ban {
+                true => person.banned = !person.banned,
+                false => person.revision += 1,
+            });
+            (number, Event::Updated)
+        }
+    };
+    let id = world.id(number);
+    if let Some(person) = world.alive(&id) {
+        let body = world.rendered(person);
+        shared.outbox.send(event, &id, body);
+    }
+}
