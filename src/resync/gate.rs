@@ -129,7 +129,8 @@ impl Gate {
                     self.throttled(retry_after_ms, throttles).await?;
                 }
                 Err(error) if error.is_transient() => {
-                    attempts += 1;
+                    // Whoever hangs has had time enough.
+                    attempts += if matches!(error, ApiError::Hangs) { 2 } else { 1 };
                     debug!(source.name = self.source, "a request failed, attempt {attempts}: {error}");
                     self.failed(&error).await?;
                     if attempts >= ATTEMPTS_MAX {

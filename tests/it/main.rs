@@ -8,4 +8,6 @@ mod commands;
 mod crashes;
 mod fixtures;
 mod process;
+mod provider;
+mod resync;
 mod stream;

@@ -35,6 +35,13 @@ pub fn json(output: &Output) -> serde_json::Value {
         .unwrap_or_else(|_| panic!("no JSON in {out} {}", text(&output.stderr)))
 }
 
+/// Exit code 1 and a word of why, without a panic or a secret.
+pub fn fails_quietly_with(what: &str, code: Option<i32>, error: &str, expected: &str) {
+    assert_eq!(code, Some(1), "{what}: {error}");
+    assert!(error.contains(expected), "{what}: {error}");
+    assert!(!error.contains("panicked") && !error.contains("sk_live_"), "{what}: {error}");
+}
+
 /// A running `headcount serve`, killed when dropped.
 pub struct Server {
     child: Child,
@@ -91,6 +98,16 @@ impl Server {
             .header("svix-signature", key().sign(id, now, body.as_bytes()))
             .send()
             .await
+    }
+
+    /// Signed with another secret than the usual one; the status.
+    pub async fn deliver_signed(&self, secret: &str, id: &str, body: &str) -> u16 {
+        let now = SystemClock.now().seconds();
+        let key = headcount::source::signature::SigningKey::parse(secret).unwrap();
+        let signature = key.sign(id, now, body.as_bytes());
+        let headers =
+            [("svix-id", id), ("svix-timestamp", &*now.to_string()), ("svix-signature", &*signature)];
+        self.post("clerk", &headers, body.to_owned()).await.unwrap().0.as_u16()
     }
 
     /// `None` where the connection failed.

@@ -1,6 +1,7 @@
 //! The conformance suite: what headcount promises of its database, on every kind of database.
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
 mod applying;

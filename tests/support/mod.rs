@@ -1,7 +1,5 @@
 //! What the test binaries share: a database of each kind, Clerk's deliveries, and a model of what must come of them.
 
-#![expect(dead_code, reason = "each test binary uses a part of it")]
-
 use headcount::source::signature::SigningKey;
 use headcount::store::{DatabaseUrl, Store};
 use serde_json::{Value, json};
