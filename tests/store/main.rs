@@ -7,6 +7,7 @@ mod support;
 mod applying;
 mod inbox;
 mod migrating;
+mod reading;
 mod states;
 
 use headcount::clock::SystemClock;

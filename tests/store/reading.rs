@@ -1,0 +1,295 @@
+//! Reads beside deliveries, on a database: the timelines of rules 3, 4 and 7.
+
+use super::support::{Db, EPOCH_MS, event, user};
+use super::{applier, delivery, drain, source};
+use crate::on_each_database;
+use headcount::clock::SystemClock;
+use headcount::core::brake::DeleteLimit;
+use headcount::core::event::{EventKind, IdentityKey};
+use headcount::core::read::{Reading, Said};
+use headcount::core::timestamp::Timestamp;
+use headcount::reconcile::{Errand, Reads, ReadsApplied, RunRef};
+use headcount::source::http::ApiAccess;
+use headcount::store::{Counts, Grant, Mode, Store, StoreError};
+use serde_json::json;
+use std::sync::Arc;
+
+on_each_database!(
+    a_read_of_a_version_that_no_delivery_announced_beats_an_older_delivery,
+    a_page_that_was_in_flight_does_not_overwrite_a_newer_delivery,
+    a_pending_delivery_outweighs_an_equal_version,
+    a_404_that_races_a_pending_delivery_deletes_nobody,
+    a_single_read_in_flight_across_a_sweep_revives_nobody,
+    two_deliveries_that_differ_in_content_alone_have_the_source_asked,
+    a_run_that_was_taken_over_writes_nothing_more,
+    a_refused_row_is_counted_and_its_neighbours_are_written,
+    the_limiter_is_one_for_all_and_keeps_its_pace,
+    a_lease_is_held_by_one_until_it_runs_out,
+    the_graveyard_of_locks_stays_empty,
+);
+
+fn reads(store: &Store) -> Reads {
+    Reads { store: store.clone(), source: source(), clock: Arc::new(SystemClock), confirm_after_ms: 0 }
+}
+
+fn errand(since: Option<Timestamp>) -> Errand {
+    Errand { run: None, cause: "test", since, dry: false, waits: false }
+}
+
+fn key(id: &str) -> IdentityKey {
+    IdentityKey { source: "clerk".into(), provider_id: id.into() }
+}
+
+/// What a read of this user says, marked then.
+fn present(id: &str, version: i64, name: &str, marked_at: Timestamp) -> (IdentityKey, Reading) {
+    let email = format!("{id}@example.com");
+    let body = event("user.updated", user(id, version, Some(&email), None, name), version);
+    let EventKind::Upsert(snapshot) = source().provider.normalize("clerk", &body).unwrap().kind else {
+        panic!("no upsert")
+    };
+    (key(id), Reading { said: Said::Present(snapshot), marked_at })
+}
+
+fn absent(id: &str, marked_at: Timestamp) -> (IdentityKey, Reading) {
+    (key(id), Reading { said: Said::Absent, marked_at })
+}
+
+async fn read(store: &Store, readings: &[(IdentityKey, Reading)], since: Option<Timestamp>) -> ReadsApplied {
+    reads(store).apply(readings, &[], &errand(since), "", Counts::default()).await.unwrap()
+}
+
+async fn receive(store: &Store, message_id: &str, id: &str, version: i64, name: &str) {
+    let email = format!("{id}@example.com");
+    let body = event("user.updated", user(id, version, Some(&email), None, name), version);
+    store.accept(&[delivery(message_id, &body)]).await.unwrap();
+}
+
+async fn name(db: &Db) -> String {
+    db.one("SELECT first_name FROM users").await
+}
+
+async fn a_read_of_a_version_that_no_delivery_announced_beats_an_older_delivery(db: Db) {
+    let store = db.store().await;
+    receive(&store, "msg_1", "user_1", 5, "first").await;
+    drain(&store).await;
+    let marked_at = store.now().await.unwrap();
+    // While the answer is on its way, an older delivery commits.
+    receive(&store, "msg_2", "user_1", 6, "older").await;
+    drain(&store).await;
+    read(&store, &[present("user_1", 7, "newest", marked_at)], None).await;
+    assert_eq!(name(&db).await, "newest");
+    receive(&store, "msg_3", "user_1", 6, "late").await;
+    drain(&store).await;
+    assert_eq!(name(&db).await, "newest");
+}
+
+/// The race in which a well-known peer loses data for good.
+async fn a_page_that_was_in_flight_does_not_overwrite_a_newer_delivery(db: Db) {
+    let store = db.store().await;
+    receive(&store, "msg_1", "user_1", 5, "old").await;
+    drain(&store).await;
+    let marked_at = store.now().await.unwrap();
+    receive(&store, "msg_2", "user_1", 6, "new").await;
+    drain(&store).await;
+    let applied = read(&store, &[present("user_1", 5, "old", marked_at)], None).await;
+    assert_eq!((applied.doubted, name(&db).await.as_str()), (1, "new"));
+    receive(&store, "msg_2_again", "user_1", 6, "new").await;
+    drain(&store).await;
+    assert_eq!(name(&db).await, "new");
+    // Read once more, as the doubt demands, it says the same as the tables.
+    let marked_at = store.now().await.unwrap();
+    let applied = read(&store, &[present("user_1", 6, "new", marked_at)], None).await;
+    assert_eq!((applied.counts.unchanged, db.count("headcount.confirmations").await), (1, 0));
+}
+
+async fn a_pending_delivery_outweighs_an_equal_version(db: Db) {
+    let store = db.store().await;
+    receive(&store, "msg_1", "user_1", 5, "first").await;
+    drain(&store).await;
+    let marked_at = store.now().await.unwrap();
+    receive(&store, "msg_2", "user_1", 5, "pending").await;
+    let applied = read(&store, &[present("user_1", 5, "read", marked_at)], None).await;
+    assert_eq!((applied.doubted, name(&db).await.as_str()), (1, "first"), "it is to be read again");
+    drain(&store).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let marked_at = store.now().await.unwrap();
+    read(&store, &[present("user_1", 5, "read", marked_at)], None).await;
+    assert_eq!(name(&db).await, "read", "nothing was received since");
+}
+
+async fn a_404_that_races_a_pending_delivery_deletes_nobody(db: Db) {
+    let store = db.store().await;
+    receive(&store, "msg_1", "user_1", 5, "here").await;
+    receive(&store, "msg_2", "user_2", 5, "gone").await;
+    drain(&store).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let run_mark = store.now().await.unwrap();
+    for round in 0..2 {
+        let marked_at = Timestamp::clamped(run_mark.ms() + 1 + round);
+        let both = [absent("user_1", marked_at), absent("user_2", marked_at)];
+        let applied = read(&store, &both, Some(run_mark)).await;
+        assert_eq!(applied.gone.len(), if round == 0 { 0 } else { 2 });
+    }
+    // Between the second 404 and the sweep a delivery comes in, and is still pending.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    receive(&store, "msg_3", "user_1", 6, "back").await;
+    let mut tx = store.reconciliation().await.unwrap();
+    let keys = [key("user_1"), key("user_2")];
+    let (deleted, changes) =
+        reads(&store).sweep(&mut tx, &keys, run_mark, &errand(Some(run_mark))).await.unwrap();
+    tx.commit(&changes).await.unwrap();
+    assert_eq!(deleted, [key("user_2")]);
+    // And absence says nothing about it in this run any more.
+    let applied = read(&store, &[absent("user_1", run_mark)], Some(run_mark)).await;
+    assert_eq!((applied.doubted, applied.gone.len()), (0, 0));
+    drain(&store).await;
+    assert_eq!(db.one("SELECT first_name FROM users WHERE account_state = 'active'").await, "back");
+}
+
+async fn a_single_read_in_flight_across_a_sweep_revives_nobody(db: Db) {
+    let store = db.store().await;
+    receive(&store, "msg_1", "user_1", 5, "here").await;
+    drain(&store).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    // An `ensure` asks; before it has its answer, a sweep deletes.
+    let asked_at = store.now().await.unwrap();
+    let mut tx = store.reconciliation().await.unwrap();
+    let (deleted, changes) =
+        reads(&store).sweep(&mut tx, &[key("user_1")], asked_at, &errand(None)).await.unwrap();
+    tx.commit(&changes).await.unwrap();
+    assert_eq!(deleted.len(), 1);
+    let deleted = "users WHERE account_state = 'deleted'";
+    for _ in 0..3 {
+        read(&store, &[present("user_1", 9, "in flight", asked_at)], None).await;
+        assert_eq!(db.count(deleted).await, 1);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let first = store.now().await.unwrap();
+    read(&store, &[present("user_1", 2, "imported", first)], None).await;
+    assert_eq!(db.count(deleted).await, 1, "one read is not enough");
+    read(&store, &[present("user_1", 2, "imported", Timestamp::clamped(first.ms() + 1))], None).await;
+    assert_eq!((db.count(deleted).await, name(&db).await.as_str()), (0, "imported"));
+}
+
+async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: Db) {
+    let store = db.store().await;
+    for can_ask in [false, true] {
+        let mut deliveries = applier(&store, DeleteLimit::Off);
+        let mut source = source();
+        if can_ask {
+            source.api =
+                Some(ApiAccess { url: "http://127.0.0.1:1".parse().unwrap(), key: "sk_test_x".into() });
+        }
+        deliveries.sources = Arc::new(vec![source]);
+        let id = format!("user_{can_ask}");
+        for content in ["one", "two"] {
+            receive(&store, &format!("msg_{can_ask}_{content}"), &id, 5, content).await;
+            deliveries.apply_batch().await.unwrap();
+        }
+        assert_eq!(db.count("headcount.confirmations").await, u64::from(can_ask));
+    }
+    assert_eq!(db.one("SELECT doubt FROM headcount.confirmations").await, "contested");
+    let due = store.due_confirmations("clerk", None, 10).await.unwrap();
+    assert_eq!(due[0].key, key("user_true"));
+}
+
+async fn a_run_that_was_taken_over_writes_nothing_more(db: Db) {
+    let store = db.store().await;
+    store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
+    let marked_at = store.now().await.unwrap();
+    let paused = Errand {
+        run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),
+        waits: true,
+        ..errand(Some(marked_at))
+    };
+    let page = [present("user_1", 5, "page", marked_at)];
+    reads(&store).apply(&page, &[], &paused, "{}", Counts::default()).await.unwrap();
+    assert!(store.resume_run("clerk", "second", 60_000).await.unwrap().is_some());
+    let late = [present("user_2", 5, "late", marked_at)];
+    let refused = reads(&store).apply(&late, &[key("user_1")], &paused, "{}", Counts::default()).await;
+    assert!(matches!(refused, Err(StoreError::Lost(_))), "{refused:?}");
+    assert_eq!((db.count("users").await, db.count("headcount.confirmations").await), (1, 0));
+}
+
+async fn a_refused_row_is_counted_and_its_neighbours_are_written(db: Db) {
+    let store = db.store().await;
+    db.execute("CREATE UNIQUE INDEX one_name ON users (first_name)").await;
+    let marked_at = store.now().await.unwrap();
+    let page: Vec<_> = ["same", "same", "other", "third"]
+        .iter()
+        .enumerate()
+        .map(|(n, name)| present(&format!("user_{n}"), 5, name, marked_at))
+        .collect();
+    let applied = read(&store, &page, None).await;
+    assert_eq!((applied.counts.created, applied.counts.refused, applied.doubted), (3, 1, 1));
+    assert_eq!(db.count("users").await, 3);
+    assert_eq!(db.count("headcount.identities").await, 3, "no row is left of the one that was refused");
+}
+
+async fn the_limiter_is_one_for_all_and_keeps_its_pace(db: Db) {
+    let pace = headcount::core::rate::RateLimit { requests: 100, window_ms: 10_000 }.pace(1.0);
+    let waits_of = |grants: Vec<Grant>| -> Vec<i64> {
+        let wait = |grant| match grant {
+            Grant::Granted { wait_us, count: 1, .. } => wait_us,
+            other => panic!("{other:?}"),
+        };
+        grants.into_iter().map(wait).collect()
+    };
+    let mut grants = Vec::new();
+    for _ in 0..6 {
+        // Each from another process's connections.
+        grants.push(db.store().await.grant("clerk", pace).await.unwrap());
+    }
+    let waits = waits_of(grants);
+    assert!(waits[0] <= 1_000 && waits[5] > 0, "{waits:?}");
+    let store = db.store().await;
+    let before = store.now().await.unwrap();
+    let Grant::Granted { wait_us, .. } = store.grant("clerk", pace).await.unwrap() else { panic!() };
+    let mut at_once = Vec::new();
+    for _ in 0..10 {
+        at_once.push(store.grant("clerk", pace).await.unwrap());
+    }
+    let elapsed_us = (store.now().await.unwrap().ms() - before.ms() + 1) * 1_000;
+    let last = *waits_of(at_once).last().unwrap();
+    assert!(last + elapsed_us >= wait_us + 10 * 100_000, "{last} {wait_us}");
+
+    store.block("clerk", 60_000, "told to").await.unwrap();
+    store.block("clerk", 1, "shorter").await.unwrap();
+    let Grant::Blocked { for_ms, reason } = db.store().await.grant("clerk", pace).await.unwrap() else {
+        panic!()
+    };
+    assert!(for_ms > 50_000 && reason == "told to", "{for_ms} {reason}");
+    assert!(matches!(store.grant("another", pace).await.unwrap(), Grant::Granted { .. }));
+    assert_eq!(store.count_failure("clerk").await.unwrap(), 1);
+    store.forget_failures("clerk").await.unwrap();
+    assert!(matches!(store.grant("clerk", pace).await.unwrap(), Grant::Granted { .. }));
+}
+
+async fn a_lease_is_held_by_one_until_it_runs_out(db: Db) {
+    let store = db.store().await;
+    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None);
+    assert!(store.lease("x", "b", 400).await.unwrap().is_some_and(|left_ms| left_ms <= 400));
+    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None, "renewed");
+    store.release("x", "b").await.unwrap();
+    assert!(store.lease("x", "b", 400).await.unwrap().is_some());
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(store.lease("x", "b", 400).await.unwrap(), None);
+    store.release("x", "b").await.unwrap();
+    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None);
+}
+
+/// A lock makes a row; what is not believed leaves none.
+async fn the_graveyard_of_locks_stays_empty(db: Db) {
+    let store = db.store().await;
+    let marked_at = store.now().await.unwrap();
+    let next_week = marked_at.ms() - EPOCH_MS + 7 * 86_400_000;
+    let applied = read(&store, &[present("user_1", next_week, "future", marked_at)], None).await;
+    assert_eq!(applied.doubted, 1);
+    read(&store, &[absent("user_2", marked_at)], None).await;
+    assert_eq!(db.count("headcount.identities").await, 0);
+    let body = event("user.deleted", json!({"id": "user_3"}), 1);
+    store.accept(&[delivery("msg_3", &body)]).await.unwrap();
+    drain(&store).await;
+    read(&store, &[absent("user_3", marked_at)], None).await;
+    assert_eq!(db.count("headcount.identities WHERE state = 'deleted'").await, 1);
+}
