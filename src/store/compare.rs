@@ -64,9 +64,9 @@ impl Store {
         if provider_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = provider_ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = provider_ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
         let sql = self.users_table().known_of();
-        Ok(self.read(&sql, vec![Arg::text(source), Arg::Rows(rows)]).await?.into_iter().map(known).collect())
+        Ok(self.read(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(known).collect())
     }
 
     /// Accounts without a creation time, a slice after `after`: no range holds them.

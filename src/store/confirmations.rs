@@ -157,7 +157,8 @@ impl Reconciliation {
 
     /// Forgets accounts whose rows were only made for the lock.
     pub async fn forget_unheard(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
-        let unheard = " AND version IS NULL AND user_id IS NULL AND state <> 'deleted'";
+        // Not `user_id IS NULL`: its index would lead through everybody who has no user.
+        let unheard = " AND version IS NULL AND coalesce(user_id, '') = '' AND state <> 'deleted'";
         self.for_keys("DELETE FROM headcount.identities WHERE", unheard, keys).await
     }
 

@@ -191,11 +191,13 @@ impl UsersTable {
         ))
     }
 
-    /// As [`Self::known_between`], for the ids in the rows of the last parameter.
+    /// As [`Self::known_between`], for the sources and ids in the rows of the only parameter.
+    ///
+    /// The source comes with each row: as a constant it would have SQLite go through all of its accounts.
     pub fn known_of(&self) -> String {
         let from = format!(
-            "{} JOIN headcount.identities i ON i.source = $1 AND i.provider_id = v.c1",
-            self.dialect.rows(2, 1)
+            "{} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2",
+            self.dialect.rows(1, 2)
         );
         self.dialect.own(&self.known(&from))
     }
