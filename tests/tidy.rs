@@ -175,7 +175,7 @@ fn documents_name_what_there_is() {
         "config",
         "completions",
     ];
-    for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md", "docs/simulate.md"] {
         let text = read(document);
         for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
             let is_setting = word.starts_with("HEADCOUNT_")
@@ -204,5 +204,5 @@ fn the_readme_has_its_two_commands_at_the_top() {
     let readme = read("README.md");
     let top: Vec<&str> =
         readme.lines().take(30).filter(|line| line.starts_with("cargo ") || line.starts_with("./")).collect();
-    assert_eq!(top, ["cargo run -- replay fixtures/clerk", "./tests/run"]);
+    assert_eq!(top, ["cargo run -- demo", "./tests/run"]);
 }

@@ -95,9 +95,14 @@ impl Serving {
 
     /// Listens until `stop`, then ends everything in its order.
     pub async fn until(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-        crate::web::serve(listener, public_router(self.public), stop).await;
-        // No request is left: the writers end when their queue is empty, the loops after what they are at.
+        crate::web::serve(listener, public_router(self.public.clone()), stop).await;
         info!("stopping");
+        self.finish().await
+    }
+
+    /// Ends what runs. No request is left: the writers end when their queue is empty, the loops after what they are at.
+    pub async fn finish(self) -> anyhow::Result<()> {
+        drop(self.public);
         self.reads.cancel();
         if let Some(mut writers) = self.writers {
             while let Some(ended) = writers.join_next().await {

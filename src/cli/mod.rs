@@ -3,6 +3,7 @@
 mod assembly;
 mod completions;
 mod config;
+mod demo;
 mod events;
 mod migrate;
 mod output;
@@ -31,7 +32,7 @@ pub const FOUND: u8 = 3;
 
 /// Keeps an application's own users table true to its hosted auth provider.
 ///
-/// To see it work:  headcount replay fixtures/clerk
+/// To see it work:  headcount demo
 ///
 /// To run it:  CLERK_WEBHOOK_SIGNING_SECRET=whsec_… headcount serve
 ///
@@ -66,6 +67,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Serve(serve::Serve),
     Resync(resync::ResyncCommand),
     #[command(subcommand)]
@@ -113,9 +115,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
+    // The one place that chooses a crypto provider for TLS; a second call finds it chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut flags = Vec::new();
     if let Some(url) = cli.global.database {
         flags.push(("database_url", without_password(url)?));
+    }
+    if let Command::Demo(command) = cli.command {
+        return demo::run(command, &flags, cli.global.log, cli.global.json);
     }
     if let Some(filter) = cli.global.log {
         flags.push(("log", filter));
@@ -128,8 +135,6 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    // The one place that chooses a crypto provider for TLS; a second call finds it chosen.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let context = Context { config, json: cli.global.json };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
         match cli.command {
@@ -145,7 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Events(command) => events::run(command, context).await,
             Command::Users(command) => users::run(command, context).await,
             Command::Config(_) => config::run(context),
-            Command::Completions(_) => Ok(DONE),
+            Command::Completions(_) | Command::Demo(_) => Ok(DONE),
         }
     })
 }

@@ -15,7 +15,7 @@ pub enum Schedule {
     Cron(Box<Cron>),
 }
 
-/// After a failed run: a minute, then twice as long each time, never later than the schedule has it.
+/// After a failed run: a minute, then twice as long each time, never longer than the schedule's own interval.
 const AFTER_FAILURE_MS: i64 = 60_000;
 const AFTER_FAILURE_MS_MAX: i64 = 3_600_000;
 
@@ -52,7 +52,11 @@ impl Schedule {
         };
         let Some(failed_at) = history.failed_at else { return Some(slot) };
         let doubled = AFTER_FAILURE_MS << history.failures.saturating_sub(1).min(10);
-        let retry = Timestamp::clamped(failed_at.ms() + doubled.min(AFTER_FAILURE_MS_MAX));
+        let latest = match self {
+            Schedule::EveryMs(every) => AFTER_FAILURE_MS_MAX.min(*every),
+            _ => AFTER_FAILURE_MS_MAX,
+        };
+        let retry = Timestamp::clamped(failed_at.ms() + doubled.min(latest));
         Some(slot.max(retry))
     }
 }

@@ -166,7 +166,8 @@ async fn attempts(inner: Arc<Inner>, message: Arc<Message>, first_delay: Duratio
     let mut delivered = false;
     let mut asked_for = Duration::ZERO;
     for seconds in SCHEDULE_SECONDS {
-        let jitter = 1.0 - JITTER + 2.0 * JITTER * lock(&inner.dice).fraction();
+        // Not of the seeded ones: attempts run beside each other, and would mix the numbers up.
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * crate::clock::jitter();
         let planned = Duration::from_secs(seconds).mul_f64(jitter);
         // A receiver's Retry-After is honoured between once and twice the planned delay.
         let delay = asked_for.clamp(planned, planned * 2);

@@ -82,7 +82,9 @@ impl Default for Options {
 pub(crate) struct Shared {
     world: Mutex<World>,
     faults: Arc<Mutex<Faults>>,
+    /// What changes, and what of the API goes wrong: each by itself, so that neither depends on the other's times.
     dice: Mutex<Dice>,
+    fault_dice: Mutex<Dice>,
     window: Mutex<Window>,
     outbox: Outbox,
     options: Options,
@@ -98,7 +100,7 @@ impl Shared {
     }
 
     fn chance(&self, share: f64) -> bool {
-        share > 0.0 && self.dice.lock().unwrap_or_else(PoisonError::into_inner).chance(share)
+        share > 0.0 && self.fault_dice.lock().unwrap_or_else(PoisonError::into_inner).chance(share)
     }
 }
 
@@ -123,7 +125,8 @@ impl Simulator {
             world: Mutex::new(World::new(options.seed, options.users)),
             outbox: Outbox::new(key, &options, faults.clone()),
             faults,
-            dice: Mutex::new(Dice::new(options.seed ^ 0xfa)),
+            dice: Mutex::new(Dice::new(options.seed ^ 0xca)),
+            fault_dice: Mutex::new(Dice::new(options.seed ^ 0xfa)),
             window: Mutex::new(Window::new(options.limit, &options.secret_key)),
             options,
         });

@@ -9,5 +9,7 @@ mod crashes;
 mod fixtures;
 mod process;
 mod provider;
+mod replicas;
 mod resync;
+mod simulator;
 mod stream;

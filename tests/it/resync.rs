@@ -22,16 +22,17 @@ on_each_database!(
     one_account_by_its_id,
 );
 
-/// Drops, repeats, reordering before the run, changes while it walks.
+/// Drops, repeats, reordering before the run, changes while it walks. `HEADCOUNT_TEST_USERS` for more of them.
 async fn lost_deliveries_are_repaired_and_the_second_run_writes_nothing(db: Db) {
-    let provider = Provider::with_users(1_200).await;
+    let users: u64 = std::env::var("HEADCOUNT_TEST_USERS").map_or(1_200, |users| users.parse().unwrap());
+    let provider = Provider::with_users(users).await;
     let (code, first, _) = provider.resync(&db, &[]);
-    assert_eq!((code, &first["created"], &first["status"]), (Some(0), &json!(1_200), &json!("succeeded")));
+    assert_eq!((code, &first["created"], &first["status"]), (Some(0), &json!(users), &json!("succeeded")));
     let server = provider.server(&db).await;
     provider.simulator.set_faults(|faults| {
         (faults.drop, faults.repeat, faults.reorder, faults.delay_ms) = (0.33, 0.2, 0.2, 100);
     });
-    provider.simulator.change(600);
+    provider.simulator.change(users / 2);
     provider.simulator.delivered().await;
     server.drained(&db).await;
     assert!(provider.simulator.tally().dropped > 100);
@@ -39,7 +40,7 @@ async fn lost_deliveries_are_repaired_and_the_second_run_writes_nothing(db: Db) 
     let (code, drift, _) = provider.resync(&db, &["--dry-run"]);
     assert_eq!(code, Some(3), "{drift}");
     assert!(drift["drift"].as_array().unwrap().len() > 50);
-    assert_eq!(people(&db).await.len() as u64, 1_200 + added(&db).await, "a dry run changes nothing");
+    assert_eq!(people(&db).await.len() as u64, users + added(&db).await, "a dry run changes nothing");
 
     provider.simulator.set_faults(|faults| {
         (faults.drop, faults.latency_ms) = (0.0, 100);
