@@ -13,3 +13,4 @@ mod replicas;
 mod resync;
 mod simulator;
 mod stream;
+mod walks;
