@@ -162,7 +162,9 @@ fn migrations_come_in_pairs_and_are_known() {
 fn documents_name_what_there_is() {
     let settings: Vec<&str> = headcount::config::SETTINGS.iter().map(|setting| setting.variable).collect();
     let commands = [
+        "demo",
         "serve",
+        "simulate",
         "resync",
         "runs",
         "source",
