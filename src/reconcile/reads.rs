@@ -197,7 +197,6 @@ impl Reads {
         for (key, known, repair) in std::mem::take(&mut batch.repairs) {
             if let Some(reason) = refused.get(&key) {
                 batch.again(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None, false);
-                applied.counts.refused += 1;
                 applied.refusals.push((key, reason.clone()));
                 continue;
             }
@@ -226,18 +225,15 @@ impl Reads {
         Ok((applied, changes))
     }
 
-    /// Counts an account that cannot even be tried, and has it read again.
+    /// An account that cannot even be tried is to be read again.
     async fn refuse(
         &self,
         key: IdentityKey,
         reason: String,
         errand: &Errand,
         cursor: &str,
-        mut counts: Counts,
+        counts: Counts,
     ) -> Result<Applied, StoreError> {
-        let mut refused = Applied { doubted: 1, ..Applied::default() };
-        refused.counts.refused = 1;
-        counts.add(refused.counts);
         if !errand.dry {
             let mut tx = self.store.reconciliation().await?;
             let again = doubt(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None);
@@ -247,8 +243,7 @@ impl Reads {
             }
             tx.commit(&[]).await?;
         }
-        refused.refusals.push((key, reason));
-        Ok(refused)
+        Ok(Applied { doubted: 1, refusals: vec![(key, reason)], ..Applied::default() })
     }
 
     /// Deletes those of the accounts, all proven to be gone, about which nothing was received since `marked_at`. Those

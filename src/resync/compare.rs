@@ -19,7 +19,7 @@ pub(super) struct Compared {
     /// Accounts on the page.
     pub seen: u64,
     pub unchanged: u64,
-    /// Of the unchanged, one: it can stand for those that are certainly there.
+    /// One that was known and is there: it must answer 200 while others answer 404.
     pub witness: Option<String>,
     pub differing: Vec<(IdentityKey, Reading)>,
     pub missing: Vec<IdentityKey>,
@@ -101,9 +101,11 @@ impl<'a> Comparison<'a> {
             && known.version == Some(snapshot.version)
             && known.profile.as_deref() == Some(snapshot.profile.as_str())
             && known.row.is_some_and(|row| row == expected_row(&snapshot.columns, snapshot.suspended));
+        if !known.deleted && self.compared.witness.is_none() {
+            self.compared.witness = Some(known.provider_id.clone());
+        }
         if same {
             self.compared.unchanged += 1;
-            self.compared.witness.get_or_insert(known.provider_id);
         } else {
             let reading = self.reading(snapshot);
             self.compared.differing.push((key(self.source, &known.provider_id), reading));

@@ -29,7 +29,6 @@ impl Resync {
     /// Reads what the run doubts until nothing is open: twice, `HEADCOUNT_CONFIRM_AFTER` apart, where that is needed.
     pub(super) async fn confirm(&self, running: &mut Running) -> Result<(), ResyncError> {
         let run_id = running.run.id.clone();
-        let mut asked_witness = false;
         let total = self.store.open_confirmations(&run_id).await?;
         let total = total.open + total.gone;
         loop {
@@ -48,10 +47,6 @@ impl Resync {
                 }
                 continue;
             }
-            if !asked_witness {
-                self.ask_witnesses(running).await?;
-                asked_witness = true;
-            }
             let due = self.store.due_confirmations(&self.source.name, Some(&run_id), BATCH).await?;
             let (due, given_up): (Vec<_>, Vec<_>) =
                 due.into_iter().partition(|confirmation| confirmation.attempts < ATTEMPTS_MAX);
@@ -61,6 +56,7 @@ impl Resync {
         if running.left_out > 0 {
             return Err(ResyncError::LeftOut(running.left_out));
         }
+        // Before and after: the answers of 404 lie between.
         if self.store.open_confirmations(&run_id).await?.gone > 0 {
             self.ask_witnesses(running).await?;
         }
@@ -73,6 +69,10 @@ impl Resync {
             .filter(|confirmation| confirmation.doubt == Doubt::Missing)
             .map(|confirmation| confirmation.key.clone())
             .collect();
+        if !missing.is_empty() && !running.asked_witness {
+            self.ask_witnesses(running).await?;
+            running.asked_witness = true;
+        }
         let (readings, dead) = self.read_each(due).await?;
         running.counts.dead += dead;
         let there =
@@ -100,9 +100,13 @@ impl Resync {
             return Ok(());
         }
         let keys: Vec<IdentityKey> = given_up.iter().map(|confirmation| confirmation.key.clone()).collect();
+        let count = keys.len() as u64;
         match &mut running.unwritten {
-            Some((count, _)) => *count += keys.len() as u64,
-            None => running.unsettled += keys.len() as u64,
+            Some((unwritten, _)) => {
+                *unwritten += count;
+                running.counts.refused += count;
+            }
+            None => running.unsettled += count,
         }
         self.forget(&keys).await?;
         Ok(())
@@ -116,18 +120,27 @@ impl Resync {
 
     /// A known account must answer 200, or answers of 404 mean nothing.
     async fn ask_witnesses(&self, running: &Running) -> Result<(), ResyncError> {
+        match running.witnesses() {
+            [] => self.ask_somebody().await,
+            witnesses => self.ask_any(witnesses).await,
+        }
+    }
+
+    /// The same where no walk has named anybody: of those known here, whoever is in no doubt.
+    pub(super) async fn ask_somebody(&self) -> Result<(), ResyncError> {
+        let ids = self.store.undoubted_accounts(&self.source.name, SOMEBODY).await?;
+        self.ask_any(&ids).await
+    }
+
+    async fn ask_any(&self, ids: &[String]) -> Result<(), ResyncError> {
         let directory = self.gate.directory();
-        for id in running.witnesses() {
+        for id in ids {
             let (found, _) = self.gate.ask(&directory.one(id), |body| directory.read_one(body)).await?;
             if found.is_some() {
                 return Ok(());
             }
         }
-        match running.witnesses() {
-            // Nobody was known before: nobody can be missing either.
-            [] => Ok(()),
-            _ => Err(ResyncError::Canary),
-        }
+        Err(ResyncError::Canary)
     }
 
     /// Reads these accounts now.
@@ -137,18 +150,6 @@ impl Resync {
     ) -> Result<Vec<(IdentityKey, Reading)>, ResyncError> {
         let asked = |key: &IdentityKey| Confirmation { key: key.clone(), doubt: Doubt::Asked, attempts: 0 };
         Ok(self.read_each(keys.iter().map(asked).collect()).await?.0)
-    }
-
-    /// Whether some account that is known here is there.
-    pub(super) async fn knows_somebody(&self) -> Result<bool, ResyncError> {
-        let directory = self.gate.directory();
-        for id in self.store.some_accounts(&self.source.name, SOMEBODY).await? {
-            let (found, _) = self.gate.ask(&directory.one(&id), |body| directory.read_one(body)).await?;
-            if found.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Reads the accounts, some at a time; how many of them could not be understood.

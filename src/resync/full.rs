@@ -48,6 +48,8 @@ pub(super) struct Running {
     pub unsettled: u64,
     /// Accounts that the list lacked and that were there by their ids.
     pub left_out: u64,
+    /// A known account has answered 200 before any 404 was believed.
+    pub asked_witness: bool,
     mode: Mode,
     checkpoint: Checkpoint,
     written_at: Instant,
@@ -67,6 +69,7 @@ impl Running {
             unwritten: None,
             unsettled: 0,
             left_out: 0,
+            asked_witness: false,
             mode,
             checkpoint: checkpoint.unwrap_or_default(),
             written_at: Instant::now(),
@@ -126,7 +129,7 @@ impl Resync {
             }
         };
         self.store.close_runs_before(&self.source.name, &run.id).await?;
-        self.store.forget_confirmations(&self.source.name, &run.id).await?;
+        self.store.adopt_confirmations(&self.source.name, &run.id).await?;
         let mut running = Running::new(run, &holder, Mode::Full);
         let ending = tokio::select! {
             ending = self.walk_and_sweep(&mut running, is_new) => ending,
@@ -274,6 +277,10 @@ impl Resync {
             )
             .await?;
         running.counts.add(applied.counts);
+        if dry {
+            // No second attempt will be made.
+            running.counts.refused += applied.refusals.len() as u64;
+        }
         running.note_drift(applied.drift);
         running.written_at = Instant::now();
         Ok(())

@@ -174,6 +174,7 @@ impl Gate {
 
     /// Waits for its turn. Without the database there is no leave.
     async fn leave(&self) -> Result<Leave, ResyncError> {
+        let mut told = false;
         loop {
             let leave = self.take().await?;
             match leave {
@@ -187,6 +188,9 @@ impl Gate {
                 Err((for_ms, reason)) => {
                     if for_ms > PATIENCE_MS_MAX {
                         return Err(ResyncError::Blocked { for_ms, reason });
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        warn!(source.name = self.source, "waiting for {} s: {reason}", for_ms / 1_000 + 1);
                     }
                     let wait = Duration::from_millis(for_ms.unsigned_abs());
                     // Not everybody at the same moment.

@@ -109,7 +109,7 @@ pub enum ResyncError {
     )]
     LeftOut(u64),
     #[error(
-        "an account that the list holds answers 404 by its id: the answers about single accounts cannot be trusted, so nobody was deleted"
+        "no account that is known to be there answers 200 by its id: answers of 404 cannot be trusted, so nobody was deleted"
     )]
     Canary,
     #[error(

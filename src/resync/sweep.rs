@@ -116,8 +116,8 @@ impl Resync {
             }
         }
         // And a known one is there, or the answers mean nothing.
-        if !gone.is_empty() && !self.knows_somebody().await? {
-            return Err(ResyncError::Canary);
+        if !gone.is_empty() {
+            self.ask_somebody().await?;
         }
         Ok(gone)
     }

@@ -86,11 +86,13 @@ impl Store {
         Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
     }
 
-    /// Some accounts of the source, those that were heard of last.
-    pub async fn some_accounts(&self, source: &str, limit: i64) -> Result<Vec<String>, StoreError> {
+    /// Some accounts of the source that nothing is in doubt about, the youngest first.
+    pub async fn undoubted_accounts(&self, source: &str, limit: i64) -> Result<Vec<String>, StoreError> {
         let sql = self.dialect().own(
             "SELECT provider_id FROM headcount.identities
              WHERE source = $1 AND state <> 'deleted' AND version IS NOT NULL
+               AND provider_id NOT IN (SELECT provider_id FROM headcount.confirmations WHERE source = $1)
+               AND provider_id NOT IN (SELECT provider_id FROM headcount.held_deletes WHERE source = $1)
              ORDER BY provider_created_at DESC LIMIT $2",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?;

@@ -235,13 +235,19 @@ impl Store {
         Ok(rows.into_iter().map(key).collect())
     }
 
-    /// Confirmations of other runs of the source, which nobody waits for any more, are forgotten.
-    pub async fn forget_confirmations(&self, source: &str, but_run: &str) -> Result<(), StoreError> {
-        let sql = self.dialect().own(
-            "DELETE FROM headcount.confirmations WHERE source = $1 AND run_id IS NOT NULL AND run_id <> $2",
+    /// The full run takes over what deliveries have asked; what earlier runs waited for, it finds out by itself.
+    pub async fn adopt_confirmations(&self, source: &str, run_id: &str) -> Result<(), StoreError> {
+        let forget = self.dialect().own(
+            "DELETE FROM headcount.confirmations WHERE source = $1 AND run_id <> $2
+               AND run_id NOT IN (SELECT id FROM headcount.runs WHERE mode = 'user' AND status = 'running')",
         );
+        let adopt = self
+            .dialect()
+            .own("UPDATE headcount.confirmations SET run_id = $2 WHERE source = $1 AND run_id IS NULL");
         let mut tx = self.begin(Access::Write).await?;
-        tx.execute(&sql, vec![Arg::text(source), Arg::text(but_run)]).await?;
+        for sql in [forget, adopt] {
+            tx.execute(&sql, vec![Arg::text(source), Arg::text(run_id)]).await?;
+        }
         tx.commit().await
     }
 }

@@ -198,13 +198,15 @@ impl Store {
         Ok(())
     }
 
-    /// Held runs of the source that began earlier are overtaken by this one.
+    /// Held runs of the source that began earlier, and that nobody has said yes to, are overtaken by this one.
     pub async fn overtake_held(&self, source: &str, run_id: &str) -> Result<(), StoreError> {
-        let held = self.dialect().own(
+        let held = self.dialect().own(&format!(
             "UPDATE headcount.runs SET status = 'rejected', approved_until = NULL,
                  error = 'overtaken by run ' || $2
-             WHERE source = $1 AND id <> $2 AND mode = 'full' AND status = 'held'",
-        );
+             WHERE source = $1 AND id <> $2 AND mode = 'full' AND status = 'held'
+               AND (approved_until IS NULL OR approved_until <= {})",
+            self.dialect().clock()
+        ));
         let sets = self.dialect().own(
             "DELETE FROM headcount.held_deletes WHERE source = $1 AND run_id <> $2
                AND run_id NOT IN (SELECT id FROM headcount.runs WHERE status = 'held')",
@@ -301,7 +303,7 @@ impl Store {
         ))
     }
 
-    /// What the schedule needs to know of the source's full runs.
+    /// What the schedule needs to know of the source's full runs. One that was interrupted goes on at once.
     pub async fn run_history(&self, source: &str) -> Result<History, StoreError> {
         let settled = self.dialect().own(&format!(
             "SELECT {} FROM headcount.runs
@@ -312,7 +314,7 @@ impl Store {
         let [settled_at] = first(self.read(&settled, vec![Arg::text(source)]).await?);
         let failed = self.dialect().own(&format!(
             "SELECT {}, CAST(count(*) AS text) FROM headcount.runs
-             WHERE source = $1 AND mode = 'full' AND status IN ('failed', 'running', 'interrupted')
+             WHERE source = $1 AND mode = 'full' AND status = 'failed'
                AND ($2 = '' OR started_at > {})",
             self.dialect().timestamp_text("max(coalesce(finished_at, started_at))"),
             self.dialect().timestamp_value("NULLIF($2, '')"),

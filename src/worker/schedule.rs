@@ -31,6 +31,10 @@ pub struct Times {
 pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop: CancellationToken) {
     let name = resync.source().name.clone();
     let jitter = jitter();
+    // Pinned before any delivery is judged by it, whenever the first run may be.
+    if let Err(failure) = resync.check_instance().await {
+        log(&name, "could not be asked which instance it is", &failure);
+    }
     let mut retry = Retry::new();
     let mut pruned_at: Option<Instant> = None;
     let mut poll_due = Instant::now();
