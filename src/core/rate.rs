@@ -12,20 +12,27 @@ pub struct RateLimit {
 pub struct Pace {
     /// From one request to the next, in microseconds.
     pub interval_us: i64,
+    /// How far a request that comes late may be made up for, in microseconds.
+    pub slack_us: i64,
     /// Requests that are granted at once, so that the limiter's row is not written for each of them.
     pub grant: i64,
 }
 
 /// A grant covers so much time at the most: what a process that dies has taken is soon over.
 const GRANT_MS_MAX: i64 = 50;
+/// What is lost by asking late is made up for, up to this much.
+const SLACK_MS: i64 = 50;
 
 impl RateLimit {
-    /// `share` lies in `0.0..=1.0`. The pace is even: a window never holds more than its share.
+    /// `share` lies in `0.0..=1.0`. No window holds more than its share: a window that begins with a request, and with
+    /// the slack used up, holds one request and those of a window as long as both.
     pub fn pace(self, share: f64) -> Pace {
-        let share = share.clamp(0.001, 1.0);
-        let per_request = f64::from(self.window_ms) * 1_000.0 / (f64::from(self.requests.max(1)) * share);
-        let interval_us = per_request.ceil() as i64;
-        Pace { interval_us, grant: (GRANT_MS_MAX * 1_000 / interval_us).max(1) }
+        let allowed = f64::from(self.requests.max(1)) * share.clamp(0.001, 1.0);
+        let after_the_first = (allowed - 1.0).max(allowed / 2.0);
+        let window_us = (i64::from(self.window_ms) + SLACK_MS) * 1_000;
+        let interval_us = (window_us as f64 / after_the_first).ceil() as i64;
+        let grant = (GRANT_MS_MAX * 1_000 / interval_us).max(1);
+        Pace { interval_us, slack_us: SLACK_MS * 1_000, grant }
     }
 }
 
@@ -41,10 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_a_thousand_in_ten_seconds_is_one_every_twenty_milliseconds() {
-        let pace = RateLimit { requests: 1_000, window_ms: 10_000 }.pace(0.5);
-        assert_eq!(pace, Pace { interval_us: 20_000, grant: 2 });
-        let development = RateLimit { requests: 100, window_ms: 10_000 }.pace(0.5);
-        assert_eq!(development, Pace { interval_us: 200_000, grant: 1 });
+    fn no_window_holds_more_than_its_share() {
+        for (requests, share, grant) in [(1_000, 1.0, 4), (1_000, 0.5, 2), (100, 0.5, 1), (100, 0.01, 1)] {
+            let pace = RateLimit { requests, window_ms: 10_000 }.pace(share);
+            let most = (10_000_000 + pace.slack_us) / pace.interval_us + 1;
+            let allowed = (f64::from(requests) * share) as i64;
+            assert!(most <= allowed.max(2) && most >= allowed - 1, "{most} of {allowed}");
+            assert_eq!(pace.grant, grant);
+        }
     }
 }

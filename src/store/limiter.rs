@@ -52,14 +52,15 @@ impl Store {
     pub async fn grant(&self, source: &str, pace: Pace) -> Result<Grant, StoreError> {
         let dialect = self.dialect();
         let take = dialect.own(&format!(
-            "UPDATE headcount.limiters SET next_us = CASE WHEN next_us > {us} THEN next_us ELSE {us} END + $2
+            "UPDATE headcount.limiters
+             SET next_us = CASE WHEN next_us > {us} - $3 THEN next_us ELSE {us} - $3 END + $2
              WHERE source = $1 AND (blocked_until IS NULL OR blocked_until <= {clock})
              RETURNING CAST(next_us - $2 - {us} AS text), {now}, CAST(failures AS text)",
             us = dialect.clock_us(),
             clock = dialect.clock(),
             now = dialect.timestamp_text(dialect.clock()),
         ));
-        let args = vec![Arg::text(source), Arg::Int(pace.grant * pace.interval_us)];
+        let args = vec![Arg::text(source), Arg::Int(pace.grant * pace.interval_us), Arg::Int(pace.slack_us)];
         let mut tx = self.begin(Access::Write).await?;
         let mut rows = tx.fetch(&take, args.clone()).await?;
         if rows.is_empty() {

@@ -119,9 +119,9 @@ async fn three_share_one_limit_and_take_turns() {
     for server in &mut servers {
         assert_eq!(server.exit_code(), Some(0));
     }
-    // A tenth of 1,000 in ten seconds; a request may arrive a little earlier or later than it was let go.
+    // A tenth of 1,000 in ten seconds; one or two may arrive a little later than they were let go.
     let (most, all) = provider.simulator.requests();
-    assert!((60..=104).contains(&most), "{most} requests in ten seconds, {all} in all");
+    assert!((60..=102).contains(&most), "{most} requests in ten seconds, {all} in all");
     let runs = db
         .query(
             "SELECT CAST(extract(epoch FROM started_at) AS text), CAST(extract(epoch FROM finished_at) AS text)
