@@ -160,3 +160,36 @@ async fn the_command_serves_and_is_told_what_goes_wrong() {
     let elsewhere = super::process::run(headcount("").args(["simulate", "--listen", "0.0.0.0:0"]));
     fails_quietly_with("a public simulator", elsewhere.status.code(), &text(&elsewhere.stderr), "loopback");
 }
+
+/// The README's first command: a database of its own, whatever is configured, and an end that can be checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_ends_with_source_and_tables_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = headcount("postgres://nobody:hush@127.0.0.1:1/nothing");
+    let demo = demo.args(["demo", "--exit", "--json", "--users", "120", "--seed", "3"]).current_dir(&folder);
+    std::fs::write(folder.path().join("headcount.toml"), "this is = no configuration of a demo").unwrap();
+    let output = super::process::run(demo.env("TMPDIR", folder.path()));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let story = super::process::json(&output);
+    assert_eq!(story["equal"], true, "{story}");
+    assert!(story["dropped"].as_u64().unwrap() > 10, "{story}");
+    assert!(
+        story["drift"]["outdated"].as_u64().unwrap() > 0 && story["updated"].as_u64().unwrap() > 0,
+        "{story}"
+    );
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["headcount.toml"], "it removes what it made");
+    // For a person without a terminal: plain lines, in the order of the story.
+    let mut told =
+        headcount("").args(["demo", "--users", "40"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(told.id()).unwrap()),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .unwrap();
+    assert!(told.wait().is_ok());
+    let mut lines = String::new();
+    std::io::Read::read_to_string(&mut told.stdout.take().unwrap(), &mut lines).unwrap();
+    assert!(lines.starts_with("1  A stand-in Clerk with 40 users") && !lines.contains('\u{1b}'), "{lines}");
+}
