@@ -224,8 +224,9 @@ impl Bar {
         let shown = std::io::stderr().is_terminal() && !context.json;
         Self(shown.then(|| {
             let style =
-                ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {per_sec} {elapsed}");
-            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {elapsed}, {eta} left");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(0).with_style(style).with_message("asking the source")
         }))
     }
 

@@ -31,13 +31,17 @@ pub enum Runs {
     ///
     /// The yes holds for 24 hours. Where this process has no API key for the source, `serve` carries it out.
     Approve {
+        /// Its id in the list
         run: String,
         /// Does not ask
         #[arg(long)]
         yes: bool,
     },
     /// Deletes nobody; a later run may find the same again
-    Reject { run: String },
+    Reject {
+        /// Its id in the list
+        run: String,
+    },
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 use super::output::{print, print_json};
 use super::{Context, DONE};
+use crate::config::ConfigError;
 use crate::simulate::{Faults, INSTANCE, Mix, Options, SECRET_KEY, Simulator, WEBHOOK_SECRET};
 use clap::Args;
 use serde_json::json;
@@ -15,9 +16,9 @@ use url::Url;
 /// DELETE and ban, so that any client of Clerk's can be pointed at it. What changes is delivered as Svix would, with its
 /// retry schedule. The first lines say what to set to connect.
 ///
-/// For tests in CI: `GET /simulate` tells users, requests and deliveries; `PUT /simulate/faults` sets what goes wrong
-/// (a JSON object, such as {"drop":0.3,"outage":true}; `GET /simulate` shows all of it); `POST /simulate/changes`
-/// {"count":100} makes changes at once. The same seed makes the same people.
+/// For tests in CI: `GET /simulate` tells users, requests and deliveries; `PUT /simulate/faults` sets what goes wrong from
+/// now on, as --faults does from the beginning; `POST /simulate/changes` {"count":100} makes changes at once. The same
+/// seed makes the same people.
 #[derive(Args)]
 pub struct Simulate {
     /// Where to listen; loopback alone
@@ -26,6 +27,7 @@ pub struct Simulate {
     /// Users that there are at the beginning
     #[arg(long, default_value_t = 100)]
     users: u64,
+    /// The same seed makes the same people, changes and faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Changes in a second
@@ -38,38 +40,33 @@ pub struct Simulate {
     #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
     compress: f64,
     /// The key that clients must send; one of `sk_live_` has the limit of production
-    #[arg(long, default_value = SECRET_KEY)]
+    #[arg(long, default_value = SECRET_KEY, value_name = "KEY")]
     secret_key: String,
-    #[arg(long, default_value = WEBHOOK_SECRET)]
+    /// Signs the deliveries
+    #[arg(long, default_value = WEBHOOK_SECRET, value_name = "SECRET")]
     webhook_secret: String,
-    #[arg(long, default_value = INSTANCE)]
+    /// The instance that the key belongs to
+    #[arg(long, default_value = INSTANCE, value_name = "ID")]
     instance: String,
     /// Requests in ten seconds, instead of the limit of the key's kind; 0 for no limit
     #[arg(long, value_name = "REQUESTS")]
     limit: Option<u32>,
-    /// Share of deliveries that are never made, such as 0.3
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    drop: f64,
-    /// Share of deliveries that are made twice
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    repeat: f64,
-    /// Share of deliveries that later ones overtake
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    reorder: f64,
-    /// Deliveries wait up to so many milliseconds
-    #[arg(long, default_value_t = 0, value_name = "MS")]
-    delay_ms: u64,
-    /// Share of requests that the API answers 500
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    errors: f64,
-    /// Every answer of the API takes so many milliseconds
-    #[arg(long, default_value_t = 0, value_name = "MS")]
-    latency_ms: u64,
+    /// Share of deliveries that are never made, such as 0.3; short for --faults {"drop":0.3}
+    #[arg(long, value_name = "SHARE")]
+    drop: Option<f64>,
+    /// What goes wrong, as a JSON object such as {"repeat":0.1,"outage":true}; GET /simulate shows every fault
+    #[arg(long, value_name = "JSON")]
+    faults: Option<String>,
 }
 
 impl Simulate {
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self) -> Result<Options, ConfigError> {
+        let wrong =
+            |error| ConfigError(format!("--faults cannot be read: {error}; GET /simulate shows every fault"));
+        let mut faults: Faults =
+            serde_json::from_str(self.faults.as_deref().unwrap_or("{}")).map_err(wrong)?;
+        faults.drop = self.drop.unwrap_or(faults.drop);
+        Ok(Options {
             users: self.users,
             seed: self.seed,
             changes_per_second: self.rate,
@@ -80,16 +77,8 @@ impl Simulate {
             webhook_secret: self.webhook_secret.clone(),
             deliver_to: self.to.clone(),
             time_compression: self.compress,
-            faults: Faults {
-                drop: self.drop,
-                repeat: self.repeat,
-                reorder: self.reorder,
-                delay_ms: self.delay_ms,
-                errors: self.errors,
-                latency_ms: self.latency_ms,
-                ..Faults::default()
-            },
-        }
+            faults,
+        })
     }
 }
 
@@ -100,7 +89,7 @@ pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
     );
     let stop = CancellationToken::new();
     super::serve::stop_on_signals(stop.clone())?;
-    let mut simulator = Simulator::start(command.options(), command.listen).await?;
+    let mut simulator = Simulator::start(command.options()?, command.listen).await?;
     if command.rate > 0.0 {
         simulator.start_traffic();
     }

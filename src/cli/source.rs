@@ -17,6 +17,7 @@ pub enum SourceCommand {
     /// A source is pinned by its first read. After that, reads from another instance fail, and deliveries of another
     /// one are ignored, so that a development key cannot fill or empty a production table.
     Repin {
+        /// Its name in the list
         source: String,
         /// Does not ask
         #[arg(long)]

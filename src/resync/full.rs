@@ -146,17 +146,20 @@ impl Resync {
 
     /// The drift report: a walk that decides everything and keeps nothing.
     pub async fn dry_run(&self) -> Result<Report, ResyncError> {
-        let holder = fresh_run_id();
-        let id = fresh_run_id();
-        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
-        let run = self.store.begin_run(&id, &self.source.name, Mode::DryRun, "command", &holder).await?;
-        let mut running = Running::new(run, &holder, Mode::DryRun);
+        let (mut running, lease) = self.begin(Mode::DryRun, "command").await?;
         let ending = self.walk_dry(&mut running).await;
         let report = self.end(running, ending).await;
-        if let Some(lease) = lease {
-            lease.release().await?;
-        }
+        lease.release().await?;
         report
+    }
+
+    /// Begins a run beside which others may run; its lease says that its process is alive.
+    pub(super) async fn begin(&self, mode: Mode, cause: &str) -> Result<(Running, Lease), ResyncError> {
+        let (id, holder) = (fresh_run_id(), fresh_run_id());
+        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
+        let lease = lease.ok_or_else(|| ResyncError::Busy { source_name: self.source.name.clone() })?;
+        let run = self.store.begin_run(&id, &self.source.name, mode, cause, &holder).await?;
+        Ok((Running::new(run, &holder, mode), lease))
     }
 
     /// Writes the run's end down, and reads it back.

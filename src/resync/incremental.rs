@@ -2,9 +2,7 @@
 
 use super::compare::{Compared, compare_ids};
 use super::full::Running;
-use super::lease::Lease;
 use super::{Report, Resync, ResyncError};
-use crate::clock::fresh_run_id;
 use crate::core::read::FUTURE_MS_MAX;
 use crate::core::timestamp::Timestamp;
 use crate::source::directory::Entry;
@@ -25,15 +23,10 @@ pub enum Poll {
 impl Resync {
     /// One incremental run.
     pub async fn incremental(&self, cause: &str) -> Result<Report, ResyncError> {
-        let (id, holder) = (fresh_run_id(), fresh_run_id());
-        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
-        let run = self.store.begin_run(&id, &self.source.name, Mode::Incremental, cause, &holder).await?;
-        let mut running = Running::new(run, &holder, Mode::Incremental);
+        let (mut running, lease) = self.begin(Mode::Incremental, cause).await?;
         let ending = self.walk_newest(&mut running).await;
         let report = self.end(running, ending).await;
-        if let Some(lease) = lease {
-            lease.release().await?;
-        }
+        lease.release().await?;
         report
     }
 

@@ -2,24 +2,17 @@
 
 use super::compare::key;
 use super::full::Running;
-use super::lease::Lease;
 use super::{Report, Resync, ResyncError};
-use crate::clock::fresh_run_id;
 use crate::store::{Ending, Mode, NewConfirmation};
 
 impl Resync {
     /// Reads one account until it is settled. Where the source has it no more, the run is held: a single read deletes
     /// nobody.
     pub async fn user(&self, provider_id: &str) -> Result<Report, ResyncError> {
-        let (id, holder) = (fresh_run_id(), fresh_run_id());
-        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
-        let run = self.store.begin_run(&id, &self.source.name, Mode::User, "command", &holder).await?;
-        let mut running = Running::new(run, &holder, Mode::User);
+        let (mut running, lease) = self.begin(Mode::User, "command").await?;
         let ending = self.settle_user(&mut running, provider_id).await;
         let report = self.end(running, ending).await;
-        if let Some(lease) = lease {
-            lease.release().await?;
-        }
+        lease.release().await?;
         report
     }
 
