@@ -3,6 +3,7 @@
 use headcount::core::columns::{Column, Columns};
 use headcount::core::decide::{Account, Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use headcount::core::read::{Circumstances, Earlier, ReadDecision, Reading, Said, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::{SignedHeaders, SigningKey};
 use headcount::source::{PROVIDERS, provider};
@@ -123,6 +124,151 @@ proptest! {
         let headers = SignedHeaders { id, timestamp, signature };
         let passes = headers.verify(&[key], b"{}", Timestamp::clamped(0)).is_ok();
         prop_assert!(!passes);
+    }
+}
+
+// ---- reads beside deliveries ----
+
+/// What happens at a moment of a provider's history.
+#[derive(Clone, Debug)]
+enum Moment {
+    /// The account takes this version (even a lower one: a restore) and content.
+    Is(i64, u8),
+    Gone,
+    /// The delivery of the n-th moment arrives, if that was a change; it may have been lost or come before.
+    Arrives(prop::sample::Index),
+    /// A read is sent; it is decided after so many more moments.
+    Read(usize),
+}
+
+fn moments() -> impl Strategy<Value = Vec<Moment>> {
+    let moment = prop_oneof![
+        4 => (0..6_i64, 0..3_u8).prop_map(|(version, content)| Moment::Is(version, content)),
+        1 => Just(Moment::Gone),
+        4 => any::<prop::sample::Index>().prop_map(Moment::Arrives),
+        3 => (0..4_usize).prop_map(Moment::Read),
+    ];
+    proptest::collection::vec(moment, 1..24)
+}
+
+const CONFIRM_AFTER_MS: i64 = 60;
+/// From one moment to the next.
+const MOMENT_MS: i64 = 10;
+
+fn content(version: i64, content: u8) -> Snapshot {
+    let mut columns = Columns::default();
+    columns.set(Column::Email, Some(format!("p{content}@example.com")));
+    columns.set(Column::FirstName, Some(format!("Name {content}")));
+    Snapshot { version, profile: format!("{{\"content\":{content}}}"), columns, suspended: false }
+}
+
+/// The tables' side: one account, what was received about it, the first of two readings.
+#[derive(Default)]
+struct Side {
+    account: Account,
+    received_at: Option<Timestamp>,
+    first: Option<(Timestamp, Said)>,
+}
+
+impl Side {
+    fn receive(&mut self, kind: EventKind, now: Timestamp) {
+        let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
+        let event = Event { key, occurred_at: None, instance: None, kind };
+        self.account = decide(&self.account, &event, now, "id-1").account;
+        self.received_at = Some(now);
+    }
+
+    fn read(&mut self, said: &Option<Snapshot>, marked_at: Timestamp) -> ReadDecision {
+        let said = said.clone().map_or(Said::Absent, Said::Present);
+        let earlier = self.first.as_ref().map(|(marked_at, first)| Earlier {
+            marked_at: *marked_at,
+            present: matches!(first, Said::Present(_)),
+            same: *first == said,
+        });
+        let at = Circumstances { earlier, received_at: self.received_at, confirm_after_ms: CONFIRM_AFTER_MS };
+        let reading = Reading { said, marked_at };
+        let decision = decide_read(&self.account, &reading, at, "id-1");
+        self.first = match &decision {
+            ReadDecision::Again(again) if again.counts => Some((marked_at, reading.said)),
+            _ => None,
+        };
+        if let ReadDecision::Apply(repair) = &decision {
+            self.account = repair.account.clone();
+        }
+        decision
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was lost, repeated, restored, reused or in flight: once the source stands still, three reads in a row,
+    /// far enough apart, make the tables equal to it.
+    #[test]
+    fn after_enough_reads_of_a_source_that_stands_still_the_tables_equal_it(moments in moments()) {
+        let mut side = Side::default();
+        let mut source: Option<Snapshot> = None;
+        let mut in_flight: Vec<(usize, Timestamp, Option<Snapshot>)> = Vec::new();
+        for (n, moment) in moments.iter().enumerate() {
+            let now = Timestamp::clamped(1_000 + n as i64 * MOMENT_MS);
+            match moment {
+                Moment::Is(version, what) => source = Some(content(*version, *what)),
+                Moment::Gone => source = None,
+                Moment::Arrives(index) => match &moments[index.index(n + 1)] {
+                    Moment::Is(version, what) => side.receive(EventKind::Upsert(content(*version, *what)), now),
+                    Moment::Gone => side.receive(EventKind::Delete, now),
+                    _ => {}
+                },
+                Moment::Read(later) => in_flight.push((n + later, now, source.clone())),
+            }
+            for (_, marked_at, said) in in_flight.extract_if(.., |(due, ..)| *due <= n) {
+                side.read(&said, marked_at);
+            }
+        }
+        let mut decision = ReadDecision::Unchanged;
+        for round in 1..=3 {
+            let marked_at = Timestamp::clamped(10_000 + round * CONFIRM_AFTER_MS);
+            decision = side.read(&source, marked_at);
+            if decision == ReadDecision::Gone {
+                break;
+            }
+        }
+        if decision == ReadDecision::Gone {
+            prop_assert!(source.is_none(), "only what the source does not have is gone");
+            side.account = sweep(&side.account, Timestamp::clamped(20_000), "id-1").account;
+        }
+        match (&source, &side.account.user) {
+            (Some(snapshot), Some(user)) => {
+                prop_assert_eq!(user.deleted_at, None);
+                prop_assert_eq!(user.columns.get(Column::Email), snapshot.columns.get(Column::Email));
+                let latest = side.account.identity.as_ref().unwrap().latest.as_ref().unwrap();
+                prop_assert_eq!(latest.snapshot.version, snapshot.version);
+            }
+            (Some(_), None) => prop_assert!(false, "the source has it, the tables do not"),
+            (None, Some(user)) => prop_assert!(user.deleted_at.is_some()),
+            (None, None) => {}
+        }
+        // And nothing more to do.
+        let again = side.read(&source, Timestamp::clamped(30_000));
+        prop_assert_eq!(again, ReadDecision::Unchanged);
+    }
+
+    /// A read alone never deletes, and never brings a deleted account back.
+    #[test]
+    fn one_read_neither_deletes_nor_revives(moments in moments(), version in 0..6_i64, what in proptest::option::of(0..3_u8)) {
+        let mut side = Side::default();
+        for (n, moment) in moments.iter().enumerate() {
+            let now = Timestamp::clamped(1_000 + n as i64 * MOMENT_MS);
+            match moment {
+                Moment::Is(version, what) => side.receive(EventKind::Upsert(content(*version, *what)), now),
+                Moment::Gone => side.receive(EventKind::Delete, now),
+                _ => {}
+            }
+        }
+        let was_deleted = side.account.user.as_ref().map(|user| user.deleted_at.is_some());
+        side.read(&what.map(|what| content(version, what)), Timestamp::clamped(50_000));
+        let is_deleted = side.account.user.as_ref().map(|user| user.deleted_at.is_some());
+        prop_assert!(was_deleted.is_none() || was_deleted == is_deleted);
     }
 }
 

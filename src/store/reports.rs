@@ -193,7 +193,7 @@ impl Store {
             .dialect()
             .own("SELECT CAST(count(*) AS text) FROM headcount.identities WHERE source = $1 AND state <> 'deleted'");
         let last = self.dialect().own(&format!(
-            "SELECT {} FROM headcount.inbox WHERE source = $1 ORDER BY seq DESC LIMIT 1",
+            "SELECT {} FROM headcount.inbox WHERE source = $1 AND signature <> '' ORDER BY seq DESC LIMIT 1",
             self.dialect().timestamp_text("received_at")
         ));
         let [accounts] = first(self.read(&accounts, vec![Arg::text(name)]).await?);
