@@ -115,6 +115,9 @@ fn each_library_has_its_room() {
         ("SystemTime::now", &["clock"]),
         ("anyhow::", &["cli", "replay", "simulate"]),
         ("clap::", &["cli"]),
+        ("indicatif::", &["cli"]),
+        ("croner::", &["core"]),
+        ("chrono::", &["core"]),
     ];
     for path in files("src", "rs") {
         let text = read(&path);

@@ -15,9 +15,8 @@ pub struct Loss {
     pub last_delivery: Option<Timestamp>,
     /// When the first full run succeeded: what was before is no loss.
     pub first_run: Option<Timestamp>,
-    /// Of the changes, those that runs have found since the last delivery, and when they last did.
+    /// Of the changes, those that runs have found since the last delivery.
     pub since_delivery: u64,
-    pub found_at: Option<Timestamp>,
 }
 
 impl Loss {

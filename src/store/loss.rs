@@ -38,18 +38,16 @@ impl Store {
             "SELECT CAST(coalesce(sum(created), 0) AS text), CAST(coalesce(sum(updated - local_edits), 0) AS text),
                     CAST(coalesce(sum(deleted + held_deletes), 0) AS text),
                     CAST(coalesce(sum(CASE WHEN finished_at > {later}
-                        THEN created + updated - local_edits + deleted + held_deletes END), 0) AS text),
-                    {found_at}
+                        THEN created + updated - local_edits + deleted + held_deletes END), 0) AS text)
              FROM headcount.runs
              WHERE source = $1 AND mode IN ('full', 'incremental') AND cause <> 'poll'
                AND started_at >= {since} AND started_at > {back}",
-            found_at = dialect.timestamp_text("max(CASE WHEN created + updated - local_edits + deleted > 0 THEN finished_at END)"),
             since = dialect.timestamp_value("$2"),
             back = dialect.began_plus_ms("$3"),
         ));
         let text = last_delivery.map(|at| at.to_string()).unwrap_or_default();
         let args = vec![Arg::text(source), Arg::text(&since), Arg::Int(-LOOK_BACK_MS), Arg::text(text)];
-        let [created, updated, deleted, since_delivery, found_at] = first(self.read(&found, args).await?);
+        let [created, updated, deleted, since_delivery] = first(self.read(&found, args).await?);
         let delivered = dialect.own(&format!(
             "SELECT CAST(count(*) AS text) FROM headcount.inbox
              WHERE source = $1 AND status = 'applied' AND received_at >= {} AND received_at > {}",
@@ -67,7 +65,6 @@ impl Store {
             last_delivery,
             first_run: instant(first_run),
             since_delivery: whole(since_delivery),
-            found_at: instant(found_at),
         })
     }
 }
