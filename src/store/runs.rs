@@ -328,10 +328,10 @@ impl Store {
         })
     }
 
-    /// Forgets finished runs that began longer ago.
+    /// Forgets runs that began longer ago, but for those that wait for a person.
     pub async fn prune_runs(&self, age_ms: i64) -> Result<(), StoreError> {
         let sql = self.dialect().own(&format!(
-            "DELETE FROM headcount.runs WHERE status NOT IN ('running', 'held') AND started_at < {}",
+            "DELETE FROM headcount.runs WHERE status <> 'held' AND started_at < {}",
             self.dialect().began_plus_ms("$1")
         ));
         self.write(&sql, vec![Arg::Int(-age_ms)]).await?;
