@@ -237,21 +237,21 @@ fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict, Option<
         };
     };
     let (version, content) = (said.snapshot.version, &said.snapshot.profile);
-    let same_content = *content == latest.snapshot.profile;
-    let tied = version == latest.snapshot.version && !same_content;
-    let doubt = if known.replaced_version.is_some_and(|replaced| version <= replaced)
-        && !(same_content && version == latest.snapshot.version)
-    {
+    let same_version = version == latest.snapshot.version;
+    let identical = same_version && *content == latest.snapshot.profile;
+    let doubt = if !identical && known.replaced_version.is_some_and(|replaced| version <= replaced) {
         Some(Doubt::Replaced)
-    } else if tied && (latest.read_at.is_some() || latest.occurred_at == said.occurred_at) {
+    } else if same_version
+        && !identical
+        && (latest.read_at.is_some() || latest.occurred_at == said.occurred_at)
+    {
         Some(Doubt::Contested)
     } else {
         None
     };
-    let by_read = latest.read_at.is_some() && version == latest.snapshot.version;
+    let by_read = same_version && latest.read_at.is_some();
     let higher = latest.rank() < said.rank() && !by_read && doubt != Some(Doubt::Replaced);
-    let same =
-        version == latest.snapshot.version && same_content && (by_read || latest.rank() == said.rank());
+    let same = identical && (by_read || latest.rank() == said.rank());
     let deleted = known.state == IdentityState::Deleted;
     let after = match (higher, deleted) {
         (false, _) => known.clone(),

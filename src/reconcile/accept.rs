@@ -1,12 +1,12 @@
 //! From a verified delivery to what will lie in the inbox.
 
 use super::reads::READ_EVENT;
+use super::short_digest;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::source::directory::Entry;
 use crate::source::signature::SignedHeaders;
 use crate::store::NewDelivery;
-use sha2::{Digest, Sha256};
 
 /// The delivery as it is stored: of a type that is not used, the outline alone (such bodies carry one-time codes and
 /// addresses).
@@ -32,8 +32,7 @@ pub fn odd_user(source: &Source, entry: &Entry, marked_at: Timestamp) -> Option<
     let body = entry.odd.clone()?;
     // Without an id the content has to tell one from another.
     let whose = entry.provider_id.as_deref().unwrap_or(&body);
-    let digest = Sha256::digest(format!("{whose}\n{reason}").as_bytes());
-    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = short_digest(&format!("{whose}\n{reason}"));
     Some(NewDelivery {
         source: source.name.clone(),
         message_id: format!("read_{digest}"),

@@ -6,7 +6,14 @@ mod deliveries;
 mod outcome;
 mod reads;
 
+use sha2::{Digest, Sha256};
+
 pub use accept::{odd_user, verified};
 pub use deliveries::{Applied, Deliveries};
 pub use outcome::{Applied as ReadsApplied, Drift};
 pub use reads::{Errand, Reads, RunRef};
+
+/// Enough of a digest to tell contents apart: 32 hexadecimal digits.
+fn short_digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

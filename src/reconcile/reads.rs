@@ -3,6 +3,7 @@
 
 use super::account::{Held, difference, held, write_each};
 use super::outcome::{Applied, count};
+use super::short_digest;
 use crate::clock::{Clock, fresh_user_id};
 use crate::core::decide::{Account, Doubt};
 use crate::core::event::{IdentityKey, Snapshot};
@@ -13,7 +14,6 @@ use crate::store::{
     ABSENT, AccountWrite, CausedChange, Counts, FirstReading, NewConfirmation, Reconciliation, Store,
     StoreError,
 };
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Reads {
         before: Counts,
     ) -> Result<Applied, StoreError> {
         match self.transact(readings, missing, errand, cursor, before).await {
-            Err(StoreError::Rejected(_)) if readings.len() > 1 => {
+            Err(StoreError::Rejected(_)) if !readings.is_empty() => {
                 let mut all = self.transact(&[], missing, errand, cursor, before).await?;
                 for reading in readings {
                     let mut so_far = before;
@@ -81,13 +81,6 @@ impl Reads {
                         other => other?,
                     });
                 }
-                Ok(all)
-            }
-            Err(StoreError::Rejected(reason)) if readings.len() == 1 => {
-                let mut all = self.transact(&[], missing, errand, cursor, before).await?;
-                let mut so_far = before;
-                so_far.add(all.counts);
-                all.add(self.refuse(readings[0].0.clone(), reason, errand, cursor, so_far).await?);
                 Ok(all)
             }
             other => other,
@@ -110,7 +103,7 @@ impl Reads {
         let mut batch = Batch::default();
         for (key, reading) in readings {
             let Some(locked) = locked.remove(key) else {
-                batch.again(key, Doubt::Unwritten, AGAIN_AFTER_MS, None, false);
+                batch.doubts.push(doubt(key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 continue;
             };
             let held = held(Some(&self.source), locked);
@@ -139,6 +132,10 @@ impl Reads {
     }
 
     fn decide(&self, batch: &mut Batch, key: &IdentityKey, reading: &Reading, held: Held, at: Circumstances) {
+        if held.unheard {
+            // Forgotten again unless this very batch has written it.
+            batch.unheard.push(key.clone());
+        }
         let fresh_id = held.former_id.clone().unwrap_or_else(|| fresh_user_id(self.clock.now()));
         match decide_read(&held.known, reading, at, &fresh_id) {
             ReadDecision::Unchanged => {
@@ -146,30 +143,23 @@ impl Reads {
                 batch.settled.push(key.clone());
             }
             ReadDecision::Apply(repair) => batch.repairs.push((key.clone(), held.known, repair)),
+            ReadDecision::Again(again) if !again.counts => {
+                batch.doubts.push(doubt(key, again.doubt, 0, None));
+            }
             ReadDecision::Again(again) => {
                 let first = FirstReading { marked_at: reading.marked_at, said: said(&reading.said) };
-                let (wait_ms, first) = match again.counts {
+                let (wait_ms, first) = match at.earlier {
                     // An earlier reading that says the same goes on waiting for its time.
-                    true => match at.earlier {
-                        Some(earlier) if goes_on(earlier, &reading.said, again.doubt, at) => {
-                            let over_ms = reading.marked_at.ms() - earlier.marked_at.ms();
-                            let first = FirstReading { marked_at: earlier.marked_at, ..first };
-                            (self.confirm_after_ms - over_ms, first)
-                        }
-                        _ => (self.confirm_after_ms, first),
-                    },
-                    false => {
-                        batch.again(key, again.doubt, 0, None, held.unheard);
-                        return;
+                    Some(earlier) if goes_on(earlier, &reading.said, again.doubt, at) => {
+                        let over_ms = reading.marked_at.ms() - earlier.marked_at.ms();
+                        let first = FirstReading { marked_at: earlier.marked_at, ..first };
+                        (self.confirm_after_ms - over_ms, first)
                     }
+                    _ => (self.confirm_after_ms, first),
                 };
-                batch.again(key, again.doubt, wait_ms.max(0), Some(first), held.unheard);
+                batch.doubts.push(doubt(key, again.doubt, wait_ms.max(0), Some(first)));
             }
             ReadDecision::Gone => batch.gone.push(key.clone()),
-        }
-        if held.unheard {
-            // Forgotten again unless this very batch has written it.
-            batch.unheard.push(key.clone());
         }
     }
 
@@ -196,7 +186,7 @@ impl Reads {
         let mut changes = Vec::new();
         for (key, known, repair) in std::mem::take(&mut batch.repairs) {
             if let Some(reason) = refused.get(&key) {
-                batch.again(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None, false);
+                batch.doubts.push(doubt(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 applied.refusals.push((key, reason.clone()));
                 continue;
             }
@@ -314,22 +304,6 @@ struct Batch {
     unchanged: u64,
 }
 
-impl Batch {
-    fn again(
-        &mut self,
-        key: &IdentityKey,
-        why: Doubt,
-        due_in_ms: i64,
-        first: Option<FirstReading>,
-        unheard: bool,
-    ) {
-        self.doubts.push(doubt(key, why, due_in_ms, first));
-        if unheard {
-            self.unheard.push(key.clone());
-        }
-    }
-}
-
 fn doubt(key: &IdentityKey, doubt: Doubt, due_in_ms: i64, first: Option<FirstReading>) -> NewConfirmation {
     NewConfirmation { key: key.clone(), run_id: None, doubt, due_in_ms, first, gone: false }
 }
@@ -353,9 +327,7 @@ fn said(said: &Said) -> String {
     match said {
         Said::Absent => ABSENT.to_owned(),
         Said::Present(Snapshot { version, profile, .. }) => {
-            let digest = Sha256::digest(profile.as_bytes());
-            let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            format!("{version}:{hex}")
+            format!("{version}:{}", short_digest(profile))
         }
     }
 }

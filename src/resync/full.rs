@@ -3,7 +3,7 @@
 
 use super::compare::{Compared, compare_range, key};
 use super::lease::Lease;
-use super::walk::{Page, Place, page};
+use super::walk::{Place, page};
 use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
@@ -30,8 +30,6 @@ struct Checkpoint {
     walked: bool,
     missing: u64,
     witnesses: Vec<String>,
-    /// The highest version on the pages so far.
-    version_max: Option<i64>,
 }
 
 /// A run under way.
@@ -217,7 +215,7 @@ impl Resync {
     /// Page by page; the next one is under way while one is compared. The ids that are missing, in a dry run.
     async fn walk(&self, running: &mut Running) -> Result<Vec<String>, ResyncError> {
         let mut missing = Vec::new();
-        let mut fetched = self.fetch(&running.checkpoint.place).await?;
+        let mut fetched = page(&self.gate, &running.checkpoint.place).await?;
         loop {
             self.check_stopped()?;
             let next = fetched.next.clone();
@@ -238,10 +236,6 @@ impl Resync {
         Ok(missing)
     }
 
-    async fn fetch(&self, place: &Place) -> Result<Page, ResyncError> {
-        page(&self.gate, place).await
-    }
-
     /// Writes down what a page has brought, in one transaction; nothing, where it has brought nothing.
     async fn take(
         &self,
@@ -254,7 +248,6 @@ impl Resync {
         running.counts.dead += compared.odd.len() as u64;
         let checkpoint = &mut running.checkpoint;
         checkpoint.missing += compared.missing.len() as u64;
-        checkpoint.version_max = checkpoint.version_max.max(compared.version_max);
         if checkpoint.witnesses.len() < WITNESSES_MAX {
             checkpoint.witnesses.extend(compared.witness);
         }

@@ -18,7 +18,6 @@ pub use incremental::Poll;
 
 use crate::clock::Clock;
 use crate::core::proof::{SweepLimit, Unproven};
-use crate::core::rate::Pace;
 use crate::reconcile::{Drift, Reads};
 use crate::source::Source;
 use crate::source::http::{Api, ApiError};
@@ -186,13 +185,9 @@ impl Resync {
         let accounts = accounts.unwrap_or(0);
         // Instance, both counts, and the page after the last one where that was full.
         let requests = accounts.div_ceil(directory.page_size() as u64) + 4;
-        let requests_per_second = self.pace().per_second();
+        let requests_per_second = self.gate.pace().per_second();
         let minutes = requests as f64 / requests_per_second / 60.0;
         Ok(Forecast { accounts, requests, requests_per_second, minutes })
-    }
-
-    fn pace(&self) -> Pace {
-        self.gate.pace()
     }
 
     fn tell(&self, phase: Phase, done: u64, total: u64) {

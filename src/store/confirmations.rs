@@ -203,10 +203,7 @@ impl Store {
 
     /// How many of the run's confirmations are open, and when the next is due.
     pub async fn open_confirmations(&self, run_id: &str) -> Result<Open, StoreError> {
-        let due_us = match self.dialect() {
-            super::Dialect::Postgres => "CAST(extract(epoch FROM min(due_at)) * 1000000 AS bigint)",
-            super::Dialect::Sqlite => "CAST(unixepoch(min(due_at), 'subsec') * 1000000 AS integer)",
-        };
+        let due_us = self.dialect().epoch_us("min(due_at)");
         let sql = self.dialect().own(&format!(
             "SELECT CAST(count(*) AS text), CAST(({due_us} - {}) / 1000 AS text),
                     CASE WHEN gone THEN '1' ELSE '0' END AS is_gone

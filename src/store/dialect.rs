@@ -63,10 +63,15 @@ impl Dialect {
     }
 
     /// The database's clock in microseconds since 1970.
-    pub fn clock_us(self) -> &'static str {
+    pub fn clock_us(self) -> String {
+        self.epoch_us(self.clock())
+    }
+
+    /// A timestamp in microseconds since 1970.
+    pub fn epoch_us(self, timestamp: &str) -> String {
         match self {
-            Dialect::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-            Dialect::Sqlite => "CAST(unixepoch('now', 'subsec') * 1000000 AS integer)",
+            Dialect::Postgres => format!("CAST(extract(epoch FROM {timestamp}) * 1000000 AS bigint)"),
+            Dialect::Sqlite => format!("CAST(unixepoch({timestamp}, 'subsec') * 1000000 AS integer)"),
         }
     }
 

@@ -216,10 +216,7 @@ impl Store {
             "UPDATE headcount.inbox SET {assignments}
              WHERE status IN ('dead', 'held') AND body IS NOT NULL AND {condition}"
         ));
-        let mut tx = self.begin(Access::Write).await?;
-        let count = tx.execute(&sql, vec![arg]).await?;
-        tx.commit().await?;
-        Ok(count)
+        self.write(&sql, vec![arg]).await
     }
 
     /// Forgets what is old in the slice after `after`: bodies after `retention_ms`, whole rows after 120 days. What

@@ -171,11 +171,4 @@ impl Store {
         self.write(&sql, vec![Arg::text(name), Arg::text(holder)]).await?;
         Ok(())
     }
-
-    pub(super) async fn write(&self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
-        let written = tx.execute(sql, args).await?;
-        tx.commit().await?;
-        Ok(written)
-    }
 }

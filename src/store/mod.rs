@@ -108,4 +108,12 @@ impl Store {
         tx.commit().await?;
         Ok(rows)
     }
+
+    /// One statement in a transaction of its own; the number of rows that were written.
+    async fn write(&self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        let written = tx.execute(sql, args).await?;
+        tx.commit().await?;
+        Ok(written)
+    }
 }

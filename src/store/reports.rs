@@ -1,7 +1,7 @@
 //! What people and programs read: users, status, counts of what was refused.
 
 use super::Store;
-use super::driver::{Access, Arg, Row};
+use super::driver::{Arg, Row};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
 use crate::core::columns::{Column, Columns};
@@ -249,9 +249,8 @@ impl Store {
                 vec![Some(source.clone()), Some(reason.clone()), Some(count.to_string())]
             })
             .collect();
-        let mut tx = self.begin(Access::Write).await?;
-        tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
-        tx.commit().await
+        self.write(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
     }
 
     async fn counts(&self, sql: &str) -> Result<BTreeMap<String, u64>, StoreError> {

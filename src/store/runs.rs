@@ -185,8 +185,7 @@ impl Store {
         }
     }
 
-    /// Full runs that were given up and are not resumed end as interrupted; held ones that a later run has
-    /// overtaken, as rejected.
+    /// Full runs that were given up and are not resumed end as interrupted.
     pub async fn close_runs_before(&self, source: &str, run_id: &str) -> Result<(), StoreError> {
         let clock = self.dialect().clock();
         let interrupted = self.dialect().own(&format!(
