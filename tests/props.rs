@@ -3,6 +3,7 @@
 use headcount::core::columns::{Column, Columns};
 use headcount::core::decide::{Account, Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use headcount::core::layout::Layout;
 use headcount::core::read::{Circumstances, Earlier, ReadDecision, Reading, Said, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::{SignedHeaders, SigningKey};
@@ -18,7 +19,7 @@ fn upsert() -> impl Strategy<Value = EventKind> {
         columns.set(Column::Username, (name > 0).then(|| format!("name{name}")));
         columns.set(Column::DisplayName, Some(format!("Name {name}")));
         let profile = format!("{{\"banned\":{suspended},\"email\":{email},\"name\":{name}}}");
-        EventKind::Upsert(Snapshot { version, profile, columns, suspended })
+        EventKind::Upsert(Snapshot { version, profile, columns, suspended, external_id: None })
     })
 }
 
@@ -34,9 +35,9 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn fold(events: &[Event]) -> Account {
     let received_at = Timestamp::clamped(1_000);
-    events
-        .iter()
-        .fold(Account::default(), |account, event| decide(&account, event, received_at, "id-1").account)
+    events.iter().fold(Account::default(), |account, event| {
+        decide(&Layout::default(), &account, event, received_at, "id-1").account
+    })
 }
 
 /// A history, and the same one shuffled with any repeats.
@@ -78,7 +79,7 @@ proptest! {
     fn a_change_is_told_exactly_where_the_user_changes((events, _) in reordered()) {
         let mut account = Account::default();
         for event in &events {
-            let decision = decide(&account, event, Timestamp::clamped(1_000), "id-1");
+            let decision = decide(&Layout::default(), &account, event, Timestamp::clamped(1_000), "id-1");
             prop_assert_eq!(decision.change.is_some(), decision.account.user != account.user);
             if decision.verdict == Verdict::Applied && matches!(event.kind, EventKind::Upsert(_)) {
                 prop_assert!(decision.account.identity.as_ref().unwrap().deletion.is_none());
@@ -95,7 +96,7 @@ proptest! {
         }
         let had_user = account.user.is_some();
         for event in &events {
-            account = decide(&account, event, Timestamp::clamped(1_000), "id-1").account;
+            account = decide(&Layout::default(), &account, event, Timestamp::clamped(1_000), "id-1").account;
         }
         let deleted = account.identity.as_ref().unwrap().deletion.is_some();
         if had_user && !deleted {
@@ -111,8 +112,8 @@ proptest! {
                 let wrapped = format!("{{\"type\":\"user.updated\",\"data\":{{\"id\":{text:?},\"updated_at\":1,\"email_addresses\":{text:?}}}}}");
                 for text in [text, wrapped] {
                     provider.glance(&text);
-                    let _ = provider.normalize("x", &text);
-                    provider.recall(&text);
+                    let _ = provider.normalize("x", &text, &Layout::default());
+                    provider.recall(1, text, &Layout::default());
                 }
             }
         }
@@ -159,7 +160,13 @@ fn content(version: i64, content: u8) -> Snapshot {
     let mut columns = Columns::default();
     columns.set(Column::Email, Some(format!("p{content}@example.com")));
     columns.set(Column::FirstName, Some(format!("Name {content}")));
-    Snapshot { version, profile: format!("{{\"content\":{content}}}"), columns, suspended: false }
+    Snapshot {
+        version,
+        profile: format!("{{\"content\":{content}}}"),
+        columns,
+        suspended: false,
+        external_id: None,
+    }
 }
 
 /// The tables' side: one account, what was received about it, the first of two readings.
@@ -174,7 +181,7 @@ impl Side {
     fn receive(&mut self, kind: EventKind, now: Timestamp) {
         let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
         let event = Event { key, occurred_at: None, instance: None, kind };
-        self.account = decide(&self.account, &event, now, "id-1").account;
+        self.account = decide(&Layout::default(), &self.account, &event, now, "id-1").account;
         self.received_at = Some(now);
     }
 
@@ -187,7 +194,7 @@ impl Side {
         });
         let at = Circumstances { earlier, received_at: self.received_at, confirm_after_ms: CONFIRM_AFTER_MS };
         let reading = Reading { said, marked_at };
-        let decision = decide_read(&self.account, &reading, at, "id-1");
+        let decision = decide_read(&Layout::default(), &self.account, &reading, at, "id-1");
         self.first = match &decision {
             ReadDecision::Again(again) if again.counts => Some((marked_at, reading.said)),
             _ => None,
@@ -235,7 +242,7 @@ proptest! {
         }
         if decision == ReadDecision::Gone {
             prop_assert!(source.is_none(), "only what the source does not have is gone");
-            side.account = sweep(&side.account, Timestamp::clamped(20_000), "id-1").account;
+            side.account = sweep(&Layout::default(), &side.account, Timestamp::clamped(20_000), "id-1").account;
         }
         match (&source, &side.account.user) {
             (Some(snapshot), Some(user)) => {

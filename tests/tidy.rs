@@ -150,7 +150,7 @@ fn migrations_come_in_pairs_and_are_known() {
             .collect()
     };
     assert_eq!(names("postgres"), names("sqlite"));
-    let known = read("src/store/migrate.rs");
+    let known = read("src/store/migrations.rs");
     for (number, name) in names("postgres").iter().enumerate() {
         assert!(name.starts_with(&format!("{:04}_", number + 1)), "{name} is out of order");
         assert!(
@@ -165,7 +165,9 @@ fn migrations_come_in_pairs_and_are_known() {
 fn documents_name_what_there_is() {
     let settings: Vec<&str> = headcount::config::SETTINGS.iter().map(|setting| setting.variable).collect();
     let commands = [
+        "adopt",
         "demo",
+        "schema",
         "serve",
         "simulate",
         "resync",

@@ -8,7 +8,8 @@ use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Public, public_router};
 use crate::worker::{
-    Ingest, Refusals, Times, run_applier, run_confirmations, run_housekeeping, run_schedule, supervised,
+    Ingest, Refusals, Times, run_applier, run_confirmations, run_held, run_housekeeping, run_schedule,
+    supervised,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -71,6 +72,8 @@ impl Serving {
                 delete_limit: config.delete_limit,
                 batch_max: BATCH_MAX,
             });
+            let (held, stop) = (deliveries.clone(), applies.clone());
+            loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
             let (stored, stop) = (stored.clone(), applies.clone());
             loops.push(supervised("applier", move || {
                 run_applier(deliveries.clone(), stored.clone(), stop.clone())

@@ -1,6 +1,6 @@
 //! `headcount migrate`
 
-use super::output::{print, print_json};
+use super::output::{confirm, print, print_json};
 use super::{Context, DONE};
 use crate::store::Store;
 use clap::Args;
@@ -10,26 +10,58 @@ use serde_json::json;
 ///
 /// `serve` does this by itself unless HEADCOUNT_MIGRATE=off. Where the application's connection goes through a pooler
 /// or lacks the rights, HEADCOUNT_MIGRATE_DATABASE_URL names a direct one that has them. A `users` table that headcount
-/// did not make is refused.
+/// did not make is refused, unless `[users]` in headcount.toml names it.
 #[derive(Args)]
 pub struct Migrate {
     /// Shows the SQL that would run, and runs nothing
     #[arg(long)]
     plan: bool,
+    /// Gives a role of PostgreSQL the least rights that `serve` needs with HEADCOUNT_MIGRATE=off, and prints the statements
+    #[arg(long, value_name = "ROLE", conflicts_with = "uninstall")]
+    grants: Option<String>,
+    /// Removes everything of headcount's but the users table
+    #[arg(long)]
+    uninstall: bool,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
     let config = &context.config;
-    let store = Store::open(config.migrate_database.as_ref().unwrap_or(&config.database)).await?;
+    let url = config.migrate_database.as_ref().unwrap_or(&config.database);
+    let store = Store::open_on(url, &config.users).await?;
     let required = config.required_fields.as_deref();
-    let steps = match command.plan {
-        true => store.migration_plan(required).await?,
-        false => store.migrate(required).await?.steps,
+    let steps = if command.uninstall {
+        let steps = store.uninstall_plan().await?;
+        if !command.plan && !steps.is_empty() {
+            confirm("Remove headcount's tables, with the inbox, the history and all links?", command.yes)?;
+            store.run_steps(&steps).await?;
+        }
+        steps
+    } else if let Some(role) = &command.grants {
+        store.check_schema().await?;
+        let steps = store.grants(role).await?;
+        if !command.plan {
+            store.run_steps(&steps).await?;
+        }
+        steps
+    } else {
+        match command.plan {
+            true => store.migration_plan(required).await?,
+            false => store.migrate(required).await?.steps,
+        }
     };
+    let notes = store.users_table().notes().to_vec();
     store.close().await;
     if context.json {
         let steps: Vec<_> = steps.iter().map(|step| json!({"title": step.title, "sql": step.sql})).collect();
-        print_json(&json!({"planned": command.plan, "steps": steps}));
+        print_json(&json!({"planned": command.plan, "steps": steps, "notes": notes}));
+        return Ok(DONE);
+    }
+    if command.grants.is_some() {
+        // As a script, so that somebody else can run it.
+        steps.iter().for_each(|step| print(&format!("{};", step.sql)));
         return Ok(DONE);
     }
     if steps.is_empty() {
@@ -38,8 +70,12 @@ pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
     for step in steps {
         match command.plan {
             true => print(&format!("-- {}\n{};\n", step.title, step.sql)),
+            false if command.uninstall => print(&format!("removed: {}", step.title)),
             false => print(&format!("done: {}", step.title)),
         }
+    }
+    for note in notes.iter().filter(|_| !command.uninstall) {
+        print(&format!("-- note: {note}"));
     }
     Ok(DONE)
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command, and the composition of everything else.
 
+mod adopt;
 mod assembly;
 mod completions;
 mod config;
@@ -70,6 +71,7 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Resync(resync::ResyncCommand),
+    Adopt(adopt::Adopt),
     #[command(subcommand)]
     Runs(runs::Runs),
     Replay(replay::Replay),
@@ -140,6 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         match cli.command {
             Command::Serve(command) => serve::run(command, context).await,
             Command::Resync(command) => resync::run(command, context).await,
+            Command::Adopt(command) => adopt::run(command, context).await,
             Command::Runs(command) => runs::run(command, context).await,
             Command::Simulate(command) => simulate::run(command, context).await,
             Command::Source(command) => source::run(command, context).await,
@@ -172,11 +175,11 @@ impl Context {
         if self.config.migrate
             && let Some(direct) = &self.config.migrate_database
         {
-            let store = Store::open(direct).await?;
+            let store = Store::open_on(direct, &self.config.users).await?;
             store.migrate(self.config.required_fields.as_deref()).await?;
             store.close().await;
         }
-        let store = Store::open(&self.config.database).await?;
+        let store = Store::open_on(&self.config.database, &self.config.users).await?;
         if self.config.migrate && self.config.migrate_database.is_none() {
             store.migrate(self.config.required_fields.as_deref()).await?;
         } else {
@@ -197,7 +200,7 @@ impl Context {
             ))
             .into());
         }
-        let store = Store::open(&self.config.database).await?;
+        let store = Store::open_on(&self.config.database, &self.config.users).await?;
         store.check_schema().await?;
         Ok(store)
     }

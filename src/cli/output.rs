@@ -55,7 +55,7 @@ pub fn user_json(user: &UserView) -> Value {
         let value = user.columns.get(column);
         let value = match column.column_type() {
             ColumnType::Bool => json!(value == Some("true")),
-            ColumnType::Text | ColumnType::Timestamp => json!(value),
+            ColumnType::Text | ColumnType::Timestamp | ColumnType::Integer => json!(value),
         };
         fields.insert(column.name().into(), value);
     }

@@ -178,6 +178,7 @@ pub fn sentence(run: &Run) -> String {
         (counts.deleted, "deleted"),
         (counts.revived, "revived"),
         (counts.held_deletes, "held for a person to decide"),
+        (counts.held_creates, "new ones held for a person to decide"),
         (counts.dead, "not understood (dead letters)"),
         (counts.refused, "refused by the database"),
     ] {
@@ -240,6 +241,7 @@ impl Bar {
                 Phase::Walking => "reading the list".to_owned(),
                 Phase::Confirming { wait_ms: 0 } => "reading accounts again".to_owned(),
                 Phase::Confirming { wait_ms } => format!("reading again in {} s", wait_ms / 1_000 + 1),
+                Phase::Linking => "writing users".to_owned(),
                 Phase::Sweeping => "deleting what is gone".to_owned(),
             });
         })

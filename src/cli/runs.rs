@@ -1,10 +1,10 @@
 //! `headcount runs`
 
-use super::output::{confirm, print, print_json, table, users_table};
+use super::output::{confirm, print, print_json, table, users_table, visible};
 use super::resync::{Bar, run_json, sentence};
 use super::{Context, DONE, FOUND};
 use crate::config::ConfigError;
-use crate::store::{Run, Store};
+use crate::store::{HeldSet, Run, Store};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -129,19 +129,20 @@ async fn found(store: &Store, id: &str) -> anyhow::Result<Run> {
 
 async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<u8> {
     let run = found(store, id).await?;
-    let held = store.held_of(id, "", HELD_MAX).await?;
-    let ids: Vec<String> = held.iter().map(|key| key.provider_id.clone()).collect();
+    let ids = held_ids(store, HeldSet::Deletes, id).await?;
+    let new = held_ids(store, HeldSet::Creates, id).await?;
     let code = if run.status == "held" { FOUND } else { DONE };
     if json {
         let mut object = run_json(&run);
         object["would_delete"] = json!(ids);
+        object["would_create"] = json!(new);
         print_json(&object);
         return Ok(code);
     }
     for (name, value) in
         run_json(&run).as_object().into_iter().flatten().filter(|(_, value)| !value.is_null())
     {
-        let text = value.as_str().map_or_else(|| value.to_string(), super::output::visible);
+        let text = value.as_str().map_or_else(|| value.to_string(), visible);
         print(&format!("{name:16} {text}"));
     }
     if !ids.is_empty() {
@@ -149,7 +150,17 @@ async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<u8> {
         print(&format!("\nIt would delete {} accounts, of which these are {shown}:\n", ids.len()));
         print(&users_table(&store.users_of(&run.source, &ids[..shown]).await?));
     }
+    if !new.is_empty() {
+        let shown = new.len().min(HELD_SHOWN_MAX);
+        print(&format!("\nIt would create users for {} accounts, of which these are {shown}:\n", new.len()));
+        print(&new[..shown].iter().map(|id| visible(id)).collect::<Vec<_>>().join("\n"));
+    }
     Ok(code)
+}
+
+async fn held_ids(store: &Store, set: HeldSet, run_id: &str) -> anyhow::Result<Vec<String>> {
+    let held = store.held_of(set, run_id, "", HELD_MAX).await?;
+    Ok(held.into_iter().map(|key| key.provider_id).collect())
 }
 
 async fn approve(store: &Store, id: &str, yes: bool, context: &Context) -> anyhow::Result<u8> {
@@ -157,7 +168,11 @@ async fn approve(store: &Store, id: &str, yes: bool, context: &Context) -> anyho
     if run.status != "held" {
         return Err(not_held(store, id).await);
     }
-    confirm(&format!("Delete the {} accounts that run {id} names?", run.counts.held_deletes), yes)?;
+    let question = match run.counts.held_creates {
+        0 => format!("Delete the {} accounts that run {id} names?", run.counts.held_deletes),
+        count => format!("Create users for the {count} accounts that run {id} names?"),
+    };
+    confirm(&question, yes)?;
     if !store.approve_run(id, APPROVAL_MS).await? {
         return Err(not_held(store, id).await);
     }

@@ -6,12 +6,12 @@ use super::{Context, DONE, FOUND};
 use crate::core::loss::Loss;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
-use crate::store::{LimiterReport, Run, SourceReport, StatusReport, Store};
+use crate::store::{HeldGroup, LimiterReport, Run, SourceReport, StatusReport, Store};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Users by state, the incomplete by missing field, the inbox, refused deliveries, and each source
+/// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, or where a source has fallen silent although
 /// its API shows changes.
@@ -38,10 +38,28 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
         sources.push(source_status(&store, source, report, context.config.resync.silence_after_ms).await?);
     }
     let held = store.runs("", "held", 100).await?;
+    let held_back = store.held_groups().await?;
+    let unlinked = match store.users_table().is_adopted() {
+        true => Some(store.count_unlinked().await?),
+        false => None,
+    };
     store.close().await;
     match context.json {
-        true => print_json(&to_json(&report, &sources, &held)),
-        false => show(&report, &sources, &held),
+        true => {
+            let mut object = to_json(&report, &sources, &held);
+            object["held_back"] = held_back.iter().map(held_json).collect();
+            object["rows_without_account"] = json!(unlinked.map(|(_, unlinked)| unlinked));
+            print_json(&object);
+        }
+        false => {
+            show(&report, &sources, &held);
+            show_held_back(&held_back);
+            if let Some((rows, unlinked)) = unlinked.filter(|(_, unlinked)| *unlinked > 0) {
+                print(&format!(
+                    "{unlinked} of {rows} rows belong to no account; `headcount adopt SOURCE` looks for theirs."
+                ));
+            }
+        }
     }
     let waiting =
         ["dead", "held"].iter().any(|status| report.inbox.get(*status).is_some_and(|count| *count > 0));
@@ -110,6 +128,30 @@ fn show(report: &StatusReport, sources: &[SourceStatus<'_>], held: &[Run]) {
     for run in held {
         print(&format!("Run {} is held: {}", run.id, run.error.clone().unwrap_or_default()));
     }
+}
+
+fn show_held_back(groups: &[HeldGroup]) {
+    if groups.is_empty() {
+        return;
+    }
+    let row = |group: &HeldGroup| {
+        vec![
+            group.source.clone(),
+            group.column.clone().unwrap_or_else(|| "(the whole row)".to_owned()),
+            group.count.to_string(),
+            group.oldest_since.clone().unwrap_or_default(),
+            group.reason.clone(),
+        ]
+    };
+    let head = ["held back of", "column", "", "the oldest since", "because"];
+    print(&table(&head, groups.iter().map(row).collect()));
+}
+
+fn held_json(group: &HeldGroup) -> Value {
+    json!({
+        "source": group.source, "column": group.column, "reason": group.reason, "count": group.count,
+        "oldest_since": group.oldest_since,
+    })
 }
 
 fn source_row(status: &SourceStatus<'_>) -> Vec<String> {

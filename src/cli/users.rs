@@ -2,6 +2,7 @@
 
 use super::output::{print, print_json, user_json, users_table, visible};
 use super::{Context, DONE};
+use crate::config::ConfigError;
 use crate::store::{Store, UserFilter};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -28,7 +29,7 @@ pub struct List {
     source: Option<String>,
     /// Only those after this id: the next page
     #[arg(long, value_name = "ID")]
-    after: Option<uuid::Uuid>,
+    after: Option<String>,
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
 }
@@ -53,13 +54,19 @@ pub async fn run(command: Users, context: Context) -> anyhow::Result<u8> {
 }
 
 async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<()> {
+    let after = match &command.after {
+        None => None,
+        Some(text) => Some(store.users_table().id_from(text).ok_or_else(|| {
+            ConfigError(format!("--after is `{text}`; it must be an id as the users table has them"))
+        })?),
+    };
     let filter = UserFilter {
         state: command
             .state
             .and_then(|state| state.to_possible_value())
             .map(|value| value.get_name().to_owned()),
         source: command.source,
-        after: command.after.map(|id| id.hyphenated().to_string()),
+        after,
         limit: command.limit,
     };
     let users = store.users(&filter).await?;
@@ -86,7 +93,15 @@ async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<()> {
             bail!("{} users fit; name one by its id: {}", several.len(), ids.join(", "));
         }
     };
-    let shown = user_json(user);
+    let mut shown = user_json(user);
+    let held = store.held_of_user(&user.id).await?;
+    let held: Vec<Value> = held
+        .iter()
+        .map(|(held, since)| {
+            json!({"column": held.column, "value": held.value, "reason": held.reason, "since": since})
+        })
+        .collect();
+    shown["held_values"] = json!(held);
     if json {
         print_json(&shown);
         return Ok(());

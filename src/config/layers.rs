@@ -210,6 +210,15 @@ impl Layers {
         }
     }
 
+    /// The table of this name.
+    pub fn table(&self, key: &str) -> Result<Option<&toml::Table>, ConfigError> {
+        match self.file.get(key) {
+            None => Ok(None),
+            Some(toml::Value::Table(table)) => Ok(Some(table)),
+            Some(_) => Err(self.error(key, "must be a table")),
+        }
+    }
+
     /// The tables `[sources.NAME]`.
     pub fn source_tables(&self) -> Result<Vec<(String, &toml::Table)>, ConfigError> {
         let Some(sources) = self.file.get("sources") else { return Ok(Vec::new()) };
@@ -240,7 +249,7 @@ impl Layers {
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
-        let mut known: Vec<String> = vec!["sources".to_owned()];
+        let mut known: Vec<String> = vec!["sources".to_owned(), "users".to_owned()];
         for setting in &SETTINGS {
             known.push(setting.key.to_owned());
             if setting.secret {

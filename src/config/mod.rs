@@ -2,6 +2,7 @@
 
 mod layers;
 mod sources;
+mod users;
 mod values;
 
 pub use layers::{Entry, Environment, Origin};
@@ -11,7 +12,7 @@ use crate::core::brake::DeleteLimit;
 use crate::core::proof::SweepLimit;
 use crate::core::schedule::Schedule;
 use crate::source::Source;
-use crate::store::DatabaseUrl;
+use crate::store::{DatabaseUrl, UsersConfig};
 use layers::Layers;
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -73,6 +74,8 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub sources: Vec<Source>,
+    /// Which table the users are in, and who owns its columns.
+    pub users: UsersConfig,
     /// Whether the host dictates the port: such hosts keep no disk.
     pub port_is_dictated: bool,
     /// Everything for people to look at.
@@ -117,8 +120,11 @@ impl Config {
         let (sources, source_entries) = sources::read(environment, &layers)?;
         let mut entries = layers.entries()?;
         entries.extend(source_entries);
+        let parsed_database = parsed(&database.text)?;
+        let (users, users_entries) = users::read(&layers, &parsed_database)?;
+        entries.extend(users_entries);
         Ok(Self {
-            database: parsed(&database.text)?,
+            database: parsed_database,
             database_is_default: database.origin == Origin::Default,
             migrate_database: match migrate_database.text.as_str() {
                 "" => None,
@@ -145,6 +151,7 @@ impl Config {
                 &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
             )?,
             sources,
+            users,
             port_is_dictated,
             entries,
             warnings: layers.warnings,

@@ -2,6 +2,7 @@
 
 use super::layers::{Entry, Environment, Layers, nearest};
 use super::{ConfigError, values};
+use crate::core::link::LinkRule;
 use crate::source::http::ApiAccess;
 use crate::source::signature::SigningKey;
 use crate::source::{PROVIDERS, Source, provider};
@@ -23,7 +24,7 @@ const VARIABLES: [Variables; 1] = [Variables {
 }];
 
 /// Keys of `[sources.NAME]`.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "kind",
     "webhook_secret_env",
     "webhook_secret_file",
@@ -31,6 +32,8 @@ const KEYS: [&str; 7] = [
     "api_key_file",
     "api_url",
     "instance",
+    "share_ids",
+    "link_verified_emails",
 ];
 
 /// A source as it is written down.
@@ -41,6 +44,7 @@ struct Written {
     api_key: Option<String>,
     api_url: Option<String>,
     instance: Option<String>,
+    link_by: Vec<LinkRule>,
     /// What an error calls the secret and the URL.
     secret_name: String,
     url_name: String,
@@ -73,6 +77,7 @@ pub fn read(environment: &Environment, layers: &Layers) -> Result<(Vec<Source>, 
                 api_key: api_key.map(|(key, _)| key),
                 api_url,
                 instance: None,
+                link_by: vec![LinkRule::ExternalId],
                 secret_name: variables.webhook_secret.to_owned(),
                 url_name: variables.api_url.to_owned(),
             })?);
@@ -126,6 +131,18 @@ fn from_table(
         Some(toml::Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(layers.error(&format!("{of}{key}"), "must be a text")),
     };
+    let truth = |key: &str| match table.get(key) {
+        None => Ok(false),
+        Some(toml::Value::Boolean(truth)) => Ok(*truth),
+        Some(_) => Err(layers.error(&format!("{of}{key}"), "must be true or false")),
+    };
+    let mut link_by = vec![LinkRule::ExternalId];
+    for (key, rule) in [("share_ids", LinkRule::SharedId), ("link_verified_emails", LinkRule::VerifiedEmail)]
+    {
+        if truth(key)? {
+            link_by.push(rule);
+        }
+    }
     source(Written {
         name: name.to_owned(),
         kind: kind.to_owned(),
@@ -133,6 +150,7 @@ fn from_table(
         api_key,
         api_url: text("api_url")?,
         instance: text("instance")?,
+        link_by,
         secret_name: format!("{of}webhook_secret"),
         url_name: format!("{of}api_url"),
     })
@@ -161,7 +179,8 @@ fn source(written: Written) -> Result<Source, ConfigError> {
         None => None,
     };
     let (name, instance) = (written.name, written.instance);
-    Ok(Source { name, provider, webhook_keys: webhook_keys?, api, instance })
+    let link_by = written.link_by;
+    Ok(Source { name, provider, webhook_keys: webhook_keys?, api, instance, link_by })
 }
 
 /// https, unless on loopback: the key travels in every request.

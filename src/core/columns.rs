@@ -1,4 +1,4 @@
-//! The columns of `users` that a provider has something to say about, and who owns each of them.
+//! The columns of `users` that a provider has something to say about.
 
 /// One such column. The order is that of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +12,8 @@ pub enum Column {
     DisplayName,
     AvatarUrl,
     CreatedAt,
+    /// The n-th path of the profile that the application has asked for ([`super::layout::Layout::paths`]).
+    Path(u8),
 }
 
 /// Who decides what a column holds (contract, rule 9).
@@ -19,8 +21,24 @@ pub enum Column {
 pub enum Owner {
     /// The provider: what the application writes here is drift.
     Provider,
+    /// The provider, as nobody has declared otherwise for the application's own table: what a row held when it was
+    /// linked stays, and what is empty is filled.
+    Undeclared,
+    /// The application: headcount never writes here.
+    App,
     /// The provider, until the application has written another value.
     AppOnceSet,
+}
+
+impl Owner {
+    /// As it is written in the configuration.
+    pub const NAMES: [(&'static str, Owner); 3] =
+        [("provider", Owner::Provider), ("app", Owner::App), ("app-once-set", Owner::AppOnceSet)];
+
+    /// Whether another value than the provider's is drift.
+    pub fn is_provider(self) -> bool {
+        matches!(self, Owner::Provider | Owner::Undeclared)
+    }
 }
 
 /// How a column's canonical text is to be read.
@@ -31,10 +49,13 @@ pub enum ColumnType {
     Bool,
     /// fixed-width UTC text
     Timestamp,
+    /// decimal digits; of paths alone
+    Integer,
 }
 
 impl Column {
     pub const COUNT: usize = 9;
+    /// Those that headcount itself has: all but the paths.
     pub const ALL: [Column; Column::COUNT] = [
         Column::Email,
         Column::EmailVerified,
@@ -47,21 +68,40 @@ impl Column {
         Column::CreatedAt,
     ];
 
-    pub fn name(self) -> &'static str {
+    /// Its place among all columns.
+    pub fn index(self) -> usize {
         match self {
-            Column::Email => "email",
-            Column::EmailVerified => "email_verified",
-            Column::Phone => "phone",
-            Column::Username => "username",
-            Column::FirstName => "first_name",
-            Column::LastName => "last_name",
-            Column::DisplayName => "display_name",
-            Column::AvatarUrl => "avatar_url",
-            Column::CreatedAt => "created_at",
+            Column::Email => 0,
+            Column::EmailVerified => 1,
+            Column::Phone => 2,
+            Column::Username => 3,
+            Column::FirstName => 4,
+            Column::LastName => 5,
+            Column::DisplayName => 6,
+            Column::AvatarUrl => 7,
+            Column::CreatedAt => 8,
+            Column::Path(n) => Column::COUNT + usize::from(n),
         }
     }
 
-    pub fn owner(self) -> Owner {
+    /// Empty for a path, which [`super::layout::Layout::name`] knows.
+    pub fn name(self) -> &'static str {
+        const NAMES: [&str; Column::COUNT] = [
+            "email",
+            "email_verified",
+            "phone",
+            "username",
+            "first_name",
+            "last_name",
+            "display_name",
+            "avatar_url",
+            "created_at",
+        ];
+        NAMES.get(self.index()).copied().unwrap_or_default()
+    }
+
+    /// The owner where nobody has declared another.
+    pub fn default_owner(self) -> Owner {
         match self {
             Column::Username | Column::DisplayName | Column::AvatarUrl => Owner::AppOnceSet,
             _ => Owner::Provider,
@@ -92,77 +132,101 @@ pub type Cell = Option<String>;
 
 /// A value for each [`Column`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Columns([Cell; Column::COUNT]);
+pub struct Columns {
+    own: [Cell; Column::COUNT],
+    /// No longer than up to the last one that is not null.
+    paths: Vec<Cell>,
+}
 
 impl Columns {
     pub fn get(&self, column: Column) -> Option<&str> {
-        self.0[column as usize].as_deref()
+        match column {
+            Column::Path(n) => self.paths.get(usize::from(n))?.as_deref(),
+            own => self.own[own.index()].as_deref(),
+        }
     }
 
     pub fn set(&mut self, column: Column, value: Cell) {
-        self.0[column as usize] = value;
-    }
-
-    /// The same columns with what a deletion frees, freed.
-    pub fn after_deletion(&self) -> Columns {
-        let mut freed = self.clone();
-        for column in Column::ALL {
-            if let Some(value) = column.freed() {
-                freed.set(column, value);
-            }
+        let Column::Path(n) = column else {
+            self.own[column.index()] = value;
+            return;
+        };
+        let n = usize::from(n);
+        if n >= self.paths.len() && value.is_some() {
+            self.paths.resize(n + 1, None);
         }
-        freed
+        if let Some(cell) = self.paths.get_mut(n) {
+            *cell = value;
+        }
+        while self.paths.last().is_some_and(Option::is_none) {
+            self.paths.pop();
+        }
     }
 
     /// The columns in which the two differ.
     pub fn differing<'a>(&'a self, other: &'a Columns) -> impl Iterator<Item = Column> + 'a {
-        Column::ALL.into_iter().filter(|&column| self.get(column) != other.get(column))
+        let paths = self.paths.len().max(other.paths.len());
+        let paths = (0..paths).filter_map(|n| u8::try_from(n).ok()).map(Column::Path);
+        Column::ALL.into_iter().chain(paths).filter(|&column| self.get(column) != other.get(column))
+    }
+
+    /// Whether there is nothing in the column that anybody would miss.
+    pub fn is_vacant(&self, column: Column) -> bool {
+        match self.get(column) {
+            None | Some("") => true,
+            Some(value) => column == Column::EmailVerified && value == "false",
+        }
     }
 }
 
-/// What `row` shall hold when the provider's word moves from `before` to `after`.
-///
-/// A column that the application may take over still follows the provider as long as it holds what the provider
-/// last wrote there; any other value is the application's, and stays.
-pub fn follow(row: &Columns, before: &Columns, after: &Columns) -> Columns {
-    let mut next = row.clone();
-    for column in Column::ALL {
-        let follows = match column.owner() {
-            Owner::Provider => true,
-            Owner::AppOnceSet => row.get(column) == before.get(column),
-        };
-        if follows {
-            next.set(column, after.get(column).map(str::to_owned));
-        }
+/// Some columns of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSet(u64);
+
+impl ColumnSet {
+    pub fn insert(&mut self, column: Column) {
+        self.0 |= 1 << column.index();
     }
-    next
+
+    pub fn remove(&mut self, column: Column) {
+        self.0 &= !(1 << column.index());
+    }
+
+    pub fn contains(self, column: Column) -> bool {
+        self.0 & (1 << column.index()) != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<Column> for ColumnSet {
+    fn from_iter<I: IntoIterator<Item = Column>>(columns: I) -> Self {
+        let mut set = Self::default();
+        columns.into_iter().for_each(|column| set.insert(column));
+        set
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn columns(email: &str, username: Option<&str>) -> Columns {
-        let mut columns = Columns::default();
-        columns.set(Column::Email, Some(email.to_owned()));
-        columns.set(Column::Username, username.map(str::to_owned));
-        columns
-    }
-
     #[test]
     fn the_order_of_all_is_the_index() {
         for (index, column) in Column::ALL.into_iter().enumerate() {
-            assert_eq!(column as usize, index);
+            assert_eq!(column.index(), index);
         }
     }
 
     #[test]
-    fn what_the_application_wrote_stays_and_the_rest_follows() {
-        let row = columns("old@example.com", Some("ann"));
-        let before = columns("old@example.com", None);
-        let after = columns("new@example.com", Some("from_provider"));
-        assert_eq!(follow(&row, &before, &after), columns("new@example.com", Some("ann")));
-        let untouched = columns("edited-here@example.com", None);
-        assert_eq!(follow(&untouched, &before, &after), after);
+    fn nulls_of_paths_leave_no_trace() {
+        let mut columns = Columns::default();
+        columns.set(Column::Path(2), Some("x".to_owned()));
+        assert_eq!(columns.get(Column::Path(2)), Some("x"));
+        assert_eq!(columns.differing(&Columns::default()).collect::<Vec<_>>(), [Column::Path(2)]);
+        columns.set(Column::Path(2), None);
+        assert_eq!(columns, Columns::default());
     }
 }

@@ -4,9 +4,11 @@
 //! seen, stays. So the order in which they come, and how often, cannot matter (contract, rules 2 and 4).
 
 use super::account::{DeletedBy, IdentityState};
-use super::columns::{Columns, follow};
+use super::columns::{Cell, Column, ColumnSet, Columns};
 use super::event::{Event, EventKind, Snapshot};
+use super::layout::Layout;
 use super::timestamp::Timestamp;
+use std::collections::BTreeMap;
 
 /// What headcount knows of one account: its identity, and the user that it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Account {
     pub identity: Option<Identity>,
     /// `None` where there is a tombstone without a user, or nothing yet.
     pub user: Option<User>,
+    /// The user was there before the account was, and has only now become its own.
+    pub linked_now: bool,
 }
 
 /// What is kept of one account at one source.
@@ -63,6 +67,24 @@ pub struct User {
     pub deleted_at: Option<Timestamp>,
     pub suspended_by_source: bool,
     pub provisional: bool,
+    /// What these columns held when the row was linked stays: nobody has declared who owns them.
+    pub kept: ColumnSet,
+    pub held: Held,
+}
+
+/// What the database did not let into the row (contract, rule 11).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The columns that lack a value, and what they held in its place when it was held back.
+    pub instead: BTreeMap<Column, Cell>,
+    /// Deletion or suspension could not be written either.
+    pub facts: bool,
+}
+
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.instead.is_empty() && !self.facts
+    }
 }
 
 /// What became of an event.
@@ -100,7 +122,7 @@ pub struct Change {
     pub user_id: String,
     pub kind: ChangeKind,
     /// Names of columns of `users`.
-    pub changed: Vec<&'static str>,
+    pub changed: Vec<String>,
 }
 
 /// The account after the event, what became of the event, and what the feed says about it.
@@ -168,7 +190,13 @@ impl Doubt {
 ///
 /// `received_at` stands in for the time of a deletion whose delivery names none; `fresh_id` becomes the id of the
 /// user where this event is the first to need one.
-pub fn decide(known: &Account, event: &Event, received_at: Timestamp, fresh_id: &str) -> Decision {
+pub fn decide(
+    layout: &Layout,
+    known: &Account,
+    event: &Event,
+    received_at: Timestamp,
+    fresh_id: &str,
+) -> Decision {
     let identity = known.identity.as_ref();
     let (after, verdict, ask) = match &event.kind {
         EventKind::Delete => {
@@ -181,19 +209,28 @@ pub fn decide(known: &Account, event: &Event, received_at: Timestamp, fresh_id: 
             upsert(identity, said)
         }
     };
-    let (account, change) = account_after(known, after, fresh_id);
+    let (account, change) = account_after(layout, known, after, fresh_id);
     Decision { account, verdict, change, ask }
+}
+
+/// What there is to be of an account of which nothing new was heard: values that were held back are tried again.
+pub fn again(layout: &Layout, known: &Account, fresh_id: &str) -> (Account, Option<Change>) {
+    match &known.identity {
+        Some(identity) => account_after(layout, known, identity.clone(), fresh_id),
+        None => (known.clone(), None),
+    }
 }
 
 /// The account with this identity, and what the feed says about the way there.
 pub(super) fn account_after(
+    layout: &Layout,
     known: &Account,
     identity: Identity,
     fresh_id: &str,
 ) -> (Account, Option<Change>) {
-    let user = user_after(known, &identity, fresh_id);
-    let change = user.as_ref().and_then(|after| change_between(known.user.as_ref(), after));
-    (Account { identity: Some(identity), user }, change)
+    let user = user_after(layout, known, &identity, fresh_id);
+    let change = user.as_ref().and_then(|after| change_between(layout, known.user.as_ref(), after));
+    (Account { identity: Some(identity), user, linked_now: false }, change)
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
@@ -273,55 +310,65 @@ pub(super) fn present(latest: Latest, replaced_version: Option<i64>) -> Identity
 }
 
 /// What the identity says for the row: nothing where no snapshot was seen.
-fn projection(identity: &Identity) -> Option<Columns> {
+fn projection(layout: &Layout, identity: &Identity) -> Option<Columns> {
     let columns = &identity.latest.as_ref()?.snapshot.columns;
     Some(match identity.state {
-        IdentityState::Deleted => columns.after_deletion(),
+        IdentityState::Deleted => layout.freed(columns),
         IdentityState::Present | IdentityState::Suspended => columns.clone(),
     })
 }
 
-fn user_after(known: &Account, identity: &Identity, fresh_id: &str) -> Option<User> {
-    let deleted = identity.state == IdentityState::Deleted;
-    let (id, row, before) = match &known.user {
-        Some(user) => {
-            let before = known.identity.as_ref().and_then(projection);
-            (user.id.clone(), user.columns.clone(), before.unwrap_or_default())
-        }
+fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &str) -> Option<User> {
+    let after = projection(layout, identity);
+    let (id, columns, kept) = match (&known.user, &after) {
         // A person of whom nothing but the end is known needs no row.
-        None => (fresh_id.to_owned(), projection(identity)?, projection(identity)?),
+        (None, None) => return None,
+        (None, Some(after)) => {
+            let (columns, kept) = layout.follow_first(&Columns::default(), after);
+            (fresh_id.to_owned(), columns, kept)
+        }
+        (Some(user), None) => (user.id.clone(), user.columns.clone(), user.kept),
+        (Some(user), Some(after)) => {
+            let before = known.identity.as_ref().filter(|_| !known.linked_now);
+            let (columns, kept) = match before.and_then(|identity| projection(layout, identity)) {
+                None => layout.follow_first(&user.columns, after),
+                Some(mut before) => {
+                    // What is held back was never put there: its column follows as long as it holds what it did.
+                    for (column, instead) in &user.held.instead {
+                        before.set(*column, instead.clone());
+                    }
+                    layout.follow(&user.columns, user.kept, &before, after)
+                }
+            };
+            (user.id.clone(), columns, kept)
+        }
     };
-    let after = projection(identity);
-    let mut columns = match &after {
-        Some(after) => follow(&row, &before, after),
-        None => row,
-    };
-    if deleted {
-        // Freed whoever wrote it: somebody else may need the name now.
-        columns = columns.after_deletion();
-    }
+    let deleted = identity.state == IdentityState::Deleted;
     Some(User {
         id,
-        columns,
+        // Freed whoever wrote it: somebody else may need the name now.
+        columns: if deleted { layout.freed(&columns) } else { columns },
         deleted_at: identity.deletion.map(|deletion| deletion.at),
         suspended_by_source: identity.state == IdentityState::Suspended,
         provisional: after.is_none() && known.user.as_ref().is_some_and(|user| user.provisional),
+        kept,
+        held: Held::default(),
     })
 }
 
-fn change_between(before: Option<&User>, after: &User) -> Option<Change> {
+fn change_between(layout: &Layout, before: Option<&User>, after: &User) -> Option<Change> {
     let state_of = |user: &User| (user.deleted_at.is_some(), user.suspended_by_source, user.provisional);
     let none = Columns::default();
-    let mut changed: Vec<&'static str> = before
+    let mut changed: Vec<String> = before
         .map_or(&none, |user| &user.columns)
         .differing(&after.columns)
-        .map(|column| column.name())
+        .map(|column| layout.name(column).to_owned())
         .collect();
     if before.map(state_of) != Some(state_of(after)) {
-        changed.push("account_state");
+        changed.push("account_state".to_owned());
     }
     if before.and_then(|user| user.deleted_at) != after.deleted_at {
-        changed.push("deleted_at");
+        changed.push("deleted_at".to_owned());
     }
     if changed.is_empty() {
         return None;

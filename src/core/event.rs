@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub columns: Columns,
     /// Banned or deprovisioned at the source.
     pub suspended: bool,
+    /// The application's own id of the user, where it has told the provider.
+    pub external_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

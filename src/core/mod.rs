@@ -8,6 +8,8 @@ pub mod brake;
 pub mod columns;
 pub mod decide;
 pub mod event;
+pub mod layout;
+pub mod link;
 pub mod loss;
 pub mod proof;
 pub mod rate;

@@ -6,6 +6,7 @@
 use super::account::{DeletedBy, IdentityState};
 use super::decide::{Account, Change, Deletion, Doubt, Identity, Latest, account_after, deleted, present};
 use super::event::Snapshot;
+use super::layout::Layout;
 use super::timestamp::Timestamp;
 use std::cmp::Ordering;
 
@@ -79,21 +80,27 @@ pub struct Again {
 }
 
 /// Decides one reading. `fresh_id` becomes the id of the user where this reading is the first to need one.
-pub fn decide_read(known: &Account, reading: &Reading, at: Circumstances, fresh_id: &str) -> ReadDecision {
+pub fn decide_read(
+    layout: &Layout,
+    known: &Account,
+    reading: &Reading,
+    at: Circumstances,
+    fresh_id: &str,
+) -> ReadDecision {
     let snapshot = match &reading.said {
         Said::Present(snapshot) => snapshot,
         Said::Absent => return absent(known, reading, at),
     };
     let identity = known.identity.as_ref();
     if let Some(deletion) = identity.and_then(|identity| identity.deletion) {
-        return revive(known, snapshot, deletion, reading.marked_at, at, fresh_id);
+        return revive(layout, known, snapshot, deletion, reading.marked_at, at, fresh_id);
     }
     let latest = identity.and_then(|identity| identity.latest.as_ref());
     let same = latest.is_some_and(|latest| {
         latest.snapshot.version == snapshot.version && latest.snapshot.profile == snapshot.profile
     });
     if let (true, Some(identity)) = (same, identity) {
-        return unchanged_or_edited(known, identity.clone(), fresh_id);
+        return unchanged_or_edited(layout, known, identity.clone(), fresh_id);
     }
     let replaced = identity.and_then(|identity| identity.replaced_version);
     let order = latest.map_or(Ordering::Greater, |latest| snapshot.version.cmp(&latest.snapshot.version));
@@ -101,9 +108,9 @@ pub fn decide_read(known: &Account, reading: &Reading, at: Circumstances, fresh_
     let outrun = at.received_at.is_some_and(|received_at| received_at >= reading.marked_at);
     let doubt = match order {
         _ if future => Doubt::Future,
-        Ordering::Greater => return apply(known, snapshot, reading.marked_at, replaced, fresh_id),
+        Ordering::Greater => return apply(layout, known, snapshot, reading.marked_at, replaced, fresh_id),
         Ordering::Equal if outrun => return again(Doubt::Contested, false),
-        Ordering::Equal => return apply(known, snapshot, reading.marked_at, replaced, fresh_id),
+        Ordering::Equal => return apply(layout, known, snapshot, reading.marked_at, replaced, fresh_id),
         Ordering::Less => Doubt::Older,
     };
     if outrun {
@@ -113,13 +120,14 @@ pub fn decide_read(known: &Account, reading: &Reading, at: Circumstances, fresh_
         return again(doubt, true);
     }
     let behind = latest.map(|latest| latest.snapshot.version).max(replaced);
-    apply(known, snapshot, reading.marked_at, behind, fresh_id)
+    apply(layout, known, snapshot, reading.marked_at, behind, fresh_id)
 }
 
 /// What a sweep does with an account that is proven to be gone.
-pub fn sweep(known: &Account, at: Timestamp, fresh_id: &str) -> Repair {
+pub fn sweep(layout: &Layout, known: &Account, at: Timestamp, fresh_id: &str) -> Repair {
     let deletion = Deletion { at, received_at: at, by: DeletedBy::Sweep };
-    let (account, change) = account_after(known, deleted(known.identity.as_ref(), deletion), fresh_id);
+    let (account, change) =
+        account_after(layout, known, deleted(known.identity.as_ref(), deletion), fresh_id);
     Repair { account, change, local_edit: false }
 }
 
@@ -136,6 +144,7 @@ fn absent(known: &Account, reading: &Reading, at: Circumstances) -> ReadDecision
 
 /// Two readings, both marked after the deletion was received, that show the account: what it holds may differ.
 fn revive(
+    layout: &Layout,
     known: &Account,
     snapshot: &Snapshot,
     deletion: Deletion,
@@ -156,7 +165,7 @@ fn revive(
     let identity = known.identity.as_ref();
     let seen = identity.and_then(|identity| identity.latest.as_ref()).map(|latest| latest.snapshot.version);
     let behind = seen.max(identity.and_then(|identity| identity.replaced_version));
-    apply(known, snapshot, marked_at, behind, fresh_id)
+    apply(layout, known, snapshot, marked_at, behind, fresh_id)
 }
 
 /// An earlier reading that agrees, long enough ago, and nothing received since.
@@ -168,8 +177,8 @@ fn confirmed(marked_at: Timestamp, at: Circumstances, agrees: impl Fn(Earlier) -
     })
 }
 
-fn unchanged_or_edited(known: &Account, identity: Identity, fresh_id: &str) -> ReadDecision {
-    let (account, change) = account_after(known, identity, fresh_id);
+fn unchanged_or_edited(layout: &Layout, known: &Account, identity: Identity, fresh_id: &str) -> ReadDecision {
+    let (account, change) = account_after(layout, known, identity, fresh_id);
     match account == *known {
         true => ReadDecision::Unchanged,
         false => ReadDecision::Apply(Repair { account, change, local_edit: true }),
@@ -177,6 +186,7 @@ fn unchanged_or_edited(known: &Account, identity: Identity, fresh_id: &str) -> R
 }
 
 fn apply(
+    layout: &Layout,
     known: &Account,
     snapshot: &Snapshot,
     marked_at: Timestamp,
@@ -184,7 +194,7 @@ fn apply(
     fresh_id: &str,
 ) -> ReadDecision {
     let latest = Latest { snapshot: snapshot.clone(), occurred_at: None, read_at: Some(marked_at) };
-    let (account, change) = account_after(known, present(latest, behind), fresh_id);
+    let (account, change) = account_after(layout, known, present(latest, behind), fresh_id);
     ReadDecision::Apply(Repair { account, change, local_edit: false })
 }
 

@@ -1,28 +1,39 @@
 //! From what is stored of an account to what is decided about, and back into the tables: the same for a delivery and
 //! for a read.
 
-use crate::core::decide::{Account, Identity, Latest};
-use crate::core::event::{IdentityKey, Snapshot};
+use super::narrow::narrowed;
+use crate::clock::{Clock, fresh_user_id};
+use crate::core::decide::{Account, Change, ChangeKind, Identity, Latest};
+use crate::core::event::IdentityKey;
+use crate::core::layout::Layout;
 use crate::source::Source;
-use crate::store::{AccountWrite, Locked, Reconciliation, StoreError, UserWrite};
+use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
+use std::sync::Arc;
 
 /// An account whose locks are held.
+#[derive(Clone)]
 pub(super) struct Held {
     pub known: Account,
     /// The id of a row that the application has removed: should the row be needed again, it keeps its id.
     pub former_id: Option<String>,
     /// Its row was made for the lock.
     pub unheard: bool,
+    /// How it has now come to a row that was there before.
+    pub linked_by: Option<String>,
 }
 
-pub(super) fn held(source: Option<&Source>, locked: Locked) -> Held {
-    let latest = locked.latest.zip(source).map(|(stored, source)| {
-        let (columns, suspended) = source.provider.recall(&stored.profile);
-        Latest {
-            snapshot: Snapshot { version: stored.version, profile: stored.profile, columns, suspended },
-            occurred_at: stored.occurred_at,
-            read_at: stored.read_at,
-        }
+impl Held {
+    /// Whether its first row is still to be made, or to be found.
+    pub fn has_no_row(&self) -> bool {
+        self.known.user.is_none() && self.former_id.is_none()
+    }
+}
+
+pub(super) fn held(source: Option<&Source>, layout: &Layout, locked: Locked) -> Held {
+    let latest = locked.latest.zip(source).map(|(stored, source)| Latest {
+        snapshot: source.provider.recall(stored.version, stored.profile, layout),
+        occurred_at: stored.occurred_at,
+        read_at: stored.read_at,
     });
     let identity = Identity {
         state: locked.state,
@@ -30,9 +41,45 @@ pub(super) fn held(source: Option<&Source>, locked: Locked) -> Held {
         deletion: locked.deletion,
         replaced_version: locked.replaced_version,
     };
-    let known = Account { identity: (!locked.unheard).then_some(identity), user: locked.user };
+    let known =
+        Account { identity: (!locked.unheard).then_some(identity), user: locked.user, linked_now: false };
     let former_id = locked.user_id.filter(|_| known.user.is_none());
-    Held { known, former_id, unheard: locked.unheard }
+    Held { known, former_id, unheard: locked.unheard, linked_by: None }
+}
+
+/// Ids for users that are to be made: the database's own where it makes them.
+pub(super) struct FreshIds {
+    made: Vec<String>,
+    clock: Arc<dyn Clock>,
+    dry: bool,
+}
+
+impl FreshIds {
+    /// So many are fetched at once; more will be as they are needed.
+    pub async fn take(
+        tx: &mut Reconciliation,
+        clock: &Arc<dyn Clock>,
+        count: usize,
+        dry: bool,
+    ) -> Result<Self, StoreError> {
+        let mut made = tx.fresh_ids(count, dry).await?;
+        made.reverse();
+        Ok(Self { made, clock: clock.clone(), dry })
+    }
+
+    /// The next one, where the account has no row; the one that it had, where the application has removed it.
+    pub async fn next(&mut self, tx: &mut Reconciliation, held: &Held) -> Result<String, StoreError> {
+        if let Some(former) = &held.former_id {
+            return Ok(former.clone());
+        }
+        if held.known.user.is_some() {
+            return Ok(String::new());
+        }
+        if self.made.is_empty() {
+            self.made = tx.fresh_ids(1, self.dry).await?;
+        }
+        Ok(self.made.pop().unwrap_or_else(|| fresh_user_id(self.clock.now())))
+    }
 }
 
 /// What is to be written to get from the one to the other; `None` where that is nothing.
@@ -41,6 +88,7 @@ pub(super) fn difference(
     before: &Account,
     after: &Account,
     synced: bool,
+    linked_by: Option<String>,
 ) -> Option<AccountWrite> {
     let identity = after.identity.clone()?;
     if before == after {
@@ -49,35 +97,86 @@ pub(super) fn difference(
     Some(AccountWrite {
         key: key.clone(),
         identity,
-        user_write: match &after.user {
-            Some(_) if before.user.is_none() => UserWrite::Insert,
-            Some(user) if before.user.as_ref() != Some(user) => UserWrite::Update,
-            _ => UserWrite::None,
-        },
+        before: before.user.clone(),
         user: after.user.clone(),
         synced,
+        linked_by,
+        waiting: None,
+        held: Vec::new(),
     })
 }
 
-/// Writes all accounts at once; where the database refuses one of them, each by itself. The reasons of those that it
-/// refuses, in the order of `writes`.
+/// What became of a write.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every outcome is the large one")]
+pub(super) enum Outcome {
+    /// What is in the tables now: some values may be held back.
+    Written(AccountWrite),
+    /// Not even that.
+    Refused(String),
+}
+
+impl Outcome {
+    pub fn written(&self) -> Option<&AccountWrite> {
+        match self {
+            Outcome::Written(write) => Some(write),
+            Outcome::Refused(_) => None,
+        }
+    }
+
+    /// What to tell of it: nothing where all is in its place.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Outcome::Refused(reason) => Some(reason.clone()),
+            Outcome::Written(write) => match (&write.waiting, write.held.as_slice()) {
+                (Some(reason), _) => Some(format!("there can be no row for it yet: {reason}")),
+                (None, []) => None,
+                (None, [first, ..]) => {
+                    let columns: Vec<&str> = write.held.iter().map(|held| held.column.as_str()).collect();
+                    Some(format!("held back: {} ({})", columns.join(", "), first.reason))
+                }
+            },
+        }
+    }
+}
+
+/// Writes all accounts at once. Where the database refuses, halves of them, down to the one that it refuses, of which
+/// everything is written that it lets in. In the order of `writes`.
 pub(super) async fn write_each(
     tx: &mut Reconciliation,
-    writes: &[AccountWrite],
-) -> Result<Vec<Option<String>>, StoreError> {
-    match tx.write(writes).await {
-        Ok(()) => return Ok(vec![None; writes.len()]),
-        Err(StoreError::Rejected(reason)) if writes.len() == 1 => return Ok(vec![Some(reason)]),
-        Err(StoreError::Rejected(_)) => {}
-        Err(error) => return Err(error),
-    }
-    let mut refused = Vec::with_capacity(writes.len());
-    for write in writes {
-        refused.push(match tx.write(std::slice::from_ref(write)).await {
-            Ok(()) => None,
-            Err(StoreError::Rejected(reason)) => Some(reason),
+    writes: Vec<AccountWrite>,
+) -> Result<Vec<Outcome>, StoreError> {
+    let mut outcomes = Vec::with_capacity(writes.len());
+    // What is still to be written, the next slice last: who comes first gets what two want.
+    let mut open = vec![writes];
+    while let Some(mut slice) = open.pop() {
+        match tx.write(&slice).await {
+            Ok(()) => outcomes.extend(slice.into_iter().map(Outcome::Written)),
+            Err(StoreError::Rejected(reason)) if slice.len() == 1 => {
+                outcomes.push(narrowed(tx, &slice[0], reason).await?);
+            }
+            Err(StoreError::Rejected(_)) => {
+                let second = slice.split_off(slice.len() / 2);
+                open.extend([second, slice]);
+            }
             Err(error) => return Err(error),
-        });
+        }
     }
-    Ok(refused)
+    Ok(outcomes)
+}
+
+/// What the feed says of a change, now that it is known what of it was written.
+pub(super) fn told(change: Option<Change>, outcome: &Outcome) -> Option<Change> {
+    let Outcome::Written(write) = outcome else { return None };
+    let mut change = change?;
+    write.user.as_ref()?;
+    let state_held = write.held.iter().any(|held| held.column == HELD_STATE);
+    change.changed.retain(|name| {
+        let is_state = name == HELD_STATE || name == "deleted_at";
+        !(is_state && state_held) && write.held.iter().all(|held| held.column != *name)
+    });
+    if state_held && change.kind != ChangeKind::Created {
+        change.kind = ChangeKind::Updated;
+    }
+    (!change.changed.is_empty() || change.kind == ChangeKind::Created).then_some(change)
 }

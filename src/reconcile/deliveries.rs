@@ -1,22 +1,24 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
-use super::account::{difference, held, write_each};
+use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::finished::{cause, elsewhere, ended, failed, held_back};
+use super::linking::{FirstSeen, link};
+use super::narrow::held_whole;
 use super::reads::READ_EVENT;
-use crate::clock::{Clock, fresh_user_id, jitter};
+use super::retry::Retry;
+use crate::clock::Clock;
 use crate::core::account::IdentityState;
-use crate::core::attempts::next_delay_ms;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Account, Doubt, Verdict, decide};
-use crate::core::event::{Event, EventKind, IdentityKey};
+use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::source::Source;
 use crate::store::{
-    CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,
+    AccountWrite, Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store,
+    StoreError,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-/// How long a delivery is put off whose account somebody else holds: their transactions are short.
-const ELSEWHERE_DELAY_MS: u64 = 100;
 
 /// Applies what lies in the inbox.
 pub struct Deliveries {
@@ -39,14 +41,27 @@ pub struct Applied {
     pub held: usize,
     /// Refused by a constraint of the application's and to be tried again.
     pub retried: usize,
+    /// Accounts of which the application's constraints let in only a part.
+    pub narrowed: usize,
+}
+
+/// How much is done to find out what the database refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// What it says at once.
+    Usual,
+    /// What it would say at the commit only, as well.
+    LookAhead,
+    /// Rows of the application's are left alone.
+    IdentityOnly,
 }
 
 /// An account of the batch: what was known, what is to be, and which deliveries say so.
 struct Work {
-    before: Account,
+    held: Held,
     after: Account,
-    /// The id of a row that the application has removed: should the row be needed again, it keeps its id.
-    former_id: Option<String>,
+    /// Of its row, should one have to be made.
+    id: Option<String>,
     finished: Vec<Finished>,
     /// With the delivery that made them.
     changes: Vec<(i64, CausedChange)>,
@@ -58,31 +73,35 @@ struct Work {
 impl Deliveries {
     /// Applies one batch.
     ///
-    /// A row that the database refuses fails alone. Where it does so only at the commit (SQLite's deferred foreign
-    /// keys), the batch is gone through one delivery at a time.
+    /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
+    /// (SQLite's deferred foreign keys), the batch is gone through one delivery at a time.
     pub async fn apply_batch(&self) -> Result<Applied, StoreError> {
-        match self.apply(self.batch_max).await {
+        match self.apply(self.batch_max, Care::Usual).await {
             Err((StoreError::Rejected(_), _)) => self.apply_one().await,
             result => result.map_err(|(error, _)| error),
         }
     }
 
     async fn apply_one(&self) -> Result<Applied, StoreError> {
-        match self.apply(1).await {
-            Err((StoreError::Rejected(reason), claimed)) => {
-                let mut tx = self.store.reconciliation().await?;
-                let finished: Vec<Finished> =
-                    claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
-                tx.finish(&finished).await?;
-                tx.commit(&[]).await?;
-                Ok(Applied { claimed: 1, finished: 1, retried: 1, ..Applied::default() })
+        for care in [Care::LookAhead, Care::IdentityOnly] {
+            match self.apply(1, care).await {
+                Err((StoreError::Rejected(_), _)) if care == Care::LookAhead => {}
+                Err((StoreError::Rejected(reason), claimed)) => {
+                    let mut tx = self.store.reconciliation().await?;
+                    let finished: Vec<Finished> =
+                        claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
+                    tx.finish(&finished).await?;
+                    tx.commit(&[]).await?;
+                    return Ok(Applied { claimed: 1, finished: 1, retried: 1, ..Applied::default() });
+                }
+                result => return result.map_err(|(error, _)| error),
             }
-            result => result.map_err(|(error, _)| error),
         }
+        Ok(Applied::default())
     }
 
     /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
-    async fn apply(&self, limit: i64) -> Result<Applied, (StoreError, Vec<(i64, u32)>)> {
+    async fn apply(&self, limit: i64, care: Care) -> Result<Applied, (StoreError, Vec<(i64, u32)>)> {
         let mut claimed = Vec::new();
         let result = async {
             let mut tx = self.store.reconciliation().await?;
@@ -92,20 +111,34 @@ impl Deliveries {
             if pending.is_empty() {
                 return Ok(Applied::default());
             }
-            self.apply_claimed(tx, pending).await
+            if care == Care::LookAhead {
+                tx.look_ahead().await?;
+            }
+            self.apply_claimed(tx, pending, care).await
         }
         .await;
         result.map_err(|error| (error, claimed))
+    }
+
+    /// Tries again what the application's constraints have kept out, a slice after `after`; where the next one begins,
+    /// `None` at the end.
+    pub async fn retry_held(&self, after: Option<&IdentityKey>) -> Result<Option<IdentityKey>, StoreError> {
+        self.retry().slice(&self.store, after).await
+    }
+
+    fn retry(&self) -> Retry<'_> {
+        Retry { sources: &self.sources, clock: &self.clock, dry: false }
     }
 
     async fn apply_claimed(
         &self,
         mut tx: Reconciliation,
         pending: Vec<Pending>,
+        care: Care,
     ) -> Result<Applied, StoreError> {
         let claimed = pending.len();
-        let pins = tx.pins().await?;
-        let (events, mut finished, mut asked) = self.normalize(pending, &pins);
+        let bearings = tx.bearings().await?;
+        let (events, mut finished, mut asked) = self.normalize(pending, &bearings);
         let mut keys: Vec<IdentityKey> = events.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort();
         keys.dedup();
@@ -113,23 +146,30 @@ impl Deliveries {
         let mut budgets = self.budgets(&mut tx, &events, &locked).await?;
         let mut work: BTreeMap<IdentityKey, Work> =
             locked.into_iter().map(|(key, locked)| (key.clone(), self.work(&key, locked))).collect();
+        let unseen = first_seen(&events, &mut work);
+        let linked_elsewhere = link(&mut tx, &self.sources, &bearings, unseen).await?;
+        work.retain(|key, _| !linked_elsewhere.contains(key));
+        for work in work.values_mut().filter(|work| work.held.known.linked_now) {
+            work.after = work.held.known.clone();
+        }
+        let rowless = work.values().filter(|work| work.held.has_no_row()).count();
+        let mut ids = FreshIds::take(&mut tx, &self.clock, rowless, false).await?;
         let mut deferred = Vec::new();
         for (pending, event) in &events {
             match work.get_mut(&event.key) {
                 Some(work) => {
-                    self.take(
-                        work,
-                        pending,
-                        event,
-                        budgets.entry(event.key.source.clone()).or_insert(u64::MAX),
-                    );
+                    if work.id.is_none() {
+                        work.id = Some(ids.next(&mut tx, &work.held).await?);
+                    }
+                    let budget = budgets.entry(event.key.source.clone()).or_insert(u64::MAX);
+                    self.take(work, pending, event, budget);
                 }
                 None => deferred.push(elsewhere(pending)),
             }
         }
         let mut changes = Vec::new();
         asked.extend(work.iter().filter_map(|(key, work)| Some((key.clone(), work.ask?))));
-        self.write(&mut tx, work, &mut finished, &mut changes).await?;
+        let narrowed = self.write(&mut tx, work, care, &mut finished, &mut changes).await?;
         tx.confirm(&self.questions(asked)).await?;
         // The feed tells things in the order in which they came.
         changes.sort_by_key(|(seq, _)| *seq);
@@ -144,6 +184,7 @@ impl Deliveries {
             dead: count("dead"),
             held: count("held"),
             retried: count("pending"),
+            narrowed,
         })
     }
 
@@ -152,7 +193,7 @@ impl Deliveries {
     fn normalize(
         &self,
         pending: Vec<Pending>,
-        pins: &HashMap<String, String>,
+        bearings: &HashMap<String, Bearings>,
     ) -> (Vec<(Pending, Event)>, Vec<Finished>, Vec<(IdentityKey, Doubt)>) {
         let mut events = Vec::with_capacity(pending.len());
         let (mut finished, mut asked) = (Vec::new(), Vec::new());
@@ -173,8 +214,8 @@ impl Deliveries {
                 }
                 continue;
             }
-            match source.provider.normalize(&pending.source, &pending.body) {
-                Ok(event) => match elsewhere_from(&event, source, pins) {
+            match source.provider.normalize(&pending.source, &pending.body, self.store.layout()) {
+                Ok(event) => match elsewhere_from(&event, source, bearings) {
                     Some(reason) => done("ignored", Some(reason)),
                     None => events.push((pending, event)),
                 },
@@ -231,16 +272,10 @@ impl Deliveries {
 
     fn work(&self, key: &IdentityKey, locked: Locked) -> Work {
         let source = self.sources.iter().find(|source| source.name == key.source);
-        let held = held(source, locked);
-        Work {
-            former_id: held.former_id,
-            after: held.known.clone(),
-            before: held.known,
-            finished: Vec::new(),
-            changes: Vec::new(),
-            synced: false,
-            ask: None,
-        }
+        let held = held(source, self.store.layout(), locked);
+        let after = held.known.clone();
+        let (finished, changes) = (Vec::new(), Vec::new());
+        Work { held, after, id: None, finished, changes, synced: false, ask: None }
     }
 
     fn take(&self, work: &mut Work, pending: &Pending, event: &Event, budget: &mut u64) {
@@ -256,8 +291,8 @@ impl Deliveries {
             }
             *budget -= 1;
         }
-        let id = work.former_id.clone().unwrap_or_else(|| fresh_user_id(self.clock.now()));
-        let decision = decide(&work.after, event, pending.received_at, &id);
+        let id = work.id.as_deref().unwrap_or_default();
+        let decision = decide(self.store.layout(), &work.after, event, pending.received_at, id);
         work.after = decision.account;
         work.synced |= decision.verdict == Verdict::Applied;
         work.ask = decision.ask.or(work.ask);
@@ -271,105 +306,94 @@ impl Deliveries {
         work.finished.push(ended(pending, status, None));
     }
 
-    /// Where the database refuses an account, its deliveries wait.
+    /// Where the database refuses even the identity, its deliveries wait. How many accounts were let in only in part.
     async fn write(
         &self,
         tx: &mut Reconciliation,
         work: BTreeMap<IdentityKey, Work>,
+        care: Care,
         finished: &mut Vec<Finished>,
         changes: &mut Vec<(i64, CausedChange)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let (mut writes, mut writing, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for (key, work) in work {
-            match difference(&key, &work.before, &work.after, work.synced) {
+            let linked_by = work.held.linked_by.clone();
+            match difference(&key, &work.held.known, &work.after, work.synced, linked_by) {
                 Some(write) => {
-                    writes.push(write);
+                    writes.push(self.as_careful(write, care));
                     writing.push(work);
                 }
                 None => other.push(work),
             }
         }
-        let refused = write_each(tx, &writes).await?;
-        for (work, refused) in writing.into_iter().zip(refused) {
-            match refused {
-                None => other.push(work),
-                Some(reason) => {
-                    finished.extend(work.finished.into_iter().map(|finished| match finished.status {
-                        "held" => finished,
-                        _ => failed(finished.seq, finished.attempts, &reason),
-                    }))
+        let mut outcomes = write_each(tx, writes).await?;
+        let retried = match care {
+            Care::IdentityOnly => Vec::new(),
+            _ => self.retry().after(tx, &mut outcomes).await?,
+        };
+        let mut narrowed = 0;
+        for (work, outcome) in writing.into_iter().zip(outcomes) {
+            let note = outcome.note();
+            narrowed += usize::from(note.is_some());
+            let is_refused = matches!(outcome, Outcome::Refused(_));
+            for mut done in work.finished {
+                match (&note, done.status) {
+                    (Some(reason), status) if is_refused && status != "held" => {
+                        done = failed(done.seq, done.attempts, reason);
+                    }
+                    (Some(_), "applied") => done.last_error.clone_from(&note),
+                    _ => {}
                 }
+                finished.push(done);
             }
+            changes.extend(work.changes.into_iter().filter_map(|(seq, CausedChange { change, cause })| {
+                Some((seq, CausedChange { change: told(Some(change), &outcome)?, cause }))
+            }));
         }
+        changes.extend(retried.into_iter().map(|change| (i64::MAX, change)));
         for work in other {
             finished.extend(work.finished);
             changes.extend(work.changes);
         }
-        Ok(())
+        Ok(narrowed)
+    }
+
+    fn as_careful(&self, write: AccountWrite, care: Care) -> AccountWrite {
+        match care {
+            Care::IdentityOnly => held_whole(
+                self.store.layout(),
+                &write,
+                "the database refuses the row only when the transaction is committed",
+            ),
+            _ => write,
+        }
     }
 }
 
+/// The accounts of the batch that may have a row already.
+fn first_seen<'a>(
+    events: &'a [(Pending, Event)],
+    work: &'a mut BTreeMap<IdentityKey, Work>,
+) -> Vec<FirstSeen<'a>> {
+    let mut newest: HashMap<&IdentityKey, &Snapshot> = HashMap::new();
+    for (_, event) in events {
+        if let EventKind::Upsert(snapshot) = &event.kind {
+            newest.insert(&event.key, snapshot);
+        }
+    }
+    work.iter_mut()
+        .filter(|(_, work)| work.held.has_no_row())
+        .filter_map(|(key, work)| Some((key.clone(), Cow::Borrowed(*newest.get(key)?), &mut work.held)))
+        .collect()
+}
+
 /// Why a delivery is not this source's; `None` where it is, or does not say.
-fn elsewhere_from(event: &Event, source: &Source, pins: &HashMap<String, String>) -> Option<String> {
-    let pinned = source.instance.as_ref().or_else(|| pins.get(&source.name))?;
+fn elsewhere_from(event: &Event, source: &Source, bearings: &HashMap<String, Bearings>) -> Option<String> {
+    let known = || bearings.get(&source.name)?.instance_id.as_ref();
+    let pinned = source.instance.as_ref().or_else(known)?;
     let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
     Some(format!(
         "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
          looks like this (`headcount source repin` where the move is meant)"
     ))
-}
-
-fn ended(pending: &Pending, status: &'static str, last_error: Option<String>) -> Finished {
-    let attempts = pending.attempts + 1;
-    Finished { seq: pending.seq, status, attempts, retry_in_ms: None, last_error }
-}
-
-fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
-    let retry_in_ms = next_delay_ms(attempts, jitter());
-    Finished {
-        seq,
-        status: if retry_in_ms.is_some() { "pending" } else { "dead" },
-        attempts,
-        retry_in_ms,
-        last_error: Some(reason.to_owned()),
-    }
-}
-
-/// Put off, so that what waits behind it does not wait for it.
-fn elsewhere(pending: &Pending) -> Finished {
-    Finished {
-        seq: pending.seq,
-        status: "pending",
-        attempts: pending.attempts,
-        retry_in_ms: Some(ELSEWHERE_DELAY_MS),
-        last_error: Some("another transaction holds the account".to_owned()),
-    }
-}
-
-fn held_back(pending: &Pending) -> Finished {
-    Finished {
-        seq: pending.seq,
-        status: "held",
-        attempts: pending.attempts,
-        retry_in_ms: None,
-        last_error: Some(
-            "more deletions within an hour than HEADCOUNT_MAX_DELETE_DELIVERED allows; retry it to let it through"
-                .to_owned(),
-        ),
-    }
-}
-
-/// Self-contained: the inbox is pruned, the history is not.
-fn cause(pending: &Pending, event: &Event) -> String {
-    serde_json::json!({
-        "delivery": {
-            "source": pending.source,
-            "message_id": pending.message_id,
-            "event_type": pending.event_type,
-            "seq": pending.seq,
-            "occurred_at": event.occurred_at.map(|at| at.to_string()),
-            "received_at": pending.received_at.to_string(),
-        }
-    })
-    .to_string()
 }

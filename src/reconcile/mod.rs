@@ -3,8 +3,14 @@
 mod accept;
 mod account;
 mod deliveries;
+mod doubts;
+mod finished;
+mod linking;
+mod narrow;
 mod outcome;
 mod reads;
+mod retry;
+mod undo;
 
 use sha2::{Digest, Sha256};
 
@@ -12,6 +18,7 @@ pub use accept::{odd_user, verified};
 pub use deliveries::{Applied, Deliveries};
 pub use outcome::{Applied as ReadsApplied, Drift};
 pub use reads::{Errand, Reads, RunRef};
+pub use undo::{Undone, undo_adoption};
 
 /// Enough of a digest to tell contents apart: 32 hexadecimal digits.
 fn short_digest(text: &str) -> String {

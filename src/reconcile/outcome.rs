@@ -16,6 +16,10 @@ pub struct Applied {
     /// Of a single reading: absent twice.
     pub gone: Vec<IdentityKey>,
     pub refusals: Vec<(IdentityKey, String)>,
+    /// Accounts that were tied to a row that was there before them.
+    pub linked: u64,
+    /// Accounts of which the application's constraints let in only a part.
+    pub narrowed: u64,
 }
 
 /// One difference between a source and the tables.
@@ -24,7 +28,7 @@ pub struct Drift {
     pub provider_id: String,
     /// `missing` (no row), `outdated`, `edited` (here), `revived`, `gone`
     pub kind: &'static str,
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<String>,
 }
 
 impl Applied {
@@ -34,6 +38,8 @@ impl Applied {
         self.doubted += other.doubted;
         self.gone.extend(other.gone);
         self.refusals.extend(other.refusals);
+        self.linked += other.linked;
+        self.narrowed += other.narrowed;
     }
 }
 

@@ -1,19 +1,22 @@
 //! What the source's API said about accounts, a batch at a time, in one transaction: the way of a delivery, but that a
 //! read has a mark, may be doubted, and belongs to a run.
 
-use super::account::{Held, difference, held, write_each};
+use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::doubts::{doubt, earlier, goes_on, said};
+use super::linking::{FirstSeen, link, link_as_planned};
 use super::outcome::{Applied, count};
-use super::short_digest;
-use crate::clock::{Clock, fresh_user_id};
-use crate::core::decide::{Account, Doubt};
+use super::retry::Retry;
+use crate::clock::Clock;
+use crate::core::decide::Doubt;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::read::{Circumstances, Earlier, ReadDecision, Reading, Repair, Said, decide_read, sweep};
+use crate::core::read::{Circumstances, ReadDecision, Reading, Repair, Said, decide_read, sweep};
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{
-    ABSENT, AccountWrite, CausedChange, Counts, FirstReading, NewConfirmation, Reconciliation, Store,
+    AccountWrite, CausedChange, Counts, FirstReading, Mirrored, NewConfirmation, Reconciliation, Store,
     StoreError,
 };
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,7 +27,7 @@ pub const READ_EVENT: &str = "headcount.read";
 const AGAIN_AFTER_MS: i64 = 1_000;
 
 /// What a batch of readings belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Errand {
     /// `None` where a delivery asked.
     pub run: Option<RunRef>,
@@ -36,6 +39,8 @@ pub struct Errand {
     pub dry: bool,
     /// Whether the run waits for what it doubts; otherwise whoever has time reads it again.
     pub waits: bool,
+    /// Of an adoption: the rows that these accounts (by provider id) are tied to; nobody gets a row beside them.
+    pub plan: Option<Arc<HashMap<String, String>>>,
 }
 
 /// A run, as far as a transaction needs it.
@@ -57,7 +62,7 @@ impl Reads {
     /// Applies the batch, writes `missing` down as to be read by id, and the run's progress (cursor and counts, those of
     /// this batch added), all in one transaction.
     ///
-    /// A row that the database refuses is counted, and to be read again. Where it is refused only at the commit
+    /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
     /// (SQLite's deferred foreign keys), the batch is gone through one account at a time.
     pub async fn apply(
         &self,
@@ -67,14 +72,14 @@ impl Reads {
         cursor: &str,
         before: Counts,
     ) -> Result<Applied, StoreError> {
-        match self.transact(readings, missing, errand, cursor, before).await {
+        match self.transact(readings, missing, errand, cursor, before, false).await {
             Err(StoreError::Rejected(_)) if !readings.is_empty() => {
-                let mut all = self.transact(&[], missing, errand, cursor, before).await?;
+                let mut all = self.transact(&[], missing, errand, cursor, before, false).await?;
                 for reading in readings {
                     let mut so_far = before;
                     so_far.add(all.counts);
                     let one = std::slice::from_ref(reading);
-                    all.add(match self.transact(one, &[], errand, cursor, so_far).await {
+                    all.add(match self.transact(one, &[], errand, cursor, so_far, true).await {
                         Err(StoreError::Rejected(reason)) => {
                             self.refuse(reading.0.clone(), reason, errand, cursor, so_far).await?
                         }
@@ -94,19 +99,25 @@ impl Reads {
         errand: &Errand,
         cursor: &str,
         before: Counts,
+        careful: bool,
     ) -> Result<Applied, StoreError> {
         let mut tx = self.store.reconciliation().await?;
+        if careful {
+            tx.look_ahead().await?;
+        }
         let keys: Vec<IdentityKey> = readings.iter().map(|(key, _)| key.clone()).collect();
-        let mut locked = tx.lock(&keys).await?;
+        let mut accounts = self.lock(&mut tx, &keys, readings, errand).await?;
         let received = tx.received(&keys).await?;
         let firsts = tx.first_readings(&keys).await?;
+        let rowless = accounts.values().filter(|held| held.has_no_row()).count();
+        let mut ids = FreshIds::take(&mut tx, &self.clock, rowless, errand.dry).await?;
         let mut batch = Batch::default();
         for (key, reading) in readings {
-            let Some(locked) = locked.remove(key) else {
+            let Some(held) = accounts.remove(key) else {
                 batch.doubts.push(doubt(key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 continue;
             };
-            let held = held(Some(&self.source), locked);
+            let fresh_id = ids.next(&mut tx, &held).await?;
             let at = Circumstances {
                 earlier: firsts.get(key).map(|first| earlier(first, &reading.said)),
                 received_at: received.get(key).copied(),
@@ -117,7 +128,7 @@ impl Reads {
                 batch.settled.push(key.clone());
                 continue;
             }
-            self.decide(&mut batch, key, reading, held, at);
+            self.decide(&mut batch, key, reading, held, at, &fresh_id);
         }
         let (applied, changes) = self.write(&mut tx, batch, errand, missing).await?;
         let mut counts = before;
@@ -131,18 +142,64 @@ impl Reads {
         Ok(applied)
     }
 
-    fn decide(&self, batch: &mut Batch, key: &IdentityKey, reading: &Reading, held: Held, at: Circumstances) {
+    /// The accounts that nobody else holds, those without a row tied to the one that was there before them.
+    async fn lock(
+        &self,
+        tx: &mut Reconciliation,
+        keys: &[IdentityKey],
+        readings: &[(IdentityKey, Reading)],
+        errand: &Errand,
+    ) -> Result<HashMap<IdentityKey, Held>, StoreError> {
+        let layout = self.store.layout();
+        let locked = tx.lock(keys).await?;
+        let mut accounts: HashMap<IdentityKey, Held> =
+            locked.into_iter().map(|(key, locked)| (key, held(Some(&self.source), layout, locked))).collect();
+        let said: HashMap<&IdentityKey, &Snapshot> = readings
+            .iter()
+            .filter_map(|(key, reading)| match &reading.said {
+                Said::Present(snapshot) => Some((key, snapshot)),
+                Said::Absent => None,
+            })
+            .collect();
+        let unseen: Vec<FirstSeen<'_>> = accounts
+            .iter_mut()
+            .filter(|(_, held)| held.has_no_row())
+            .filter_map(|(key, held)| Some((key.clone(), Cow::Borrowed(*said.get(key)?), held)))
+            .collect();
+        let left_out = match &errand.plan {
+            Some(plan) => link_as_planned(tx, plan, unseen).await?,
+            None if unseen.is_empty() => return Ok(accounts),
+            None => {
+                let bearings = tx.bearings().await?;
+                link(tx, std::slice::from_ref(&self.source), &bearings, unseen).await?
+            }
+        };
+        // Their rows were made for the lock; who reads them again makes them anew.
+        let unheard = |key: &&IdentityKey| accounts.get(*key).is_some_and(|held| held.unheard);
+        tx.forget_unheard(&left_out.iter().filter(unheard).cloned().collect::<Vec<_>>()).await?;
+        accounts.retain(|key, _| !left_out.contains(key));
+        Ok(accounts)
+    }
+
+    fn decide(
+        &self,
+        batch: &mut Batch,
+        key: &IdentityKey,
+        reading: &Reading,
+        held: Held,
+        at: Circumstances,
+        fresh_id: &str,
+    ) {
         if held.unheard {
             // Forgotten again unless this very batch has written it.
             batch.unheard.push(key.clone());
         }
-        let fresh_id = held.former_id.clone().unwrap_or_else(|| fresh_user_id(self.clock.now()));
-        match decide_read(&held.known, reading, at, &fresh_id) {
+        match decide_read(self.store.layout(), &held.known, reading, at, fresh_id) {
             ReadDecision::Unchanged => {
                 batch.unchanged += 1;
                 batch.settled.push(key.clone());
             }
-            ReadDecision::Apply(repair) => batch.repairs.push((key.clone(), held.known, repair)),
+            ReadDecision::Apply(repair) => batch.repairs.push((key.clone(), held, repair)),
             ReadDecision::Again(again) if !again.counts => {
                 batch.doubts.push(doubt(key, again.doubt, 0, None));
             }
@@ -171,27 +228,47 @@ impl Reads {
         missing: &[IdentityKey],
     ) -> Result<(Applied, Vec<CausedChange>), StoreError> {
         let mut applied = Applied::default();
-        let writes: Vec<AccountWrite> = batch
-            .repairs
-            .iter()
-            .filter_map(|(key, known, repair)| difference(key, known, &repair.account, true))
-            .collect();
-        let refused = write_each(tx, &writes).await?;
-        let refused: HashMap<&IdentityKey, String> = writes
-            .iter()
-            .zip(refused)
-            .filter_map(|(write, reason)| reason.map(|reason| (&write.key, reason)))
-            .collect();
+        let (mut writes, mut written, mut same) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, held, repair) in std::mem::take(&mut batch.repairs) {
+            match difference(&key, &held.known, &repair.account, true, held.linked_by.clone()) {
+                Some(write) => {
+                    writes.push(write);
+                    written.push((key, held, repair));
+                }
+                None => same.push((key, held, repair)),
+            }
+        }
+        let ids = writes.iter().filter_map(|write| Some(write.before.as_ref()?.id.clone()));
+        let mirrored = match errand.plan {
+            Some(_) => tx.mirrored(&ids.collect::<Vec<_>>()).await?,
+            None => Mirrored::new(),
+        };
+        let mut outcomes = write_each(tx, writes).await?;
+        let retry =
+            Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: errand.dry };
+        let mut changes = retry.after(tx, &mut outcomes).await?;
+        if errand.plan.is_some() {
+            // Who is not tied to their row now will be by the next call, or by a full run.
+            batch.doubts.clear();
+            let written: Vec<&AccountWrite> = outcomes.iter().filter_map(Outcome::written).collect();
+            tx.note_adopted(&written, &mirrored).await?;
+        }
         let cause = self.cause(errand);
-        let mut changes = Vec::new();
-        for (key, known, repair) in std::mem::take(&mut batch.repairs) {
-            if let Some(reason) = refused.get(&key) {
+        for ((key, held, mut repair), outcome) in written.into_iter().zip(&outcomes) {
+            if let Outcome::Refused(reason) = outcome {
                 batch.doubts.push(doubt(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 applied.refusals.push((key, reason.clone()));
                 continue;
             }
-            count(&mut applied, &key, &known, &repair);
+            applied.linked += u64::from(held.linked_by.is_some());
+            applied.narrowed += u64::from(outcome.note().is_some());
+            repair.change = told(repair.change, outcome);
+            count(&mut applied, &key, &held.known, &repair);
             changes.extend(repair.change.map(|change| CausedChange { change, cause: cause.clone() }));
+            batch.settled.push(key);
+        }
+        for (key, held, repair) in same {
+            count(&mut applied, &key, &held.known, &repair);
             batch.settled.push(key);
         }
         applied.counts.unchanged += batch.unchanged;
@@ -250,9 +327,10 @@ impl Reads {
         let now = tx.now().await?;
         let (mut writes, mut changes) = (Vec::new(), Vec::new());
         let mut unheard = Vec::new();
+        let mut ids = FreshIds::take(tx, &self.clock, 0, false).await?;
         for (key, locked) in locked {
             let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
-            let held = held(Some(&self.source), locked);
+            let held = held(Some(&self.source), self.store.layout(), locked);
             if held.unheard {
                 unheard.push(key);
                 continue;
@@ -260,22 +338,26 @@ impl Reads {
             if raced || held.known.identity.as_ref().is_none_or(|identity| identity.deletion.is_some()) {
                 continue;
             }
-            let id = held.former_id.clone().unwrap_or_else(|| fresh_user_id(self.clock.now()));
-            let repair = sweep(&held.known, now, &id);
-            if let Some(write) = difference(&key, &held.known, &repair.account, true) {
+            let id = ids.next(tx, &held).await?;
+            let repair = sweep(self.store.layout(), &held.known, now, &id);
+            if let Some(write) = difference(&key, &held.known, &repair.account, true, None) {
                 writes.push(write);
                 changes.push(repair.change);
             }
         }
         tx.forget_unheard(&unheard).await?;
-        let refused = write_each(tx, &writes).await?;
+        let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
+        let mut outcomes = write_each(tx, writes).await?;
+        let retry = Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: false };
+        let mut caused = retry.after(tx, &mut outcomes).await?;
         let cause = self.cause(errand);
         let mut deleted = Vec::new();
-        let mut caused = Vec::new();
-        for ((write, change), refused) in writes.into_iter().zip(changes).zip(refused) {
-            if refused.is_none() {
-                deleted.push(write.key);
-                caused.extend(change.map(|change| CausedChange { change, cause: cause.clone() }));
+        for ((key, change), outcome) in keys.into_iter().zip(changes).zip(&outcomes) {
+            if matches!(outcome, Outcome::Written(_)) {
+                deleted.push(key);
+                caused.extend(
+                    told(change, outcome).map(|change| CausedChange { change, cause: cause.clone() }),
+                );
             }
         }
         Ok((deleted, caused))
@@ -296,38 +378,10 @@ impl Errand {
 
 #[derive(Default)]
 struct Batch {
-    repairs: Vec<(IdentityKey, Account, Repair)>,
+    repairs: Vec<(IdentityKey, Held, Repair)>,
     doubts: Vec<NewConfirmation>,
     gone: Vec<IdentityKey>,
     settled: Vec<IdentityKey>,
     unheard: Vec<IdentityKey>,
     unchanged: u64,
-}
-
-fn doubt(key: &IdentityKey, doubt: Doubt, due_in_ms: i64, first: Option<FirstReading>) -> NewConfirmation {
-    NewConfirmation { key: key.clone(), run_id: None, doubt, due_in_ms, first, gone: false }
-}
-
-/// A first reading that this one repeats before its time.
-fn goes_on(earlier: Earlier, now: &Said, doubt: Doubt, at: Circumstances) -> bool {
-    let agrees = match doubt {
-        Doubt::Missing => !earlier.present,
-        Doubt::Revival => earlier.present,
-        _ => earlier.same && matches!(now, Said::Present(_)),
-    };
-    agrees && at.received_at.is_none_or(|received_at| received_at < earlier.marked_at)
-}
-
-fn earlier(first: &FirstReading, now: &Said) -> Earlier {
-    Earlier { marked_at: first.marked_at, present: first.said != ABSENT, same: first.said == said(now) }
-}
-
-/// What a reading said, in short: equal exactly where version and content are.
-fn said(said: &Said) -> String {
-    match said {
-        Said::Absent => ABSENT.to_owned(),
-        Said::Present(Snapshot { version, profile, .. }) => {
-            format!("{version}:{}", short_digest(profile))
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use super::fixture::Fixture;
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
+use crate::core::link::LinkRule;
 use crate::reconcile::{Deliveries, verified};
 use crate::source::signature::SigningKey;
 use crate::source::{Source, provider};
@@ -85,7 +86,14 @@ fn verify(path: &Path, sources: &mut Vec<Source>) -> Result<NewDelivery, String>
         let provider = provider(&fixture.source)
             .ok_or_else(|| format!("source `{}` is not configured", fixture.source))?;
         let name = fixture.source.clone();
-        sources.push(Source { name, provider, webhook_keys: Vec::new(), api: None, instance: None });
+        sources.push(Source {
+            name,
+            provider,
+            webhook_keys: Vec::new(),
+            api: None,
+            instance: None,
+            link_by: vec![LinkRule::ExternalId],
+        });
     }
     let source = sources.iter().find(|source| source.name == fixture.source).ok_or("no such source")?;
     let mut keys = source.webhook_keys.clone();

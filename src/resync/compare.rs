@@ -7,7 +7,7 @@ use crate::core::timestamp::Timestamp;
 use crate::reconcile::odd_user;
 use crate::source::Source;
 use crate::source::directory::Entry;
-use crate::store::{Known, NewDelivery, RangeEnd, Store, StoreError, expected_row};
+use crate::store::{Known, NewDelivery, RangeEnd, Store, StoreError, UsersTable};
 use std::collections::{HashMap, HashSet};
 
 /// Known accounts that are read at once.
@@ -22,6 +22,8 @@ pub(super) struct Compared {
     /// One that was known and is there: it must answer 200 while others answer 404.
     pub witness: Option<String>,
     pub differing: Vec<(IdentityKey, Reading)>,
+    /// Of those, accounts that have no user yet.
+    pub unseen: u64,
     pub missing: Vec<IdentityKey>,
     /// Users that cannot be understood.
     pub odd: Vec<NewDelivery>,
@@ -31,6 +33,7 @@ pub(super) struct Compared {
 
 struct Comparison<'a> {
     source: &'a Source,
+    users: &'a UsersTable,
     marked_at: Timestamp,
     open: HashMap<&'a str, &'a Snapshot>,
     compared: Compared,
@@ -42,7 +45,7 @@ pub(super) async fn compare_range(
     source: &Source,
     page: &Page,
 ) -> Result<Compared, StoreError> {
-    let mut comparison = Comparison::new(source, &page.entries, page.marked_at);
+    let mut comparison = Comparison::new(store, source, &page.entries, page.marked_at);
     // On the page, understood or not: not missing.
     let mut there: HashSet<&str> =
         page.entries.iter().filter_map(|entry| entry.provider_id.as_deref()).collect();
@@ -76,11 +79,11 @@ pub(super) async fn compare_ids(
     entries: &[Entry],
     marked_at: Timestamp,
 ) -> Result<Compared, StoreError> {
-    Comparison::new(source, entries, marked_at).finish(store).await
+    Comparison::new(store, source, entries, marked_at).finish(store).await
 }
 
 impl<'a> Comparison<'a> {
-    fn new(source: &'a Source, entries: &'a [Entry], marked_at: Timestamp) -> Self {
+    fn new(store: &'a Store, source: &'a Source, entries: &'a [Entry], marked_at: Timestamp) -> Self {
         let mut open = HashMap::with_capacity(entries.len());
         let mut compared = Compared { seen: entries.len() as u64, ..Compared::default() };
         for entry in entries {
@@ -92,7 +95,7 @@ impl<'a> Comparison<'a> {
                 _ => compared.odd.extend(odd_user(source, entry, marked_at)),
             }
         }
-        Self { source, marked_at, open, compared }
+        Self { source, users: store.users_table(), marked_at, open, compared }
     }
 
     fn take(&mut self, known: Known) {
@@ -100,13 +103,17 @@ impl<'a> Comparison<'a> {
         let same = !known.deleted
             && known.version == Some(snapshot.version)
             && known.profile.as_deref() == Some(snapshot.profile.as_str())
-            && known.row.is_some_and(|row| row == expected_row(&snapshot.columns, snapshot.suspended));
+            && known
+                .row
+                .as_ref()
+                .is_some_and(|row| self.users.is_as_expected(row, &snapshot.columns, snapshot.suspended));
         if !known.deleted && self.compared.witness.is_none() {
             self.compared.witness = Some(known.provider_id.clone());
         }
         if same {
             self.compared.unchanged += 1;
         } else {
+            self.compared.unseen += u64::from(known.row.is_none() && !known.deleted);
             let reading = self.reading(snapshot);
             self.compared.differing.push((key(self.source, &known.provider_id), reading));
         }
@@ -118,6 +125,7 @@ impl<'a> Comparison<'a> {
         for known in store.known_of(&self.source.name, &left).await? {
             self.take(known);
         }
+        self.compared.unseen += self.open.len() as u64;
         let new: Vec<(IdentityKey, Reading)> =
             self.open.iter().map(|(id, snapshot)| (key(self.source, id), self.reading(snapshot))).collect();
         self.compared.differing.extend(new);

@@ -135,7 +135,9 @@ impl Resync {
     async fn ask_any(&self, ids: &[String]) -> Result<(), ResyncError> {
         let directory = self.gate.directory();
         for id in ids {
-            let (found, _) = self.gate.ask(&directory.one(id), |body| directory.read_one(body)).await?;
+            let gate = &self.gate;
+            let (found, _) =
+                gate.ask(&directory.one(id), |body| directory.read_one(body, gate.layout())).await?;
             if found.is_some() {
                 return Ok(());
             }
@@ -169,7 +171,7 @@ impl Resync {
                 readers.spawn(async move {
                     let directory = gate.directory();
                     let path = directory.one(&confirmation.key.provider_id);
-                    let answer = gate.ask(&path, |body| directory.read_one(body)).await;
+                    let answer = gate.ask(&path, |body| directory.read_one(body, gate.layout())).await;
                     (confirmation.key, answer)
                 });
             }
@@ -207,7 +209,12 @@ impl Resync {
         for (n, id) in missing.iter().enumerate() {
             self.tell(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
             let is_gone = n >= LOOKED_FOR_MAX
-                || self.gate.ask(&directory.one(id), |body| directory.read_one(body)).await?.0.is_none();
+                || self
+                    .gate
+                    .ask(&directory.one(id), |body| directory.read_one(body, self.gate.layout()))
+                    .await?
+                    .0
+                    .is_none();
             if is_gone {
                 running.counts.deleted += 1;
                 running.note_drift(vec![Drift {
@@ -232,7 +239,7 @@ impl Resync {
         self.forget(&given_up).await?;
         let count = due.len();
         let (readings, _) = self.read_each(due).await?;
-        let errand = Errand { run: None, cause: "confirmation", since: None, dry: false, waits: false };
+        let errand = Errand { cause: "confirmation", ..Errand::default() };
         let applied = self.reads.apply(&readings, &[], &errand, "", Counts::default()).await?;
         // Only a full run may conclude anything from absence.
         self.forget(&applied.gone).await?;

@@ -2,6 +2,7 @@
 //! process ended.
 
 use super::compare::{Compared, compare_range, key};
+use super::guard::Guard;
 use super::lease::Lease;
 use super::walk::{Place, page};
 use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
@@ -48,6 +49,7 @@ pub(super) struct Running {
     pub left_out: u64,
     /// A known account has answered 200 before any 404 was believed.
     pub asked_witness: bool,
+    pub guard: Option<Guard>,
     mode: Mode,
     checkpoint: Checkpoint,
     written_at: Instant,
@@ -68,6 +70,7 @@ impl Running {
             unsettled: 0,
             left_out: 0,
             asked_witness: false,
+            guard: None,
             mode,
             checkpoint: checkpoint.unwrap_or_default(),
             written_at: Instant::now(),
@@ -82,6 +85,7 @@ impl Running {
             since: Some(self.marked_at),
             dry: self.mode == Mode::DryRun,
             waits: matches!(self.mode, Mode::Full | Mode::User),
+            plan: None,
         }
     }
 
@@ -167,7 +171,11 @@ impl Resync {
         ending: Result<Ending, ResyncError>,
     ) -> Result<Report, ResyncError> {
         let ending = ending.unwrap_or_else(|failure| Ending {
-            status: if matches!(failure, ResyncError::Stopped) { "interrupted" } else { "failed" },
+            status: match failure {
+                ResyncError::Stopped => "interrupted",
+                ResyncError::WouldDouble { .. } => "held",
+                _ => "failed",
+            },
             error: Some(failure.to_string()),
         });
         self.count_requests(&mut running);
@@ -183,6 +191,7 @@ impl Resync {
             self.count_before(running).await?;
             self.store.set_run_counts(&running.run.id, running.known_before, running.count_before).await?;
         }
+        self.guard_creation(running).await?;
         if !running.checkpoint.walked {
             self.walk(running).await?;
         }
@@ -246,6 +255,7 @@ impl Resync {
         running.counts.seen += compared.seen;
         running.counts.unchanged += compared.unchanged;
         running.counts.dead += compared.odd.len() as u64;
+        self.check_creation(running, compared.unseen).await?;
         let checkpoint = &mut running.checkpoint;
         checkpoint.missing += compared.missing.len() as u64;
         if checkpoint.witnesses.len() < WITNESSES_MAX {

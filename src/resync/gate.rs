@@ -2,6 +2,7 @@
 //! outage.
 
 use super::ResyncError;
+use crate::core::layout::Layout;
 use crate::core::rate::Pace;
 use crate::core::timestamp::Timestamp;
 use crate::retry::Retry;
@@ -84,6 +85,11 @@ impl Gate {
 
     pub(super) fn directory(&self) -> &'static dyn Directory {
         self.api.directory()
+    }
+
+    /// The columns that accounts are read for.
+    pub(super) fn layout(&self) -> &Layout {
+        self.store.layout()
     }
 
     pub(super) fn pace(&self) -> Pace {

@@ -88,6 +88,7 @@ impl Resync {
             dead: compared.odd.len() as u64,
             ..Counts::default()
         });
+        self.check_creation(running, compared.unseen).await?;
         self.store.accept(&compared.odd).await?;
         self.count_requests(running);
         if compared.differing.is_empty() {
@@ -103,7 +104,8 @@ impl Resync {
     async fn newest(&self, offset: usize, limit: usize) -> Result<(Vec<Entry>, Timestamp), ResyncError> {
         let directory = self.gate.directory();
         let path = directory.newest(offset, limit);
-        let (entries, marked_at) = self.gate.ask(&path, |body| directory.read_page(body)).await?;
+        let (entries, marked_at) =
+            self.gate.ask(&path, |body| directory.read_page(body, self.gate.layout())).await?;
         Ok((entries.unwrap_or_default(), marked_at))
     }
 }

@@ -3,18 +3,23 @@
 //!
 //! Everything that is read ends in `reconcile::Reads`, the same decision and the same commit as a delivery's.
 
+mod adopt;
 mod compare;
 mod confirm;
 mod full;
 mod gate;
+mod guard;
 mod incremental;
 mod instance;
 mod lease;
+mod matching;
 mod single;
 mod sweep;
 mod walk;
 
+pub use adopt::Adoption;
 pub use incremental::Poll;
+pub use matching::{ColumnEffect, Matching};
 
 use crate::clock::Clock;
 use crate::core::proof::{SweepLimit, Unproven};
@@ -67,6 +72,8 @@ pub struct Progress {
 pub enum Phase {
     /// Going through the source's list.
     Walking,
+    /// Tying rows to accounts.
+    Linking,
     /// Reading accounts by their id; so many milliseconds until the next is due.
     Confirming {
         wait_ms: i64,
@@ -124,6 +131,12 @@ pub enum ResyncError {
         "{count} accounts could not be written ({reason}); make room in the users table, then run the resync again"
     )]
     Refused { count: u64, reason: String },
+    #[error(
+        "{unlinked} of {rows} rows of the users table belong to no account yet, and this run would create {count} new users \
+         beside them; nobody was created. `headcount adopt {source_name}` links the rows, `headcount runs show {run_id}` names \
+         the accounts, `headcount runs approve {run_id}` creates them all the same"
+    )]
+    WouldDouble { count: u64, rows: u64, unlinked: u64, run_id: String, source_name: String },
     #[error("{0} accounts kept changing while they were read; the next run settles them")]
     Unsettled(u64),
     #[error("a resync of {source_name} is under way in another process; `headcount runs list` shows it")]

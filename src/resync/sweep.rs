@@ -6,7 +6,7 @@ use crate::core::event::IdentityKey;
 use crate::core::read::{Reading, Said};
 use crate::core::timestamp::Timestamp;
 use crate::reconcile::Errand;
-use crate::store::{Ending, StoreError};
+use crate::store::{Counts, Ending, HeldSet, StoreError};
 
 /// Accounts that one transaction deletes.
 const BATCH: i64 = 100;
@@ -80,12 +80,12 @@ impl Resync {
         self.check_instance().await?;
         let run = self.store.run(run_id).await?.unwrap_or_default();
         let marked_at = run.marked_at.unwrap_or(Timestamp::clamped(0));
-        let errand =
-            Errand { run: None, cause: "approval", since: Some(marked_at), dry: false, waits: false };
+        let errand = Errand { cause: "approval", since: Some(marked_at), ..Errand::default() };
+        let created = self.create_held(run_id, &errand, run.counts.held_creates).await?;
         let (mut after, mut deleted, mut spared) = (String::new(), 0, 0);
         loop {
             self.check_stopped()?;
-            let keys = self.store.held_of(run_id, &after, BATCH).await?;
+            let keys = self.store.held_of(HeldSet::Deletes, run_id, &after, BATCH).await?;
             let Some(last) = keys.last() else { break };
             after.clone_from(&last.provider_id);
             let gone = self.still_gone(&keys).await?;
@@ -104,8 +104,27 @@ impl Resync {
                 "{spared} of the set were there again, or something was received about them: they stay"
             ),
         };
-        self.store.end_approved(run_id, deleted, &note).await?;
+        self.store.end_approved(run_id, deleted, created, &note).await?;
         Ok(Report { run: self.store.run(run_id).await?.unwrap_or_default(), drift: Vec::new() })
+    }
+
+    /// Users for the accounts that the run was held for; those that find a row by now are linked.
+    async fn create_held(&self, run_id: &str, errand: &Errand, total: u64) -> Result<u64, ResyncError> {
+        let (mut after, mut created) = (String::new(), 0);
+        loop {
+            self.check_stopped()?;
+            let keys = self.store.held_of(HeldSet::Creates, run_id, &after, BATCH).await?;
+            let Some(last) = keys.last() else { return Ok(created) };
+            after.clone_from(&last.provider_id);
+            let mut readings = self.read_keys(&keys).await?;
+            readings.retain(|(_, reading)| reading.said != Said::Absent);
+            let mut tx = self.store.reconciliation().await?;
+            tx.approved(run_id).await?;
+            drop(tx);
+            let applied = self.reads.apply(&readings, &[], errand, "", Counts::default()).await?;
+            created += applied.counts.created;
+            self.tell(Phase::Linking, created, total);
+        }
     }
 
     async fn still_gone(&self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, ResyncError> {

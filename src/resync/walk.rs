@@ -114,7 +114,8 @@ pub(super) async fn page(gate: &Gate, place: &Place) -> Result<Page, ResyncError
 async fn is_there(gate: &Gate, provider_id: Option<&str>) -> Result<bool, ResyncError> {
     let Some(provider_id) = provider_id else { return Ok(true) };
     let directory = gate.directory();
-    let (found, _) = gate.ask(&directory.one(provider_id), |body| directory.read_one(body)).await?;
+    let (found, _) =
+        gate.ask(&directory.one(provider_id), |body| directory.read_one(body, gate.layout())).await?;
     Ok(found.is_some())
 }
 
@@ -122,7 +123,8 @@ async fn is_there(gate: &Gate, provider_id: Option<&str>) -> Result<bool, Resync
 async fn fetch(gate: &Gate, place: &Place) -> Result<Option<Page>, Trouble> {
     let directory = gate.directory();
     let by_cursor = place.after.is_some() && place.offset.is_none();
-    let asked = gate.ask(&directory.page(&place.position()), |body| directory.read_page(body)).await;
+    let asked =
+        gate.ask(&directory.page(&place.position()), |body| directory.read_page(body, gate.layout())).await;
     let (entries, marked_at) = match asked {
         Ok((entries, marked_at)) => (entries.unwrap_or_default(), marked_at),
         Err(ResyncError::Api(error)) if by_cursor && error.is_unprocessable() => {

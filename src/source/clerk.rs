@@ -6,9 +6,10 @@
 mod directory;
 
 use super::directory::Directory;
-use super::{Glance, Provider, Unintelligible, checked_columns, checked_id};
+use super::{Glance, Provider, Unintelligible, checked_columns, checked_id, set_paths};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, PROVIDER_ID_BYTES_MAX, Snapshot};
+use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -99,19 +100,26 @@ impl Provider for Clerk {
         }
     }
 
-    fn normalize(&self, source: &str, body: &str) -> Result<Event, Unintelligible> {
+    fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
         let Delivery { event_type, timestamp, instance_id, mut data } =
             serde_json::from_str(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
-        let kind =
-            if event_type == DELETE { EventKind::Delete } else { EventKind::Upsert(snapshot(&mut data)?) };
+        let kind = if event_type == DELETE {
+            EventKind::Delete
+        } else {
+            EventKind::Upsert(snapshot(&mut data, layout)?)
+        };
         let instance = text(instance_id.as_ref());
         Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
-    fn recall(&self, profile: &str) -> (Columns, bool) {
-        serde_json::from_str(profile)
-            .map_or_else(|_| Default::default(), |user| (columns(&user), suspended(&user)))
+    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
+        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
+        Snapshot { profile, ..said(version, &user, layout) }
+    }
+
+    fn leaves_out(&self, field: &str) -> bool {
+        LEFT_OUT_OF_PROFILE.contains(&field)
     }
 
     fn directory(&self) -> &'static dyn Directory {
@@ -143,7 +151,7 @@ fn printable(event_type: &str) -> String {
         .collect()
 }
 
-fn snapshot(user: &mut Map<String, Value>) -> Result<Snapshot, Unintelligible> {
+fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
     let field = "data.updated_at";
     let version = match user.get("updated_at") {
         None | Some(Value::Null) => return Err(Unintelligible::Missing { field }),
@@ -153,11 +161,22 @@ fn snapshot(user: &mut Map<String, Value>) -> Result<Snapshot, Unintelligible> {
             .ok_or(Unintelligible::OutOfRange { field })?,
     };
     scrub(user);
-    let columns = columns(user);
-    checked_columns(&columns)?;
-    let suspended = suspended(user);
-    let profile = Value::Object(std::mem::take(user)).to_string();
-    Ok(Snapshot { version, profile, columns, suspended })
+    let said = said(version, user, layout);
+    checked_columns(&said.columns, layout)?;
+    Ok(Snapshot { profile: Value::Object(std::mem::take(user)).to_string(), ..said })
+}
+
+/// The snapshot, its profile still to be written down.
+fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+    let mut columns = columns(user);
+    set_paths(&mut columns, user, layout);
+    Snapshot {
+        version,
+        profile: String::new(),
+        columns,
+        suspended: suspended(user),
+        external_id: text(user.get("external_id")),
+    }
 }
 
 /// Leaves of the user what is to be remembered: see [`LEFT_OUT_OF_PROFILE`].

@@ -2,6 +2,7 @@
 
 use super::Unintelligible;
 use crate::core::event::Snapshot;
+use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
 use thiserror::Error;
@@ -34,9 +35,9 @@ pub trait Directory: Send + Sync {
     fn instance(&self) -> String;
 
     /// The accounts of a page. One that cannot be understood is an entry all the same.
-    fn read_page(&self, body: &str) -> Result<Vec<Entry>, Malformed>;
+    fn read_page(&self, body: &str, layout: &Layout) -> Result<Vec<Entry>, Malformed>;
 
-    fn read_one(&self, body: &str) -> Result<Entry, Malformed>;
+    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed>;
 
     fn read_count(&self, body: &str) -> Result<u64, Malformed>;
 

@@ -5,11 +5,14 @@ pub mod directory;
 pub mod http;
 pub mod signature;
 
-use crate::core::columns::Columns;
-use crate::core::event::{Event, PROVIDER_ID_BYTES_MAX};
+use crate::core::columns::{Cell, Column, Columns};
+use crate::core::event::{Event, PROVIDER_ID_BYTES_MAX, Snapshot};
+use crate::core::layout::Layout;
+use crate::core::link::LinkRule;
 use crate::core::timestamp::Timestamp;
 use directory::Directory;
 use http::ApiAccess;
+use serde_json::{Map, Value};
 use signature::SigningKey;
 use thiserror::Error;
 
@@ -25,6 +28,8 @@ pub struct Source {
     pub api: Option<ApiAccess>,
     /// The instance that the source is pinned to by configuration.
     pub instance: Option<String>,
+    /// How an account that is seen for the first time finds a row that is there already.
+    pub link_by: Vec<LinkRule>,
 }
 
 /// What differs from provider to provider.
@@ -35,12 +40,14 @@ pub trait Provider: Send + Sync {
     /// What can be told of a verified body at a glance; unknown fields, absent ones and odd types are no error.
     fn glance(&self, body: &str) -> Glance;
 
-    /// What the delivery says, in full.
-    fn normalize(&self, source: &str, body: &str) -> Result<Event, Unintelligible>;
+    /// What the delivery says, in full, for the columns of this layout.
+    fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
-    /// What a stored profile says for the columns of `users`, and whether it shows the account banned or
-    /// deprovisioned.
-    fn recall(&self, profile: &str) -> (Columns, bool);
+    /// The snapshot that left this profile behind.
+    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot;
+
+    /// Whether a stored profile never has this field, so that no column can be filled from it.
+    fn leaves_out(&self, field: &str) -> bool;
 
     /// How its API is read.
     fn directory(&self) -> &'static dyn Directory;
@@ -94,10 +101,33 @@ fn checked_id(id: Option<String>) -> Result<String, Unintelligible> {
     Ok(id)
 }
 
+/// Fills the columns that show paths of the profile, and fits all of them to the layout.
+fn set_paths(columns: &mut Columns, profile: &Map<String, Value>, layout: &Layout) {
+    for (column, path) in (0..).map(Column::Path).zip(layout.paths()) {
+        columns.set(column, at_path(profile, &path.path));
+    }
+    layout.fit(columns);
+}
+
+/// What lies at `a.b.c`: a text, a number or a truth value as its text, anything larger as JSON; nothing for null, an
+/// empty text, and a path that leads nowhere.
+fn at_path(profile: &Map<String, Value>, path: &str) -> Cell {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    match (profile.get(first)?, rest) {
+        (Value::Object(inner), Some(rest)) => at_path(inner, rest),
+        (_, Some(_)) | (Value::Null, None) => None,
+        (Value::String(text), None) => (!text.is_empty()).then(|| text.clone()),
+        (other, None) => Some(other.to_string()),
+    }
+}
+
 /// Both databases must be able to hold, and PostgreSQL to index, what a column is given.
-fn checked_columns(columns: &Columns) -> Result<(), Unintelligible> {
-    for column in crate::core::columns::Column::ALL {
-        let field = column.name();
+fn checked_columns(columns: &Columns, layout: &Layout) -> Result<(), Unintelligible> {
+    for column in layout.columns() {
+        let field = match column {
+            Column::Path(_) => "a profile path",
+            own => own.name(),
+        };
         let value = columns.get(column).unwrap_or_default();
         if value.contains('\0') {
             return Err(Unintelligible::Nul { field });

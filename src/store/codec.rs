@@ -2,10 +2,12 @@
 
 use super::driver::Row;
 use super::inbox::{number, take};
-use super::reconciliation::{AccountWrite, CausedChange, Locked, Pending, StoredLatest};
+use super::reconciliation::{CausedChange, Locked, Pending, StoredLatest};
+use super::users_table::UsersTable;
+use super::writing::AccountWrite;
 use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
-use crate::core::decide::{Deletion, User};
+use crate::core::decide::{Deletion, Held, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 
@@ -67,25 +69,26 @@ pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {
     (key, Locked { user_id, state, deletion, latest, replaced_version, user: None, unheard })
 }
 
-pub(super) fn user(row: Row) -> User {
+/// A row as [`UsersTable::lock`] reads it; what is held back is still to be loaded.
+pub(super) fn user(row: Row, users: &UsersTable) -> User {
     let mut cells = row.into_iter();
-    let id = cells.next().flatten().unwrap_or_default();
+    let mut next = move || cells.next().flatten();
+    let id = next().unwrap_or_default();
     let mut columns = Columns::default();
-    for column in Column::ALL {
-        columns.set(column, cells.next().flatten());
+    for column in users.layout().columns() {
+        columns.set(column, next());
     }
-    let deleted_at = instant(cells.next().flatten());
-    let mut truth = || cells.next().flatten().as_deref() == Some("true");
-    User { id, columns, deleted_at, suspended_by_source: truth(), provisional: truth() }
-}
-
-pub(super) fn user_row(user: &User) -> Row {
-    let mut row = vec![Some(user.id.clone())];
-    row.extend(Column::ALL.map(|column| user.columns.get(column).map(str::to_owned)));
-    row.push(user.deleted_at.map(|at| at.to_string()));
-    row.push(Some(user.suspended_by_source.to_string()));
-    row.push(Some(user.provisional.to_string()));
-    row
+    let deleted_at = instant(next());
+    let (suspended, provisional, kept) = (next(), next(), next());
+    User {
+        id,
+        columns,
+        deleted_at,
+        suspended_by_source: suspended.as_deref() == Some("true"),
+        provisional: provisional.as_deref() == Some("true"),
+        kept: users.kept(kept.as_deref().unwrap_or_default()),
+        held: Held::default(),
+    }
 }
 
 pub(super) fn key_row(key: &IdentityKey) -> Row {
@@ -93,7 +96,7 @@ pub(super) fn key_row(key: &IdentityKey) -> Row {
 }
 
 pub(super) fn identity_row(write: &AccountWrite) -> Row {
-    let AccountWrite { key, identity, user, synced, .. } = write;
+    let AccountWrite { key, identity, user, synced, waiting, linked_by, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
     let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -112,6 +115,8 @@ pub(super) fn identity_row(write: &AccountWrite) -> Row {
         at(latest.and_then(|latest| latest.read_at)),
         at(identity.deletion.map(|deletion| deletion.received_at)),
         identity.replaced_version.map(|version| version.to_string()),
+        waiting.clone(),
+        linked_by.clone(),
     ]
 }
 

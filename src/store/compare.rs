@@ -1,12 +1,10 @@
 //! What is known, read without locks and in one go, to be compared with what a source's page says.
 
 use super::Store;
-use super::dialect::packed;
 use super::driver::{Arg, Row};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
 use crate::core::account::IdentityState;
-use crate::core::columns::{Column, Columns, Owner};
 use crate::core::timestamp::Timestamp;
 
 /// An account as it is stored, as far as a comparison needs it.
@@ -24,18 +22,6 @@ pub struct Known {
 
 /// Where a slice of a range ended: creation time and id.
 pub type RangeEnd = (String, String);
-
-/// What [`Known::row`] holds where the row is as the provider has it.
-pub fn expected_row(columns: &Columns, suspended: bool) -> String {
-    let truth = |truth: bool| if truth { "true" } else { "false" };
-    let facts = [None, Some(truth(suspended)), Some(truth(false))];
-    packed(provider_columns().map(|column| columns.get(column)).chain(facts))
-}
-
-/// Columns that only the provider decides about.
-pub(super) fn provider_columns() -> impl Iterator<Item = Column> {
-    Column::ALL.into_iter().filter(|column| column.owner() == Owner::Provider)
-}
 
 impl Store {
     /// Accounts of the source created from `from` up to `to` (both included) by the provider's word, tombstones

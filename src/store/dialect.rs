@@ -102,6 +102,7 @@ impl Dialect {
             (_, ColumnType::Text) => column.to_owned(),
             (_, ColumnType::Timestamp) => self.timestamp_text(column),
             (Dialect::Postgres, ColumnType::Bool) => format!("CAST({column} AS text)"),
+            (_, ColumnType::Integer) => format!("CAST({column} AS text)"),
             (Dialect::Sqlite, ColumnType::Bool) => {
                 format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END")
             }
@@ -115,28 +116,12 @@ impl Dialect {
             (Dialect::Postgres, ColumnType::Timestamp) => format!("CAST({text} AS timestamptz)"),
             (Dialect::Postgres, ColumnType::Bool) => format!("CAST({text} AS boolean)"),
             (Dialect::Sqlite, ColumnType::Bool) => format!("({text} = 'true')"),
+            (_, ColumnType::Integer) => format!("CAST({text} AS bigint)"),
         }
     }
 
     pub fn timestamp_value(self, text: &str) -> String {
         self.cell_value(text, ColumnType::Timestamp)
-    }
-
-    /// A user's id from its text.
-    pub fn id_value(self, text: &str) -> String {
-        match self {
-            Dialect::Postgres => format!("CAST({text} AS uuid)"),
-            Dialect::Sqlite => text.to_owned(),
-        }
-    }
-
-    /// Whether `column` lies after the user's id in the text parameter, where the empty text lies before all.
-    pub fn id_after(self, column: &str, parameter: &str) -> String {
-        let id = match self {
-            Dialect::Postgres => format!("CAST(NULLIF({parameter}, '') AS uuid)"),
-            Dialect::Sqlite => parameter.to_owned(),
-        };
-        format!("({parameter} = '' OR {column} > {id})")
     }
 
     /// A list of names from a JSON array.
@@ -194,7 +179,7 @@ impl Dialect {
 }
 
 const PACKED_NULL: char = '\u{1}';
-const PACKED_BETWEEN: char = '\u{1f}';
+pub(super) const PACKED_BETWEEN: char = '\u{1f}';
 
 /// What [`Dialect::packed`] makes of these cells.
 pub fn packed<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> String {

@@ -1,12 +1,31 @@
-//! Deletions that a run holds back for a person to decide about, and the limit that makes it do so.
+//! Deletions and new users that a run holds back for a person to decide about.
 
 use super::Store;
 use super::codec::key_row;
 use super::confirmations::key;
-use super::driver::{Access, Arg};
+use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
 use super::reconciliation::Reconciliation;
 use crate::core::event::IdentityKey;
+
+/// Rows that one statement writes.
+const SLICE_ROWS_MAX: usize = 2_000;
+
+/// What a run holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldSet {
+    Deletes,
+    Creates,
+}
+
+impl HeldSet {
+    fn table(self) -> &'static str {
+        match self {
+            HeldSet::Deletes => "held_deletes",
+            HeldSet::Creates => "held_creates",
+        }
+    }
+}
 
 impl Store {
     /// Makes the run's proven deletions its held set.
@@ -24,17 +43,38 @@ impl Store {
         Ok(held)
     }
 
-    /// Whom the run would delete, a slice after `after`.
+    /// Makes these accounts, for which the run would create users, its held set.
+    pub async fn hold_creates(
+        &self,
+        run_id: &str,
+        source: &str,
+        provider_ids: &[String],
+    ) -> Result<(), StoreError> {
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.held_creates (run_id, source, provider_id) SELECT v.c1, v.c2, v.c3 FROM {}
+             WHERE true ON CONFLICT DO NOTHING",
+            self.dialect().rows(1, 3)
+        ));
+        for slice in provider_ids.chunks(SLICE_ROWS_MAX) {
+            let row = |id: &String| vec![Some(run_id.to_owned()), Some(source.to_owned()), Some(id.clone())];
+            self.write(&sql, vec![Arg::Rows(slice.iter().map(row).collect())]).await?;
+        }
+        Ok(())
+    }
+
+    /// Whom the run would delete or create, a slice after `after`.
     pub async fn held_of(
         &self,
+        set: HeldSet,
         run_id: &str,
         after: &str,
         limit: i64,
     ) -> Result<Vec<IdentityKey>, StoreError> {
-        let sql = self.dialect().own(
-            "SELECT source, provider_id FROM headcount.held_deletes
+        let sql = self.dialect().own(&format!(
+            "SELECT source, provider_id FROM headcount.{}
              WHERE run_id = $1 AND provider_id > $2 ORDER BY provider_id LIMIT $3",
-        );
+            set.table()
+        ));
         let rows = self.read(&sql, vec![Arg::text(run_id), Arg::text(after), Arg::Int(limit)]).await?;
         Ok(rows.into_iter().map(key).collect())
     }
@@ -54,11 +94,10 @@ impl Store {
             "UPDATE headcount.runs SET status = 'rejected', approved_until = NULL, error = $2
              WHERE id = $1 AND status = 'held'",
         );
-        let forget = self.dialect().own("DELETE FROM headcount.held_deletes WHERE run_id = $1");
         let mut tx = self.begin(Access::Write).await?;
         let rejected = tx.execute(&reject, vec![Arg::text(run_id), Arg::text(reason)]).await?;
         if rejected == 1 {
-            tx.execute(&forget, vec![Arg::text(run_id)]).await?;
+            self.forget_sets(&mut *tx, run_id).await?;
         }
         tx.commit().await?;
         Ok(rejected == 1)
@@ -74,18 +113,32 @@ impl Store {
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
     }
 
-    /// What was held and approved has been done: `deleted` of the set are gone.
-    pub async fn end_approved(&self, run_id: &str, deleted: u64, note: &str) -> Result<(), StoreError> {
+    /// What was held and approved has been done: so many were deleted, so many created.
+    pub async fn end_approved(
+        &self,
+        run_id: &str,
+        deleted: u64,
+        created: u64,
+        note: &str,
+    ) -> Result<(), StoreError> {
         let sql = self.dialect().own(
-            "UPDATE headcount.runs SET status = 'succeeded', approved_until = NULL, deleted = deleted + $2, error = $3
+            "UPDATE headcount.runs SET status = 'succeeded', approved_until = NULL, deleted = deleted + $2, created = created + $4, error = $3
              WHERE id = $1 AND status = 'held'",
         );
-        let forget = self.dialect().own("DELETE FROM headcount.held_deletes WHERE run_id = $1");
         let mut tx = self.begin(Access::Write).await?;
         let note = Arg::Text((!note.is_empty()).then(|| note.to_owned()));
-        tx.execute(&sql, vec![Arg::text(run_id), Arg::Int(deleted as i64), note]).await?;
-        tx.execute(&forget, vec![Arg::text(run_id)]).await?;
+        tx.execute(&sql, vec![Arg::text(run_id), Arg::Int(deleted as i64), note, Arg::Int(created as i64)])
+            .await?;
+        self.forget_sets(&mut *tx, run_id).await?;
         tx.commit().await
+    }
+
+    async fn forget_sets(&self, tx: &mut dyn Tx, run_id: &str) -> Result<(), StoreError> {
+        for set in [HeldSet::Deletes, HeldSet::Creates] {
+            let sql = format!("DELETE FROM headcount.{} WHERE run_id = $1", set.table());
+            tx.execute(&self.dialect().own(&sql), vec![Arg::text(run_id)]).await?;
+        }
+        Ok(())
     }
 }
 

@@ -8,34 +8,9 @@ use super::dialect::Dialect;
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
+use super::migrations::{MIGRATIONS, Migration};
+use super::reconciliation::Reconciliation;
 use sha2::{Digest, Sha256};
-
-/// One numbered step of the schema; append-only.
-struct Migration {
-    version: i64,
-    name: &'static str,
-    postgres: &'static str,
-    sqlite: &'static str,
-    /// The lowest schema version that a headcount must know to work on this one.
-    oldest_reader: i64,
-}
-
-const MIGRATIONS: [Migration; 2] = [
-    Migration {
-        version: 1,
-        name: "tables",
-        postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
-        oldest_reader: 1,
-    },
-    Migration {
-        version: 2,
-        name: "resync",
-        postgres: include_str!("../../migrations/postgres/0002_resync.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0002_resync.sql"),
-        oldest_reader: 1,
-    },
-];
 
 /// Something that is to be done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +30,8 @@ pub struct Migrated {
 
 const REQUIRED_FIELDS: &str = "required_fields";
 const USERS_MADE: &str = "users_table_made";
+/// The application's own table, where headcount works on one.
+const USERS_ADOPTED: &str = "users_table";
 const REQUIRED_BY_DEFAULT: &str = "email";
 /// Rows whose state is corrected in one transaction.
 const SLICE_ROWS_MAX: i64 = 2_000;
@@ -86,7 +63,9 @@ impl Store {
             tx.script(&step.sql).await?;
         }
         tx.commit().await?;
-        if steps.iter().any(|step| step.title.starts_with(STATE_STEP)) {
+        let states =
+            |step: &Step| step.title.starts_with(STATE_STEP) || step.title.starts_with(REQUIRED_STEP);
+        if steps.iter().any(states) {
             self.correct_states(&required_fields).await?;
         }
         Ok(Migrated { steps, required_fields })
@@ -165,11 +144,20 @@ impl Store {
             Some(fields) => fields.to_vec(),
             None => split(stored.as_deref().unwrap_or(REQUIRED_BY_DEFAULT)),
         };
-        let made = !applied.is_empty() && self.setting(tx, USERS_MADE).await?.is_some();
-        self.users_steps(tx, made, &fields, &mut steps).await?;
+        let (mut made, mut adopted) = (false, None);
+        if !applied.is_empty() {
+            made = self.setting(tx, USERS_MADE).await?.is_some();
+            adopted = self.setting(tx, USERS_ADOPTED).await?;
+        }
+        self.check_same_table(made, adopted.as_deref())?;
+        match self.users_table().is_adopted() {
+            true => self.adopted_steps(adopted.is_some(), &mut steps),
+            false => self.own_steps(tx, made, &mut steps).await?,
+        }
+        self.state_steps(tx, &fields, &mut steps).await?;
         if stored.as_deref() != Some(&*fields.join(",")) {
             steps.push(Step {
-                title: format!("required fields: {}", fields.join(", ")),
+                title: format!("{REQUIRED_STEP}: {}", fields.join(", ")),
                 sql: self.set_setting(REQUIRED_FIELDS, &fields.join(",")),
             });
         }
@@ -195,19 +183,43 @@ impl Store {
         }
     }
 
-    async fn users_steps(
-        &self,
-        tx: &mut dyn Tx,
-        made: bool,
-        required: &[String],
-        steps: &mut Vec<Step>,
-    ) -> Result<(), StoreError> {
+    /// Identities belong to rows of one table: another one needs another database, or a new beginning.
+    fn check_same_table(&self, made: bool, adopted: Option<&str>) -> Result<(), StoreError> {
         let users = self.users_table();
-        let exists = !tx.fetch(users.exists(), vec![]).await?.is_empty();
+        let found = match (made, adopted) {
+            (true, _) => Some("the `users` table that headcount made".to_owned()),
+            (false, Some(table)) => Some(format!("table {table}")),
+            (false, None) => None,
+        };
+        let same = match adopted {
+            Some(table) => users.is_adopted() && users.display() == table,
+            None => !made || !users.is_adopted(),
+        };
+        match found.filter(|_| !same) {
+            None => Ok(()),
+            Some(found) => Err(StoreError::Setup(format!(
+                "headcount's tables here belong to {found}, and `[users]` in headcount.toml says otherwise; put it back, or \
+                 `headcount migrate --uninstall` first"
+            ))),
+        }
+    }
+
+    fn adopted_steps(&self, known: bool, steps: &mut Vec<Step>) {
+        if !known {
+            let table = self.users_table().display();
+            let title = format!("your table {table} is the users table");
+            steps.push(Step { title, sql: self.set_setting(USERS_ADOPTED, &table) });
+        }
+    }
+
+    async fn own_steps(&self, tx: &mut dyn Tx, made: bool, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+        let users = self.users_table();
+        let exists = !tx.fetch(&users.exists(), vec![]).await?.is_empty();
         if exists && !made {
             return Err(StoreError::Setup(
-                "there is a `users` table here that headcount did not make, and it will not touch it; give headcount a \
-                 database of its own (HEADCOUNT_DATABASE_URL) or rename that table"
+                "there is a `users` table here that headcount did not make, and it will not touch it unless it is told to: \
+                 `[users]` in headcount.toml puts it on a table of yours (docs/adopt.md). Or give headcount a database of its \
+                 own (HEADCOUNT_DATABASE_URL)"
                     .to_owned(),
             ));
         }
@@ -215,10 +227,22 @@ impl Store {
             let sql = format!("{};\n{}", users.create(), self.set_setting(USERS_MADE, "yes"));
             steps.push(Step { title: "the users table".to_owned(), sql });
         }
-        let columns: Vec<String> = match exists {
-            true => names(tx.fetch(users.column_names(), vec![]).await?),
+        Ok(())
+    }
+
+    async fn state_steps(
+        &self,
+        tx: &mut dyn Tx,
+        required: &[String],
+        steps: &mut Vec<Step>,
+    ) -> Result<(), StoreError> {
+        let users = self.users_table();
+        let exists = !tx.fetch(&users.exists(), vec![]).await?.is_empty();
+        let mut columns = users.requirable();
+        columns.extend(match exists {
+            true => names(tx.fetch(&users.column_names(), vec![]).await?),
             false => created_columns(users.create().as_str()),
-        };
+        });
         check_required(required, &columns)?;
         let installed = match exists {
             true => names(tx.fetch(&users.installed_state(), vec![]).await?),
@@ -269,14 +293,14 @@ impl Store {
         (version, same, number(oldest_reader))
     }
 
-    async fn setting(&self, tx: &mut dyn Tx, key: &str) -> Result<Option<String>, StoreError> {
+    pub(super) async fn setting(&self, tx: &mut dyn Tx, key: &str) -> Result<Option<String>, StoreError> {
         let sql = self.dialect().own("SELECT value FROM headcount.settings WHERE key = $1");
         let rows = tx.fetch(&sql, vec![Arg::text(key)]).await?;
         let [value] = first(rows);
         Ok(value)
     }
 
-    fn set_setting(&self, key: &str, value: &str) -> String {
+    pub(super) fn set_setting(&self, key: &str, value: &str) -> String {
         self.dialect().own(&format!(
             "INSERT INTO headcount.settings (key, value) VALUES ('{key}', '{}')
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -285,7 +309,22 @@ impl Store {
     }
 }
 
+impl Reconciliation {
+    /// The fields that a complete account must have.
+    pub(super) async fn required_fields(&mut self) -> Result<Vec<String>, StoreError> {
+        if let Some(required) = &self.required {
+            return Ok(required.clone());
+        }
+        let sql = self.dialect.own("SELECT value FROM headcount.settings WHERE key = $1");
+        let [stored] = first(self.tx.fetch(&sql, vec![Arg::text(REQUIRED_FIELDS)]).await?);
+        let required = split(stored.as_deref().unwrap_or(REQUIRED_BY_DEFAULT));
+        self.required = Some(required.clone());
+        Ok(required)
+    }
+}
+
 const STATE_STEP: &str = "the account state trigger";
+const REQUIRED_STEP: &str = "required fields";
 
 /// The highest version that this headcount knows.
 fn latest() -> i64 {
@@ -328,7 +367,7 @@ fn created_columns(create: &str) -> Vec<String> {
     create.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
-fn names(rows: Vec<Row>) -> Vec<String> {
+pub(super) fn names(rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect()
 }
 

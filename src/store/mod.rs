@@ -3,17 +3,23 @@
 //! `driver.rs` is the trait that two databases implement; `dialect.rs` is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
+mod adoption;
 mod codec;
 mod compare;
 mod confirmations;
+mod counts;
 mod dialect;
 mod driver;
 mod error;
 mod held;
+mod held_values;
 mod inbox;
+mod install;
 mod limiter;
+mod linking;
 mod loss;
 mod migrate;
+mod migrations;
 mod postgres;
 mod reconciliation;
 mod reports;
@@ -22,23 +28,29 @@ mod sources;
 mod sqlite;
 mod url;
 mod users_table;
+mod writing;
 
-pub use compare::{Known, RangeEnd, expected_row};
+pub use adoption::{Adopted, AdoptedCell, Mirrored};
+pub use compare::{Known, RangeEnd};
 pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
+pub use counts::Counts;
 pub use dialect::Dialect;
 pub use error::StoreError;
+pub use held::HeldSet;
+pub use held_values::{HELD_STATE, HeldGroup, HeldValue};
 pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
 pub use limiter::{Grant, LimiterReport};
+pub use linking::wanted;
 pub use migrate::{Migrated, Step};
-pub use reconciliation::{
-    AccountWrite, CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest, UserWrite,
-};
+pub use reconciliation::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
 pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusReport, UserFilter, UserView};
-pub use runs::{Counts, Ending, Mode, Run, run_lease};
-pub use sources::SourceRow;
+pub use runs::{Ending, Mode, Run, run_lease};
+pub use sources::{Bearings, SourceRow};
 pub use url::DatabaseUrl;
-pub use users_table::UsersTable;
+pub use users_table::{AdoptedTable, UsersConfig, UsersTable};
+pub use writing::AccountWrite;
 
+use crate::core::layout::Layout;
 use driver::{Access, Arg, Driver, Row, Tx};
 use std::sync::Arc;
 
@@ -50,8 +62,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects; a SQLite file is made where there is none. The tables are [`Store::migrate`]'s business.
+    /// Connects to headcount's own layout; see [`Store::open_on`].
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        Self::open_on(url, &UsersConfig::default()).await
+    }
+
+    /// Connects; a SQLite file is made where there is none. A users table that was there before headcount is checked
+    /// against what the database says of it. The tables are [`Store::migrate`]'s business.
+    pub async fn open_on(url: &DatabaseUrl, config: &UsersConfig) -> Result<Self, StoreError> {
         let opened: Result<Arc<dyn Driver>, StoreError> = match url {
             DatabaseUrl::Sqlite(path) => {
                 sqlite::SqliteDriver::open(path).await.map(|driver| Arc::new(driver) as _)
@@ -69,12 +87,30 @@ impl Store {
             }
             other => other,
         })?;
-        Ok(Self::with_driver(driver))
+        let users = Arc::new(UsersTable::own(driver.dialect(), config));
+        let store = Self { driver, users };
+        match &config.adopted {
+            None => Ok(store),
+            Some(table) => store.adopt_table(config, table).await,
+        }
     }
 
-    fn with_driver(driver: Arc<dyn Driver>) -> Self {
-        let users = Arc::new(UsersTable::new(driver.dialect()));
-        Self { driver, users }
+    async fn adopt_table(mut self, config: &UsersConfig, table: &AdoptedTable) -> Result<Self, StoreError> {
+        let Some(catalog) = self.catalog(table).await? else {
+            let (names, wanted) = (self.table_names().await?, table.display());
+            let nearest = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &wanted));
+            return Err(StoreError::Setup(format!(
+                "`table` of [users] is {wanted}, and there is no such table here; {}",
+                nearest.map_or("there is none at all".to_owned(), |name| format!("the nearest is {name}"))
+            )));
+        };
+        self.users = Arc::new(UsersTable::adopted(self.dialect(), config, table, &catalog)?);
+        Ok(self)
+    }
+
+    /// Which columns there are, and who owns them.
+    pub fn layout(&self) -> &Arc<Layout> {
+        self.users.layout()
     }
 
     pub fn dialect(&self) -> Dialect {

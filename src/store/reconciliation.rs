@@ -1,19 +1,21 @@
-//! The one transaction in which anything reaches `users`: claim, lock, load, and later write, finish, commit.
+//! The one transaction in which anything reaches `users`: claim, lock, load, and later write ([`super::writing`]), finish,
+//! commit.
 //!
 //! Whoever holds an account's row locks decides about it; what another process holds is passed over and stays
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
 use super::Store;
-use super::codec::{change_row, identity, identity_row, key_row, pending, user, user_row};
-use super::driver::{Access, Arg, Row, Tx};
+use super::codec::{change_row, identity, key_row, pending, user};
+use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
-use crate::core::decide::{Change, Deletion, Identity, User};
+use crate::core::decide::{Change, Deletion, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Bodies that one transaction takes into memory; a single larger one is taken all the same.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -56,24 +58,6 @@ pub struct StoredLatest {
     pub read_at: Option<Timestamp>,
 }
 
-/// What is to be written of one account.
-#[derive(Clone, Debug)]
-pub struct AccountWrite {
-    pub key: IdentityKey,
-    pub identity: Identity,
-    pub user: Option<User>,
-    pub user_write: UserWrite,
-    /// Something was applied, rather than only remembered.
-    pub synced: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserWrite {
-    None,
-    Insert,
-    Update,
-}
-
 /// What becomes of a claimed delivery.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -94,16 +78,22 @@ pub struct CausedChange {
 
 pub struct Reconciliation {
     pub(super) tx: Box<dyn Tx>,
-    users: UsersTable,
+    pub(super) users: Arc<UsersTable>,
     pub(super) dialect: super::dialect::Dialect,
+    /// The fields that a complete account must have, once somebody needed them.
+    pub(super) required: Option<Vec<String>>,
+    /// Broken references that there were before, where each write looks for new ones itself.
+    pub(super) broken_before: Option<u64>,
 }
 
 impl Store {
     pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
         Ok(Reconciliation {
             tx: self.begin(Access::Write).await?,
-            users: self.users_table().clone(),
+            users: self.users.clone(),
             dialect: self.dialect(),
+            required: None,
+            broken_before: None,
         })
     }
 }
@@ -180,22 +170,42 @@ impl Reconciliation {
         if ids.is_empty() {
             return Ok(locked);
         }
-        let id_rows: Vec<Row> = ids.iter().map(|id| vec![Some(id.clone())]).collect();
-        let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(id_rows.clone())]).await?;
-        let mut users: HashMap<String, User> =
-            rows.into_iter().map(user).map(|user| (user.id.clone(), user)).collect();
+        let mut users = self.lock_users(&ids).await?;
         let mut elsewhere = HashSet::new();
         if users.len() < ids.len() {
             // Not among those that we hold but there: somebody else's. Not there: removed by the application.
-            let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(id_rows)]).await?;
-            elsewhere = there.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect();
+            elsewhere = self.existing(&ids).await?;
         }
+        self.load_held(&mut users).await?;
         locked.retain(|_, account| {
             let Some(id) = &account.user_id else { return true };
             account.user = users.remove(id);
             account.user.is_some() || !elsewhere.contains(id)
         });
         Ok(locked)
+    }
+
+    /// Those of the users that nobody else holds, by id.
+    pub(super) async fn lock_users(&mut self, ids: &[String]) -> Result<HashMap<String, User>, StoreError> {
+        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
+        let users = &self.users;
+        Ok(rows.into_iter().map(|row| user(row, users)).map(|user| (user.id.clone(), user)).collect())
+    }
+
+    /// Those of the ids that have a row, whoever holds it.
+    pub(super) async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(rows)]).await?;
+        Ok(there.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+    }
+
+    /// So many new ids of users; none where they are ours to make. A dry run takes none from a sequence.
+    pub async fn fresh_ids(&mut self, count: usize, dry: bool) -> Result<Vec<String>, StoreError> {
+        let Some(sql) = self.users.fresh_ids(dry).filter(|_| count > 0) else { return Ok(Vec::new()) };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = self.tx.fetch(&sql, vec![Arg::Int(count)]).await?;
+        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
     }
 
     /// In key order, so that two processes that meet wait for each other and never in a circle.
@@ -254,69 +264,6 @@ impl Reconciliation {
         let rows = self.tx.fetch(sql, args).await?;
         let [count] = first(rows);
         Ok(number(count).try_into().unwrap_or(0))
-    }
-
-    /// Writes the accounts, all or none: where the database refuses one, the transaction is as before the call.
-    pub async fn write(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.tx.script("SAVEPOINT accounts").await?;
-        match self.write_all(writes).await {
-            Ok(()) => self.tx.script("RELEASE SAVEPOINT accounts").await,
-            Err(error @ StoreError::Rejected(_)) => {
-                self.tx.script("ROLLBACK TO SAVEPOINT accounts; RELEASE SAVEPOINT accounts").await?;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn write_all(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
-        for (kind, sql) in
-            [(UserWrite::Update, self.users.update()), (UserWrite::Insert, self.users.insert())]
-        {
-            let rows: Vec<Row> = writes
-                .iter()
-                .filter(|write| write.user_write == kind)
-                .filter_map(|write| write.user.as_ref().map(user_row))
-                .collect();
-            self.write_rows(&sql, rows).await?;
-        }
-        let sql = self.dialect.own(&format!(
-            "UPDATE headcount.identities SET user_id = v.c3, state = v.c4, version = CAST(v.c5 AS bigint),
-                 occurred_at = {}, profile = v.c7, provider_created_at = {}, deleted_at = {}, deleted_by = v.c10,
-                 synced_at = CASE WHEN v.c11 = 'true' THEN {} ELSE synced_at END, read_at = {},
-                 deletion_received_at = {}, replaced_version = CAST(v.c14 AS bigint)
-             FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
-            self.dialect.timestamp_value("v.c6"),
-            self.dialect.timestamp_value("v.c8"),
-            self.dialect.timestamp_value("v.c9"),
-            self.dialect.clock(),
-            self.dialect.timestamp_value("v.c12"),
-            self.dialect.timestamp_value("v.c13"),
-            self.dialect.rows(1, 14)
-        ));
-        self.write_rows(&sql, writes.iter().map(identity_row).collect()).await?;
-        if let Some(check) = self.dialect.check_deferred() {
-            self.tx.script(check).await?;
-        }
-        Ok(())
-    }
-
-    /// Every row that is held must be there to be written.
-    async fn write_rows(&mut self, sql: &str, rows: Vec<Row>) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let expected = rows.len() as u64;
-        let written = self.tx.execute(sql, vec![Arg::Rows(rows)]).await?;
-        if written == expected {
-            return Ok(());
-        }
-        Err(StoreError::Rejected(format!(
-            "{expected} rows were to be written and {written} were: a rule or a trigger of the table swallows them"
-        )))
     }
 
     /// Records what became of claimed deliveries.

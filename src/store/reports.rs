@@ -88,10 +88,7 @@ impl Store {
 
     /// The users that `text` names: by id, provider id, e-mail, username or phone number.
     pub async fn find_users(&self, text: &str) -> Result<Vec<UserView>, StoreError> {
-        let mut ids = Vec::new();
-        if let Ok(id) = uuid::Uuid::parse_str(text) {
-            ids.push(id.hyphenated().to_string());
-        }
+        let mut ids: Vec<String> = self.users_table().id_from(text).into_iter().collect();
         let by_identity =
             self.dialect().own("SELECT user_id FROM headcount.identities WHERE provider_id = $1 AND user_id IS NOT NULL LIMIT 10");
         for sql in [by_identity, self.users_table().find()] {

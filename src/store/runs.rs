@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::codec::instant;
+use super::counts::{COUNTS, Counts};
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
 use super::inbox::{first, number};
@@ -26,77 +27,6 @@ impl Mode {
             Mode::DryRun => "dry-run",
             Mode::User => "user",
         }
-    }
-}
-
-/// What a run has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub seen: u64,
-    pub created: u64,
-    pub updated: u64,
-    pub deleted: u64,
-    pub revived: u64,
-    pub unchanged: u64,
-    /// Of the created and updated: the source had said nothing new, the row had been edited here.
-    pub local_edits: u64,
-    pub dead: u64,
-    pub refused: u64,
-    pub held_deletes: u64,
-    pub pages: u64,
-    pub requests: u64,
-    pub throttled: u64,
-}
-
-const COUNTS: [&str; 13] = [
-    "seen",
-    "created",
-    "updated",
-    "deleted",
-    "revived",
-    "unchanged",
-    "local_edits",
-    "dead",
-    "refused",
-    "held_deletes",
-    "pages",
-    "requests",
-    "throttled",
-];
-
-impl Counts {
-    fn numbers(&mut self) -> [&mut u64; COUNTS.len()] {
-        [
-            &mut self.seen,
-            &mut self.created,
-            &mut self.updated,
-            &mut self.deleted,
-            &mut self.revived,
-            &mut self.unchanged,
-            &mut self.local_edits,
-            &mut self.dead,
-            &mut self.refused,
-            &mut self.held_deletes,
-            &mut self.pages,
-            &mut self.requests,
-            &mut self.throttled,
-        ]
-    }
-
-    /// Each count with its name, in the order of the table.
-    pub fn named(mut self) -> Vec<(&'static str, u64)> {
-        COUNTS.into_iter().zip(self.numbers()).map(|(name, count)| (name, *count)).collect()
-    }
-
-    pub fn add(&mut self, mut other: Counts) {
-        for (own, other) in self.numbers().into_iter().zip(other.numbers()) {
-            *own += *other;
-        }
-    }
-
-    /// Accounts in which the source and the tables differed.
-    pub fn repaired(&self) -> u64 {
-        self.created + self.updated + self.deleted + self.revived
     }
 }
 
@@ -202,7 +132,7 @@ impl Store {
         let held = self.dialect().own(&format!(
             "UPDATE headcount.runs SET status = 'rejected', approved_until = NULL,
                  error = 'overtaken by run ' || $2
-             WHERE source = $1 AND id <> $2 AND mode = 'full' AND status = 'held'
+             WHERE source = $1 AND id <> $2 AND mode IN ('full', 'incremental') AND status = 'held'
                AND (approved_until IS NULL OR approved_until <= {})",
             self.dialect().clock()
         ));
@@ -210,8 +140,9 @@ impl Store {
             "DELETE FROM headcount.held_deletes WHERE source = $1 AND run_id <> $2
                AND run_id NOT IN (SELECT id FROM headcount.runs WHERE status = 'held')",
         );
+        let creates = sets.replace("held_deletes", "held_creates");
         let mut tx = self.begin(Access::Write).await?;
-        for sql in [held, sets] {
+        for sql in [held, sets, creates] {
             tx.execute(&sql, vec![Arg::text(source), Arg::text(run_id)]).await?;
         }
         tx.commit().await

@@ -5,6 +5,7 @@ use super::driver::Arg;
 use super::error::StoreError;
 use super::inbox::{first, take};
 use super::reconciliation::Reconciliation;
+use crate::core::link::LinkRule;
 use std::collections::HashMap;
 
 /// A source as the database knows it.
@@ -14,17 +15,30 @@ pub struct SourceRow {
     pub pinned_at: Option<String>,
     /// The highest version that an incremental read has seen.
     pub watermark: Option<i64>,
+    /// How its accounts find rows that are there already, since its adoption.
+    pub link_by: Option<LinkRule>,
+}
+
+/// What of a source matters to each batch.
+#[derive(Clone, Debug, Default)]
+pub struct Bearings {
+    /// The instance that it is pinned to.
+    pub instance_id: Option<String>,
+    /// Set by its adoption.
+    pub link_by: Option<LinkRule>,
 }
 
 impl Store {
     pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT instance_id, {}, CAST(watermark AS text) FROM headcount.sources WHERE name = $1",
+            "SELECT instance_id, {}, CAST(watermark AS text), link_by FROM headcount.sources WHERE name = $1",
             self.dialect().timestamp_text("pinned_at")
         ));
-        let [instance_id, pinned_at, watermark] = first(self.read(&sql, vec![Arg::text(name)]).await?);
+        let [instance_id, pinned_at, watermark, link_by] =
+            first(self.read(&sql, vec![Arg::text(name)]).await?);
         let watermark = watermark.and_then(|version| version.parse().ok());
-        Ok(SourceRow { instance_id, pinned_at, watermark })
+        let link_by = link_by.as_deref().and_then(LinkRule::parse);
+        Ok(SourceRow { instance_id, pinned_at, watermark, link_by })
     }
 
     /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.
@@ -64,17 +78,15 @@ impl Store {
 }
 
 impl Reconciliation {
-    /// The instance that each source is pinned to.
-    pub async fn pins(&mut self) -> Result<HashMap<String, String>, StoreError> {
-        let sql =
-            self.dialect.own("SELECT name, instance_id FROM headcount.sources WHERE instance_id IS NOT NULL");
+    /// What each source is pinned to, and how its accounts find rows since its table was adopted.
+    pub async fn bearings(&mut self) -> Result<HashMap<String, Bearings>, StoreError> {
+        let sql = self.dialect.own("SELECT name, instance_id, link_by FROM headcount.sources");
         let rows = self.tx.fetch(&sql, vec![]).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let [name, instance_id] = take(row);
-                name.zip(instance_id)
-            })
-            .collect())
+        let bearings = |row| {
+            let [name, instance_id, link_by] = take(row);
+            let link_by = link_by.as_deref().and_then(LinkRule::parse);
+            Some((name?, Bearings { instance_id, link_by }))
+        };
+        Ok(rows.into_iter().filter_map(bearings).collect())
     }
 }

@@ -58,6 +58,12 @@ fn report(applied: Applied) {
             "deliveries became dead letters; `headcount events list --status dead` shows why"
         );
     }
+    if applied.narrowed > 0 {
+        warn!(
+            batch.narrowed = applied.narrowed,
+            "the application's constraints keep values out of rows; they are tried again, and `headcount status` shows them"
+        );
+    }
     if applied.held > 0 {
         warn!(batch.held = applied.held, "deletions are held; see `headcount events list --status held`");
     }

@@ -92,6 +92,7 @@ async fn status_events_and_users_tell_the_same(db: Db) {
         provider: headcount::source::provider("clerk").unwrap(),
         webhook_keys: vec![],
         api: None,
+        link_by: Vec::new(),
         instance: None,
     };
     let signed = headcount::source::signature::SignedHeaders {

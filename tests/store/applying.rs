@@ -1,7 +1,7 @@
 //! From the inbox to `users`: order and repetition do not matter, nobody fails a neighbour, one writer per account.
 
 use super::support::{Backend, Db, Dice, event, history, user};
-use super::{applier, deliver, delivery, drain, with_status};
+use super::{applier, deliver, delivery, drain};
 use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use serde_json::json;
@@ -10,8 +10,6 @@ use sqlx::Connection;
 on_each_database!(
     a_history_ends_the_same_in_any_order,
     a_version_that_says_nothing_new_writes_no_user_and_no_change,
-    a_row_that_the_database_refuses_fails_alone,
-    a_refused_row_is_applied_once_there_is_room,
     several_appliers_share_the_work_and_the_feed_has_no_gap,
     what_the_application_wrote_stays,
     a_row_that_the_application_removed_comes_back_under_its_id,
@@ -52,41 +50,6 @@ async fn a_version_that_says_nothing_new_writes_no_user_and_no_change(db: Db) {
     assert_eq!((db.one(row).await, db.count("headcount.changes").await), before);
     let version = db.one("SELECT CAST(version AS text) FROM headcount.identities").await;
     assert!(version.ends_with("002"), "the version is remembered all the same: {version}");
-}
-
-async fn a_row_that_the_database_refuses_fails_alone(db: Db) {
-    let store = db.store().await;
-    db.execute("CREATE UNIQUE INDEX one_email ON users (email)").await;
-    let bodies: Vec<String> = (0..20)
-        .map(|n| {
-            let email = if n == 7 { "p3@example.com".to_owned() } else { format!("p{n}@example.com") };
-            event("user.created", user(&format!("user_{n:02}"), 0, Some(&email), None, "A"), 0)
-        })
-        .collect();
-    deliver(&store, &bodies).await;
-    assert_eq!(db.count("users").await, 19);
-    let waiting = store.deliveries(&with_status("pending"), false).await.unwrap();
-    assert_eq!((waiting.len(), waiting[0].attempts), (1, 1));
-    let reason = waiting[0].last_error.clone().unwrap();
-    assert!(reason.contains("one_email") || reason.contains("users.email"), "{reason}");
-    assert!(!reason.contains("p3@"), "{reason}");
-}
-
-async fn a_refused_row_is_applied_once_there_is_room(db: Db) {
-    let store = db.store().await;
-    db.execute("CREATE UNIQUE INDEX one_email ON users (email)").await;
-    let created = |n: usize| {
-        event("user.created", user(&format!("user_{n}"), 0, Some("same@example.com"), None, "A"), 0)
-    };
-    deliver(&store, &[created(1)]).await;
-    deliver(&store, &[created(2)]).await;
-    assert_eq!(db.count("users").await, 1);
-    deliver(&store, &[event("user.deleted", json!({"id": "user_1"}), 5)]).await;
-    db.execute("UPDATE headcount.inbox SET next_attempt_at = received_at WHERE status = 'pending'").await;
-    drain(&store).await;
-    let emails = db.query("SELECT account_state, email FROM users ORDER BY account_state").await;
-    let text = |text: &str| Some(text.to_owned());
-    assert_eq!(emails, [[text("active"), text("same@example.com")], [text("deleted"), None]]);
 }
 
 async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
@@ -214,37 +177,3 @@ async fn an_account_that_somebody_holds_is_passed_over_and_its_neighbours_are_no
     held.rollback().await.unwrap();
     assert_eq!(db.count("users WHERE display_name IN ('A2', 'B2')").await, 2);
 }
-
-/// A constraint that speaks up at the commit only: on PostgreSQL the batch asks before, on SQLite each delivery is tried.
-async fn deferred(db: Db) {
-    let store = db.store().await;
-    db.execute("CREATE TABLE allowed (name text PRIMARY KEY)").await;
-    db.execute("INSERT INTO allowed VALUES ('good')").await;
-    match db.backend {
-        Backend::Sqlite => {
-            db.execute("ALTER TABLE users ADD COLUMN allowed text REFERENCES allowed (name) DEFERRABLE INITIALLY DEFERRED").await;
-            db.execute(
-                "CREATE TRIGGER app_allowed AFTER INSERT ON users BEGIN
-                   UPDATE users SET allowed = NEW.first_name WHERE id = NEW.id; END",
-            )
-            .await;
-        }
-        _ => {
-            db.execute(
-                "ALTER TABLE users ADD CONSTRAINT app_allowed FOREIGN KEY (first_name) REFERENCES allowed (name)
-                 DEFERRABLE INITIALLY DEFERRED",
-            )
-            .await;
-        }
-    }
-    let bodies: Vec<String> = ["good", "bad", "good"]
-        .iter()
-        .enumerate()
-        .map(|(n, name)| event("user.created", user(&format!("user_{n}"), 0, None, None, name), 0))
-        .collect();
-    deliver(&store, &bodies).await;
-    assert_eq!(db.count("users").await, 2);
-    assert_eq!(db.count("headcount.inbox WHERE status = 'pending' AND attempts = 1").await, 1);
-}
-
-on_each_database!(deferred);

@@ -5,6 +5,7 @@
 mod support;
 
 mod applying;
+mod holding;
 mod inbox;
 mod migrating;
 mod reading;
@@ -25,6 +26,7 @@ pub fn source() -> Source {
         webhook_keys: vec![],
         api: None,
         instance: None,
+        link_by: vec![headcount::core::link::LinkRule::ExternalId],
     }
 }
 

@@ -6,6 +6,7 @@ use crate::on_each_database;
 use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::event::{EventKind, IdentityKey};
+use headcount::core::layout::Layout;
 use headcount::core::read::{Reading, Said};
 use headcount::core::timestamp::Timestamp;
 use headcount::reconcile::{Errand, Reads, ReadsApplied, RunRef};
@@ -22,7 +23,7 @@ on_each_database!(
     a_single_read_in_flight_across_a_sweep_revives_nobody,
     two_deliveries_that_differ_in_content_alone_have_the_source_asked,
     a_run_that_was_taken_over_writes_nothing_more,
-    a_refused_row_is_counted_and_its_neighbours_are_written,
+    what_a_constraint_keeps_out_is_held_back_and_the_page_is_written,
     the_limiter_is_one_for_all_and_keeps_its_pace,
     a_lease_is_held_by_one_until_it_runs_out,
     the_graveyard_of_locks_stays_empty,
@@ -33,7 +34,7 @@ fn reads(store: &Store) -> Reads {
 }
 
 fn errand(since: Option<Timestamp>) -> Errand {
-    Errand { run: None, cause: "test", since, dry: false, waits: false }
+    Errand { cause: "test", since, ..Errand::default() }
 }
 
 fn key(id: &str) -> IdentityKey {
@@ -44,7 +45,9 @@ fn key(id: &str) -> IdentityKey {
 fn present(id: &str, version: i64, name: &str, marked_at: Timestamp) -> (IdentityKey, Reading) {
     let email = format!("{id}@example.com");
     let body = event("user.updated", user(id, version, Some(&email), None, name), version);
-    let EventKind::Upsert(snapshot) = source().provider.normalize("clerk", &body).unwrap().kind else {
+    let EventKind::Upsert(snapshot) =
+        source().provider.normalize("clerk", &body, &Layout::default()).unwrap().kind
+    else {
         panic!("no upsert")
     };
     (key(id), Reading { said: Said::Present(snapshot), marked_at })
@@ -211,7 +214,7 @@ async fn a_run_that_was_taken_over_writes_nothing_more(db: Db) {
     assert_eq!((db.count("users").await, db.count("headcount.confirmations").await), (1, 0));
 }
 
-async fn a_refused_row_is_counted_and_its_neighbours_are_written(db: Db) {
+async fn what_a_constraint_keeps_out_is_held_back_and_the_page_is_written(db: Db) {
     let store = db.store().await;
     db.execute("CREATE UNIQUE INDEX one_name ON users (first_name)").await;
     let marked_at = store.now().await.unwrap();
@@ -221,9 +224,11 @@ async fn a_refused_row_is_counted_and_its_neighbours_are_written(db: Db) {
         .map(|(n, name)| present(&format!("user_{n}"), 5, name, marked_at))
         .collect();
     let applied = read(&store, &page, None).await;
-    assert_eq!((applied.counts.created, applied.refusals.len(), applied.doubted), (3, 1, 1));
-    assert_eq!(db.count("users").await, 3);
-    assert_eq!(db.count("headcount.identities").await, 3, "no row is left of the one that was refused");
+    assert_eq!((applied.counts.created, applied.narrowed, applied.refusals.len()), (4, 1, 0));
+    assert_eq!(db.count("users").await, 4);
+    let again = read(&store, &page, None).await;
+    assert_eq!((again.counts.unchanged, again.counts.updated), (4, 0), "what is held back is no change");
+    assert_eq!(db.count("headcount.held_values").await, 1);
 }
 
 async fn the_limiter_is_one_for_all_and_keeps_its_pace(db: Db) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::columns::Column;
 use crate::core::event::IdentityKey;
+use crate::core::layout::Layout;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::clamped(ms)
@@ -26,6 +27,7 @@ fn named(version: i64, email: &str) -> EventKind {
         profile: format!("{{\"email\":\"{email}\"}}"),
         columns,
         suspended: false,
+        external_id: None,
     })
 }
 
@@ -33,7 +35,7 @@ fn fold(events: &[Event]) -> (Account, Vec<Verdict>) {
     let mut account = Account::default();
     let mut verdicts = Vec::new();
     for event in events {
-        let decision = decide(&account, event, at(9_000), "id-1");
+        let decision = decide(&Layout::default(), &account, event, at(9_000), "id-1");
         account = decision.account;
         verdicts.push(decision.verdict);
     }
@@ -46,7 +48,8 @@ fn email(account: &Account) -> Option<&str> {
 
 #[test]
 fn the_first_snapshot_makes_the_user() {
-    let decision = decide(&Account::default(), &event(named(1, "a@example.com"), 1), at(5), "id-1");
+    let decision =
+        decide(&Layout::default(), &Account::default(), &event(named(1, "a@example.com"), 1), at(5), "id-1");
     let change = decision.change.unwrap();
     assert_eq!(decision.verdict, Verdict::Applied);
     assert_eq!(change.kind, ChangeKind::Created);
@@ -68,7 +71,7 @@ fn an_older_version_and_an_older_event_of_the_same_version_are_stale() {
 #[test]
 fn a_version_that_changes_nothing_makes_no_change() {
     let (account, _) = fold(&[event(named(1, "a@example.com"), 1)]);
-    let decision = decide(&account, &event(named(2, "a@example.com"), 2), at(5), "id-2");
+    let decision = decide(&Layout::default(), &account, &event(named(2, "a@example.com"), 2), at(5), "id-2");
     assert_eq!(decision.verdict, Verdict::Applied);
     assert_eq!(decision.change, None);
     assert_eq!(decision.account.user, account.user);

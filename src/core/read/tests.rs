@@ -4,6 +4,7 @@ use super::*;
 use crate::core::columns::{Column, Columns};
 use crate::core::decide::{Account, Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey};
+use crate::core::layout::Layout;
 
 const HOUR: i64 = 3_600_000;
 
@@ -15,13 +16,19 @@ fn snapshot(version: i64, name: &str) -> Snapshot {
     let mut columns = Columns::default();
     columns.set(Column::Email, Some(format!("{name}@example.com")));
     columns.set(Column::FirstName, Some(name.into()));
-    Snapshot { version, profile: format!("{{\"name\":\"{name}\"}}"), columns, suspended: false }
+    Snapshot {
+        version,
+        profile: format!("{{\"name\":\"{name}\"}}"),
+        columns,
+        suspended: false,
+        external_id: None,
+    }
 }
 
 fn delivered(account: &Account, kind: EventKind, received: i64) -> crate::core::decide::Decision {
     let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
     let event = Event { key, occurred_at: Some(at(received)), instance: None, kind };
-    decide(account, &event, at(received), "id-1")
+    decide(&Layout::default(), account, &event, at(received), "id-1")
 }
 
 fn known(version: i64, name: &str) -> Account {
@@ -69,7 +76,8 @@ const fn doubt(doubt: Doubt, counts: bool) -> ReadDecision {
 
 #[test]
 fn a_higher_version_applies_even_where_a_delivery_came_meanwhile() {
-    let repair = applied(decide_read(&known(5, "old"), &read(7, "new", 20), received(25), "id-2"));
+    let repair =
+        applied(decide_read(&Layout::default(), &known(5, "old"), &read(7, "new", 20), received(25), "id-2"));
     assert_eq!(name(&repair.account), "new");
     let late = delivered(&repair.account, EventKind::Upsert(snapshot(6, "between")), 30);
     assert_eq!((late.verdict, late.account), (Verdict::Stale, repair.account));
@@ -79,10 +87,10 @@ fn a_higher_version_applies_even_where_a_delivery_came_meanwhile() {
 fn an_equal_version_with_other_content_applies_only_if_nothing_was_received_since_the_mark() {
     let account = known(5, "delivered");
     assert_eq!(
-        decide_read(&account, &read(5, "listed", 20), received(20), ""),
+        decide_read(&Layout::default(), &account, &read(5, "listed", 20), received(20), ""),
         doubt(Doubt::Contested, false)
     );
-    let repair = applied(decide_read(&account, &read(5, "listed", 20), received(19), ""));
+    let repair = applied(decide_read(&Layout::default(), &account, &read(5, "listed", 20), received(19), ""));
     assert_eq!(name(&repair.account), "listed");
     let again = delivered(&repair.account, EventKind::Upsert(snapshot(5, "delivered")), 40);
     assert_eq!((again.verdict, again.ask), (Verdict::Stale, Some(Doubt::Contested)));
@@ -92,14 +100,27 @@ fn an_equal_version_with_other_content_applies_only_if_nothing_was_received_sinc
 #[test]
 fn an_older_version_needs_two_reads_that_agree_and_then_holds() {
     let account = known(9, "new");
-    assert_eq!(decide_read(&account, &read(4, "restored", 20), received(10), ""), doubt(Doubt::Older, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(4, "restored", 20), received(10), ""),
+        doubt(Doubt::Older, true)
+    );
     let too_soon = after(same(20), 10);
-    assert_eq!(decide_read(&account, &read(4, "restored", 79), too_soon, ""), doubt(Doubt::Older, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(4, "restored", 79), too_soon, ""),
+        doubt(Doubt::Older, true)
+    );
     let other = after(Earlier { same: false, ..same(20) }, 10);
-    assert_eq!(decide_read(&account, &read(4, "restored", 80), other, ""), doubt(Doubt::Older, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(4, "restored", 80), other, ""),
+        doubt(Doubt::Older, true)
+    );
     let meanwhile = after(same(20), 30);
-    assert_eq!(decide_read(&account, &read(4, "restored", 80), meanwhile, ""), doubt(Doubt::Older, true));
-    let repair = applied(decide_read(&account, &read(4, "restored", 80), after(same(20), 10), ""));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(4, "restored", 80), meanwhile, ""),
+        doubt(Doubt::Older, true)
+    );
+    let repair =
+        applied(decide_read(&Layout::default(), &account, &read(4, "restored", 80), after(same(20), 10), ""));
     assert_eq!(name(&repair.account), "restored");
 
     // Deliveries at or below the version that was replaced only cause a read.
@@ -116,16 +137,21 @@ fn an_older_version_needs_two_reads_that_agree_and_then_holds() {
 #[test]
 fn a_read_that_was_outrun_by_a_delivery_is_read_again_at_once() {
     let account = known(9, "new");
-    assert_eq!(decide_read(&account, &read(4, "old page", 20), received(25), ""), doubt(Doubt::Older, false));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(4, "old page", 20), received(25), ""),
+        doubt(Doubt::Older, false)
+    );
 }
 
 #[test]
 fn a_version_of_next_week_is_not_believed_at_first_sight() {
     let next_week = 20 + 7 * 24 * HOUR;
     for account in [known(5, "a"), Account::default()] {
-        let first = decide_read(&account, &read(next_week, "b", 20), received(10), "id-1");
+        let first =
+            decide_read(&Layout::default(), &account, &read(next_week, "b", 20), received(10), "id-1");
         assert_eq!(first, doubt(Doubt::Future, true));
-        let second = decide_read(&account, &read(next_week, "b", 80), after(same(20), 10), "id-1");
+        let second =
+            decide_read(&Layout::default(), &account, &read(next_week, "b", 80), after(same(20), 10), "id-1");
         assert_eq!(name(&applied(second).account), "b");
     }
 }
@@ -134,12 +160,27 @@ fn a_version_of_next_week_is_not_believed_at_first_sight() {
 fn two_reads_after_the_deletion_bring_the_account_back_under_its_id() {
     let deleted = delivered(&known(9, "before"), EventKind::Delete, 50).account;
     // In flight across the deletion: no evidence.
-    assert_eq!(decide_read(&deleted, &read(9, "before", 50), received(50), ""), doubt(Doubt::Revival, false));
-    assert_eq!(decide_read(&deleted, &read(2, "reused", 60), received(50), ""), doubt(Doubt::Revival, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &deleted, &read(9, "before", 50), received(50), ""),
+        doubt(Doubt::Revival, false)
+    );
+    assert_eq!(
+        decide_read(&Layout::default(), &deleted, &read(2, "reused", 60), received(50), ""),
+        doubt(Doubt::Revival, true)
+    );
     let before_it = after(same(40), 30);
-    assert_eq!(decide_read(&deleted, &read(2, "reused", 130), before_it, ""), doubt(Doubt::Revival, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &deleted, &read(2, "reused", 130), before_it, ""),
+        doubt(Doubt::Revival, true)
+    );
     let content_may_differ = after(Earlier { same: false, ..same(60) }, 50);
-    let repair = applied(decide_read(&deleted, &read(2, "reused", 130), content_may_differ, "other"));
+    let repair = applied(decide_read(
+        &Layout::default(),
+        &deleted,
+        &read(2, "reused", 130),
+        content_may_differ,
+        "other",
+    ));
     assert_eq!(repair.account.user.as_ref().unwrap().id, "id-1");
     assert_eq!(repair.change.unwrap().kind, crate::core::decide::ChangeKind::Revived);
     assert_eq!(name(&repair.account), "reused");
@@ -152,7 +193,10 @@ fn an_erased_person_is_recreated_by_nothing() {
     let mut account = delivered(&known(9, "before"), EventKind::Delete, 50).account;
     account.identity.as_mut().unwrap().deletion.as_mut().unwrap().by = DeletedBy::Erase;
     let confirmed = after(same(60), 50);
-    assert_eq!(decide_read(&account, &read(9, "before", 200), confirmed, ""), ReadDecision::Unchanged);
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(9, "before", 200), confirmed, ""),
+        ReadDecision::Unchanged
+    );
     let late = delivered(&account, EventKind::Upsert(snapshot(99, "late")), 210);
     assert_eq!((late.verdict, late.account), (Verdict::Stale, account));
 }
@@ -160,18 +204,27 @@ fn an_erased_person_is_recreated_by_nothing() {
 #[test]
 fn absence_needs_two_answers_and_nothing_received_between() {
     let account = known(5, "a");
-    assert_eq!(decide_read(&account, &gone(20), received(10), ""), doubt(Doubt::Missing, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &gone(20), received(10), ""),
+        doubt(Doubt::Missing, true)
+    );
     let confirmed = after(absent_before(20), 10);
-    assert_eq!(decide_read(&account, &gone(79), confirmed, ""), doubt(Doubt::Missing, true));
-    assert_eq!(decide_read(&account, &gone(80), confirmed, ""), ReadDecision::Gone);
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &gone(79), confirmed, ""),
+        doubt(Doubt::Missing, true)
+    );
+    assert_eq!(decide_read(&Layout::default(), &account, &gone(80), confirmed, ""), ReadDecision::Gone);
     let raced = after(absent_before(20), 30);
-    assert_eq!(decide_read(&account, &gone(80), raced, ""), doubt(Doubt::Missing, true));
-    assert_eq!(decide_read(&Account::default(), &gone(80), confirmed, ""), ReadDecision::Unchanged);
+    assert_eq!(decide_read(&Layout::default(), &account, &gone(80), raced, ""), doubt(Doubt::Missing, true));
+    assert_eq!(
+        decide_read(&Layout::default(), &Account::default(), &gone(80), confirmed, ""),
+        ReadDecision::Unchanged
+    );
 }
 
 #[test]
 fn a_sweep_frees_what_a_deletion_frees_and_a_delivery_confirms_it() {
-    let swept = sweep(&known(5, "a"), at(100), "").account;
+    let swept = sweep(&Layout::default(), &known(5, "a"), at(100), "").account;
     assert_eq!(swept.user.as_ref().unwrap().columns.get(Column::Email), None);
     let deletion = delivered(&swept, EventKind::Delete, 90).account.identity.unwrap().deletion.unwrap();
     assert_eq!((deletion.by, deletion.at, deletion.received_at), (DeletedBy::Event, at(90), at(100)));
@@ -181,11 +234,14 @@ fn a_sweep_frees_what_a_deletion_frees_and_a_delivery_confirms_it() {
 #[test]
 fn an_edit_of_the_providers_columns_is_drift_and_the_applications_stay() {
     let mut account = known(5, "a");
-    assert_eq!(decide_read(&account, &read(5, "a", 20), received(10), ""), ReadDecision::Unchanged);
+    assert_eq!(
+        decide_read(&Layout::default(), &account, &read(5, "a", 20), received(10), ""),
+        ReadDecision::Unchanged
+    );
     let user = account.user.as_mut().unwrap();
     user.columns.set(Column::Email, Some("edited@example.com".into()));
     user.columns.set(Column::Username, Some("chosen".into()));
-    let repair = applied(decide_read(&account, &read(5, "a", 20), received(10), ""));
+    let repair = applied(decide_read(&Layout::default(), &account, &read(5, "a", 20), received(10), ""));
     assert!(repair.local_edit);
     let columns = &repair.account.user.as_ref().unwrap().columns;
     assert_eq!(columns.get(Column::Email), Some("a@example.com"));

@@ -3,6 +3,7 @@
 //! Source: Clerk's OpenAPI specification of the Backend API, and its page on system limits.
 
 use super::{checked_id, reason, snapshot, text};
+use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
 use crate::source::Unintelligible;
@@ -104,14 +105,14 @@ impl Directory for ClerkApi {
         "/v1/instance".into()
     }
 
-    fn read_page(&self, body: &str) -> Result<Vec<Entry>, Malformed> {
+    fn read_page(&self, body: &str, layout: &Layout) -> Result<Vec<Entry>, Malformed> {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
         let users: Vec<&RawValue> = serde_json::from_str(body).map_err(malformed)?;
-        Ok(users.into_iter().map(entry).collect())
+        Ok(users.into_iter().map(|user| entry(user, layout)).collect())
     }
 
-    fn read_one(&self, body: &str) -> Result<Entry, Malformed> {
-        serde_json::from_str::<&RawValue>(body).map(entry).map_err(malformed)
+    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed> {
+        serde_json::from_str::<&RawValue>(body).map(|user| entry(user, layout)).map_err(malformed)
     }
 
     fn read_count(&self, body: &str) -> Result<u64, Malformed> {
@@ -131,11 +132,11 @@ impl Directory for ClerkApi {
     }
 }
 
-fn entry(raw: &RawValue) -> Entry {
+fn entry(raw: &RawValue, layout: &Layout) -> Entry {
     let said = serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
         let id = checked_id(text(user.get("id")))?;
         let created_at = user.get("created_at").and_then(Value::as_i64).and_then(Timestamp::from_ms);
-        Ok((id, created_at, snapshot(&mut user)?))
+        Ok((id, created_at, snapshot(&mut user, layout)?))
     });
     match said {
         Ok((id, created_at, snapshot)) => {
@@ -183,7 +184,7 @@ mod tests {
     fn one_odd_user_is_one_odd_entry() {
         let body = r#"[{"id":"user_1","updated_at":5,"created_at":3},{"id":"user_2","first_name":"\ud800","updated_at":5},
             {"id":7},[],{"id":"user_3","updated_at":1e999},{"id":"user_4","updated_at":6,"created_at":null}]"#;
-        let entries = ClerkApi.read_page(body).unwrap();
+        let entries = ClerkApi.read_page(body, &Layout::default()).unwrap();
         let outline: Vec<_> =
             entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.said.is_ok())).collect();
         let odd = [(Some("user_2"), false), (None, false), (None, false), (Some("user_3"), false)];
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_no_list_is_malformed() {
         for body in ["<html>", "{\"data\":[]}", "[{\"id\":\"user_1\"", "null", ""] {
-            assert!(ClerkApi.read_page(body).is_err(), "{body}");
+            assert!(ClerkApi.read_page(body, &Layout::default()).is_err(), "{body}");
         }
         assert!(ClerkApi.read_count("{\"total_count\":-1}").is_err());
     }

@@ -8,7 +8,7 @@ const TYPES: &str = include_str!("../../../tests/vectors/clerk-event-types.txt")
 fn snapshot_of(change: impl FnOnce(&mut Value)) -> Result<Snapshot, Unintelligible> {
     let mut body: Value = serde_json::from_str(CREATED).unwrap();
     change(&mut body["data"]);
-    match Clerk.normalize("clerk", &body.to_string())?.kind {
+    match Clerk.normalize("clerk", &body.to_string(), &Layout::default())?.kind {
         EventKind::Upsert(snapshot) => Ok(snapshot),
         EventKind::Delete => panic!("an upsert was expected"),
     }
@@ -46,7 +46,7 @@ fn the_specified_user_becomes_columns() {
     assert_eq!(columns.get(Column::CreatedAt), Some("2024-05-28T08:00:00.000Z"));
     assert_eq!(snapshot.version, 1_716_883_200_000);
     assert!(!snapshot.suspended);
-    assert_eq!(Clerk.recall(&snapshot.profile), (snapshot.columns, snapshot.suspended));
+    assert_eq!(Clerk.recall(snapshot.version, snapshot.profile.clone(), &Layout::default()), snapshot);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_primary_address_is_the_named_one_or_none() {
 #[test]
 fn nothing_but_an_id_and_a_version_is_needed() {
     let body = json!({"type": "user.updated", "data": {"id": "user_1", "updated_at": 5}});
-    let event = Clerk.normalize("clerk", &body.to_string()).unwrap();
+    let event = Clerk.normalize("clerk", &body.to_string(), &Layout::default()).unwrap();
     assert_eq!(event.occurred_at, None);
     let EventKind::Upsert(snapshot) = event.kind else { panic!() };
     let mut nobody = Columns::default();
@@ -75,11 +75,12 @@ fn nothing_but_an_id_and_a_version_is_needed() {
 #[test]
 fn a_deletion_needs_hardly_anything() {
     for body in [DELETED, r#"{"type":"user.deleted","data":{"id":"user_2g7np7Hrk0SN6kj5EDMLDaKNL0S"}}"#] {
-        let event = Clerk.normalize("clerk", body).unwrap();
+        let event = Clerk.normalize("clerk", body, &Layout::default()).unwrap();
         assert_eq!(event.key.provider_id, "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S");
         assert_eq!(event.kind, EventKind::Delete);
     }
-    let nobody = Clerk.normalize("clerk", r#"{"type":"user.deleted","data":{"deleted":true}}"#);
+    let nobody =
+        Clerk.normalize("clerk", r#"{"type":"user.deleted","data":{"deleted":true}}"#, &Layout::default());
     assert_eq!(nobody, Err(Unintelligible::Missing { field: "data.id" }));
 }
 
@@ -158,10 +159,10 @@ fn absurd_users_are_refused_with_the_field_and_not_its_value() {
         "]".repeat(200)
     );
     assert!(Clerk.glance(&deep).used);
-    assert!(matches!(Clerk.normalize("clerk", &deep), Err(Unintelligible::Body(_))));
+    assert!(matches!(Clerk.normalize("clerk", &deep, &Layout::default()), Err(Unintelligible::Body(_))));
     let lone = r#"{"type":"user.updated","data":{"id":"u","updated_at":1,"first_name":"\ud800"}}"#;
     assert!(Clerk.glance(lone).used);
-    assert!(matches!(Clerk.normalize("clerk", lone), Err(Unintelligible::Body(_))));
+    assert!(matches!(Clerk.normalize("clerk", lone, &Layout::default()), Err(Unintelligible::Body(_))));
 }
 
 #[test]

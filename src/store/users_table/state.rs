@@ -1,6 +1,9 @@
 //! `account_state` and `missing`: true whoever wrote the row, because the database computes them.
+//!
+//! Where headcount made the table they are columns of it, and a trigger fills them. An adopted table's are columns of
+//! `accounts`: headcount's own writes compute them in the statement, and a trigger sees to what the application writes.
 
-use super::UsersTable;
+use super::{Place, UsersTable, literal};
 use crate::core::account::AccountState;
 use crate::store::dialect::{Dialect, quoted};
 
@@ -9,6 +12,17 @@ use crate::store::dialect::{Dialect, quoted};
 const TRIGGER: &str = "zz_headcount_state";
 const SQLITE_TRIGGERS: [&str; 2] = ["headcount_state_insert", "headcount_state_update"];
 
+/// How an expression reaches the columns of a user.
+struct View<'a> {
+    /// Before a column of `users`.
+    users: &'a str,
+    /// The expression for a column of `accounts`.
+    accounts: &'a dyn Fn(&str) -> String,
+}
+
+const STORED: View<'static> =
+    View { users: "u.", accounts: &|name| format!("headcount.accounts.{}", quoted(name)) };
+
 impl UsersTable {
     /// The definitions that the database has of the state trigger, to be compared with [`Self::state_source`].
     pub fn installed_state(&self) -> String {
@@ -16,7 +30,9 @@ impl UsersTable {
             Dialect::Postgres => format!(
                 "SELECT CAST(p.prosrc AS text) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
                  JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = 'public' AND c.relname = 'users' AND t.tgname = '{TRIGGER}' AND t.tgenabled <> 'D'"
+                 WHERE n.nspname = {} AND c.relname = {} AND t.tgname = '{TRIGGER}' AND t.tgenabled <> 'D'",
+                literal(&self.schema),
+                literal(&self.name)
             ),
             Dialect::Sqlite => format!(
                 "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name IN ('{}', '{}') ORDER BY name",
@@ -27,32 +43,56 @@ impl UsersTable {
 
     /// What [`Self::installed_state`] answers where the trigger is the right one.
     pub fn state_source(&self, required: &[String]) -> Vec<String> {
-        match self.dialect {
-            Dialect::Postgres => vec![self.postgres_body(required)],
-            Dialect::Sqlite => self.sqlite_triggers(required).to_vec(),
+        match (self.dialect, self.is_adopted) {
+            (_, true) if self.watched(required).is_empty() => Vec::new(),
+            (Dialect::Postgres, true) => vec![self.postgres_watch(required)],
+            (Dialect::Sqlite, true) => vec![self.sqlite_watch(required)],
+            (Dialect::Postgres, false) => vec![self.postgres_body(required)],
+            (Dialect::Sqlite, false) => self.sqlite_triggers(required).to_vec(),
         }
     }
 
     /// The script that puts the right trigger in place of any other.
     pub fn install_state(&self, required: &[String]) -> String {
         let table = &self.table;
+        let source = self.state_source(required);
+        let Some(first) = source.first() else { return self.remove_state() };
         match self.dialect {
-            Dialect::Postgres => format!(
-                "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql AS $headcount${}$headcount$;\n\
-                 DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
-                 CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE ON {table}\n    \
-                     FOR EACH ROW EXECUTE FUNCTION headcount.users_state()",
-                self.postgres_body(required)
-            ),
-            Dialect::Sqlite => {
-                let [insert, update] = self.sqlite_triggers(required);
-                let [first, second] = SQLITE_TRIGGERS;
+            Dialect::Postgres => {
+                let (security, when) = match self.is_adopted {
+                    // The application's roles have no rights on headcount's tables.
+                    true => (
+                        " SECURITY DEFINER SET search_path = pg_catalog, pg_temp",
+                        format!(
+                            "AFTER UPDATE ON {table}\n    FOR EACH ROW WHEN ({})",
+                            self.changed(required)
+                        ),
+                    ),
+                    false => ("", format!("BEFORE INSERT OR UPDATE ON {table}\n    FOR EACH ROW")),
+                };
                 format!(
-                    "DROP TRIGGER IF EXISTS {first};\nDROP TRIGGER IF EXISTS {second};\n{insert};\n{update}"
+                    "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql{security} \
+                     AS $headcount${first}$headcount$;\n\
+                     DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
+                     CREATE TRIGGER {TRIGGER} {when} EXECUTE FUNCTION headcount.users_state()"
                 )
+            }
+            Dialect::Sqlite => format!("{};\n{}", self.remove_state(), source.join(";\n")),
+        }
+    }
+
+    /// The script that leaves the table without the trigger.
+    pub fn remove_state(&self) -> String {
+        match self.dialect {
+            Dialect::Postgres => format!("DROP TRIGGER IF EXISTS {TRIGGER} ON {}", self.table),
+            Dialect::Sqlite => {
+                let [first, second] = SQLITE_TRIGGERS;
+                format!("DROP TRIGGER IF EXISTS {first};\nDROP TRIGGER IF EXISTS {second}")
             }
         }
     }
+
+    // ---- the table that headcount made ----
 
     /// Literal column names: cheaper than looking the row up as JSON, and checked by the database.
     fn postgres_body(&self, required: &[String]) -> String {
@@ -62,16 +102,16 @@ impl UsersTable {
                  NEW.state_since := clock_timestamp();\n    END IF;\n    \
              IF TG_OP = 'UPDATE' AND NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN\n        \
                  NEW.updated_at := clock_timestamp();\n    END IF;\n    RETURN NEW;\nEND\n",
-            self.missing("NEW.", required),
-            self.state("NEW.", required)
+            self.missing(&one_table("NEW."), required),
+            self.state(&one_table("NEW."), required)
         )
     }
 
     /// No JSON and no functions of ours: these run in the application's own, older SQLite. A row that is right
     /// already, as ours mostly are, is not written again.
     fn sqlite_triggers(&self, required: &[String]) -> [String; 2] {
-        let (table, missing, state) =
-            (&self.table, self.missing("NEW.", required), self.state("NEW.", required));
+        let new = one_table("NEW.");
+        let (table, missing, state) = (&self.table, self.missing(&new, required), self.state(&new, required));
         let now = Dialect::Sqlite.clock();
         let wrong = format!("NEW.account_state IS NOT {state} OR NEW.missing IS NOT {missing}");
         let trigger = |name: &str, event: &str, when: &str, also: &str| {
@@ -91,13 +131,161 @@ impl UsersTable {
         ]
     }
 
-    fn absent(prefix: &str, field: &str) -> String {
-        let column = format!("{prefix}{}", quoted(field));
+    // ---- an adopted table ----
+
+    /// Columns of `users` whose change may change the state, and those that repeat it.
+    fn watched(&self, required: &[String]) -> Vec<String> {
+        let mut watched: Vec<String> =
+            required.iter().filter_map(|field| self.required_in_users(field)).map(str::to_owned).collect();
+        let deleted_at = self.placed("deleted_at").filter(|placed| placed.place == Place::Users);
+        watched.extend(deleted_at.map(|placed| placed.name.clone()));
+        watched.extend(self.mirrors.iter().map(|mirror| mirror.theirs.clone()));
+        watched.sort();
+        watched.dedup();
+        watched
+    }
+
+    /// As texts: not every type can be compared.
+    fn changed(&self, required: &[String]) -> String {
+        let differs = match self.dialect {
+            Dialect::Postgres => "IS DISTINCT FROM",
+            Dialect::Sqlite => "IS NOT",
+        };
+        let differing = self.watched(required).into_iter().map(|name| {
+            let name = quoted(&name);
+            format!("CAST(OLD.{name} AS text) {differs} CAST(NEW.{name} AS text)")
+        });
+        differing.collect::<Vec<_>>().join(" OR ")
+    }
+
+    fn watching_view(&self) -> View<'static> {
+        View { users: "NEW.", ..STORED }
+    }
+
+    fn postgres_watch(&self, required: &[String]) -> String {
+        let view = self.watching_view();
+        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
+        let id = format!("CAST(NEW.{} AS text)", quoted(&self.id.name));
+        let mut body = format!(
+            "\nBEGIN\n    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
+             state_since = CASE WHEN account_state = {state} THEN state_since ELSE clock_timestamp() END,\n        \
+             updated_at = clock_timestamp()\n    \
+             WHERE user_id = {id} AND NOT (account_state = {state} AND missing = {missing});\n"
+        );
+        for mirror in &self.mirrors {
+            let (ours, theirs) = (mirror.ours, quoted(&mirror.theirs));
+            let value = mirror.cell.value(self.dialect, &format!("a.{ours}"));
+            body.push_str(&format!(
+                "    UPDATE {0} SET {theirs} = {value} FROM headcount.accounts a\n    \
+                 WHERE a.user_id = {id} AND {0}.{1} = NEW.{1} AND {0}.{theirs} IS DISTINCT FROM {value};\n",
+                self.table,
+                quoted(&self.id.name)
+            ));
+        }
+        body.push_str("    RETURN NULL;\nEND\n");
+        body
+    }
+
+    fn sqlite_watch(&self, required: &[String]) -> String {
+        let view = self.watching_view();
+        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
+        let (table, now) = (&self.table, Dialect::Sqlite.clock());
+        let own_id = quoted(&self.id.name);
+        let id = format!("CAST(NEW.{own_id} AS text)");
+        let mut body = format!(
+            "    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
+             state_since = CASE WHEN account_state = {state} THEN state_since ELSE {now} END, updated_at = {now}\n    \
+             WHERE user_id = {id} AND NOT (account_state = {state} AND missing = {missing});\n"
+        );
+        for mirror in &self.mirrors {
+            let theirs = quoted(&mirror.theirs);
+            let value = format!("(SELECT {} FROM headcount.accounts WHERE user_id = {id})", mirror.ours);
+            body.push_str(&format!(
+                "    UPDATE {table} SET {theirs} = {value}\n    \
+                 WHERE {own_id} = NEW.{own_id} AND {theirs} IS NOT {value} AND {value} IS NOT NULL;\n"
+            ));
+        }
+        let trigger = SQLITE_TRIGGERS[1];
+        self.dialect.own(&format!(
+            "CREATE TRIGGER {trigger} AFTER UPDATE ON {table} WHEN {}\nBEGIN\n{body}END",
+            self.changed(required)
+        ))
+    }
+
+    /// Writes `accounts` for the rows of the only parameter (as [`UsersTable::insert`] takes them), whose rows in
+    /// `users` are written; `None` where nothing lies in `accounts`.
+    pub fn write_accounts(&self, required: &[String]) -> Option<String> {
+        if !self.is_adopted {
+            return None;
+        }
+        let values: Vec<String> = self.values().collect();
+        let own = || self.fields.iter().zip(&values).filter(|(placed, _)| placed.place == Place::Accounts);
+        let said = |name: &str| {
+            let value = own().find(|(placed, _)| placed.name == name).map(|(_, value)| value.clone());
+            value.unwrap_or_else(|| "NULL".to_owned())
+        };
+        let view = View { users: "u.", accounts: &said };
+        let names: Vec<String> = own().map(|(placed, _)| placed.name.clone()).collect();
+        let cells: Vec<String> = own().map(|(_, value)| value.clone()).collect();
+        let replaced: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        let clock = self.dialect.clock();
+        Some(self.dialect.own(&format!(
+            "INSERT INTO headcount.accounts ({}, user_id, account_state, missing, state_since, updated_at)
+             SELECT {}, v.c1, {}, {}, {clock}, {clock} FROM {} JOIN {} u ON {} = {} WHERE true
+             ON CONFLICT (user_id) DO UPDATE SET {}, account_state = excluded.account_state,
+                 missing = excluded.missing, updated_at = excluded.updated_at,
+                 state_since = CASE WHEN headcount.accounts.account_state = excluded.account_state
+                                    THEN headcount.accounts.state_since ELSE excluded.state_since END",
+            names.join(", "),
+            cells.join(", "),
+            self.state(&view, required),
+            self.missing(&view, required),
+            self.rows(),
+            self.table,
+            self.id_sql("u."),
+            self.id_value("v.c1"),
+            replaced.join(", ")
+        )))
+    }
+
+    // ---- the rule itself ----
+
+    /// The column of `users` that a required field is; `None` where it lies in `accounts`.
+    ///
+    /// A name that is ours and mapped is theirs; one that their table has is theirs as well.
+    fn required_in_users<'a>(&'a self, field: &'a str) -> Option<&'a str> {
+        match self.placed(field) {
+            Some(placed) if placed.place == Place::Users => Some(&placed.name),
+            _ if !self.is_adopted || self.their_columns.contains(field) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Every name that may be required.
+    pub fn requirable(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.layout.columns().map(|column| self.layout.name(column).to_owned()).collect();
+        names.extend(self.their_columns.iter().cloned());
+        names
+    }
+
+    fn absent(&self, view: &View<'_>, field: &str) -> String {
+        let column = match self.required_in_users(field) {
+            Some(name) => format!("{}{}", view.users, quoted(name)),
+            None => (view.accounts)(field),
+        };
         format!("({column} IS NULL OR CAST({column} AS text) = '')")
     }
 
+    fn fact(&self, view: &View<'_>, name: &str) -> String {
+        match self.placed(name) {
+            Some(placed) if placed.place == Place::Users => format!("{}{}", view.users, quoted(&placed.name)),
+            _ => (view.accounts)(name),
+        }
+    }
+
     /// The list of required fields that are absent; empty for a deleted account, which nobody will complete.
-    fn missing(&self, prefix: &str, required: &[String]) -> String {
+    fn missing(&self, view: &View<'_>, required: &[String]) -> String {
         let none = match self.dialect {
             Dialect::Postgres => "CAST('{}' AS text[])",
             Dialect::Sqlite => "'[]'",
@@ -105,13 +293,12 @@ impl UsersTable {
         if required.is_empty() {
             return none.to_owned();
         }
-        let literal = |text: String| format!("'{}'", text.replace('\'', "''"));
         let each = |open: &str, close: &str, otherwise: &str| -> Vec<String> {
             required
                 .iter()
                 .map(|field| {
-                    let name = literal(format!("{open}{field}{close}"));
-                    format!("CASE WHEN {} THEN {name}{otherwise} END", Self::absent(prefix, field))
+                    let name = literal(&format!("{open}{field}{close}"));
+                    format!("CASE WHEN {} THEN {name}{otherwise} END", self.absent(view, field))
                 })
                 .collect()
         };
@@ -121,17 +308,17 @@ impl UsersTable {
                 format!("'[' || ltrim({}, ',') || ']'", each(",\"", "\"", " ELSE ''").join(" || "))
             }
         };
-        format!("CASE WHEN {prefix}deleted_at IS NULL THEN {some} ELSE {none} END")
+        format!("CASE WHEN {} IS NULL THEN {some} ELSE {none} END", self.fact(view, "deleted_at"))
     }
 
-    fn state(&self, prefix: &str, required: &[String]) -> String {
-        let absent: Vec<String> = required.iter().map(|field| Self::absent(prefix, field)).collect();
+    fn state(&self, view: &View<'_>, required: &[String]) -> String {
+        let absent: Vec<String> = required.iter().map(|field| self.absent(view, field)).collect();
         let mut cases = String::new();
         for state in AccountState::PRECEDENCE {
             let condition = match state {
-                AccountState::Deleted => format!("{prefix}deleted_at IS NOT NULL"),
-                AccountState::Suspended => format!("{prefix}suspended_by_source"),
-                AccountState::Provisional => format!("{prefix}provisional"),
+                AccountState::Deleted => format!("{} IS NOT NULL", self.fact(view, "deleted_at")),
+                AccountState::Suspended => self.fact(view, "suspended_by_source"),
+                AccountState::Provisional => self.fact(view, "provisional"),
                 AccountState::Incomplete if absent.is_empty() => continue,
                 AccountState::Incomplete => absent.join(" OR "),
                 AccountState::Active => {
@@ -146,23 +333,43 @@ impl UsersTable {
 
     /// The last id of the next `$2` rows after id `$1`; null where there are none.
     pub fn slice_end(&self) -> String {
-        format!(
-            "SELECT CAST(id AS text) FROM (SELECT id FROM {} WHERE {} ORDER BY id LIMIT $2) AS s
-             ORDER BY id DESC LIMIT 1",
-            self.table,
-            self.dialect.id_after("id", "$1")
-        )
+        let (id, after, table) = match self.is_adopted {
+            true => ("user_id".to_owned(), "user_id > $1".to_owned(), "headcount.accounts"),
+            false => (self.id_sql(""), self.id_after("", "$1"), &*self.table),
+        };
+        self.dialect.own(&format!(
+            "SELECT CAST({id} AS text) FROM (SELECT {id} FROM {table} WHERE {after} ORDER BY {id} LIMIT $2) AS s
+             ORDER BY {id} DESC LIMIT 1"
+        ))
     }
 
     /// Corrects the state of the rows after `$1` and up to `$2` where the required fields have changed.
     pub fn correct_state(&self, required: &[String]) -> String {
-        let (state, missing) = (self.state("", required), self.missing("", required));
+        if self.is_adopted {
+            let (state, missing) = (self.state(&STORED, required), self.missing(&STORED, required));
+            return self.dialect.own(&format!(
+                "UPDATE headcount.accounts SET account_state = {state}, missing = {missing}
+                 FROM {} u WHERE {} = {} AND user_id > $1 AND user_id <= $2
+                   AND NOT (account_state = {state} AND missing = {missing})",
+                self.table,
+                self.id_sql("u."),
+                self.id_value("headcount.accounts.user_id")
+            ));
+        }
+        let view = one_table("");
+        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
         format!(
             "UPDATE {} SET account_state = {state}, missing = {missing}
-             WHERE {} AND id <= {} AND NOT (account_state = {state} AND missing = {missing})",
+             WHERE {} AND {} <= {} AND NOT (account_state = {state} AND missing = {missing})",
             self.table,
-            self.dialect.id_after("id", "$1"),
-            self.dialect.id_value("$2")
+            self.id_after("", "$1"),
+            self.id_sql(""),
+            self.id_value("$2")
         )
     }
+}
+
+/// Everything lies in `users`.
+fn one_table(users: &str) -> View<'_> {
+    View { users, accounts: &|_| "NULL".to_owned() }
 }

@@ -1,0 +1,126 @@
+//! `[users]`: a table that was there before headcount, and who owns its columns.
+
+use super::ConfigError;
+use super::layers::{Entry, Layers, nearest};
+use crate::core::columns::{Column, Owner};
+use crate::source::PROVIDERS;
+use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
+
+const KEYS: [&str; 4] = ["table", "id", "columns", "owners"];
+/// Columns of headcount's that no provider fills, and that may be mapped as well.
+const COMPUTED: [&str; 4] = ["account_state", "missing", "updated_at", "deleted_at"];
+/// How near to a column of ours a name is a slip of the pen rather than a field of the profile.
+const SLIP_MAX: usize = 2;
+
+pub fn read(layers: &Layers, database: &DatabaseUrl) -> Result<(UsersConfig, Vec<Entry>), ConfigError> {
+    let Some(table) = layers.table("users")? else { return Ok((UsersConfig::default(), Vec::new())) };
+    layers.check_known(table, "users.", &KEYS.map(str::to_owned))?;
+    let columns = pairs(layers, table, "columns")?;
+    for (ours, _) in &columns {
+        check_ours(layers, ours)?;
+    }
+    let mut owners = Vec::new();
+    for (name, owner) in pairs(layers, table, "owners")? {
+        let key = format!("users.owners.{name}");
+        let is_mapped = columns.iter().any(|(ours, _)| *ours == name);
+        if !is_mapped && Column::ALL.iter().all(|column| column.name() != name) {
+            let mut known: Vec<String> = Column::ALL.iter().map(|column| column.name().to_owned()).collect();
+            known.extend(columns.iter().map(|(ours, _)| ours.clone()));
+            let advice = format!("is no column; the nearest is `{}`", nearest(&name, &known));
+            return Err(layers.error(&key, &advice));
+        }
+        let found = Owner::NAMES.iter().find(|(known, _)| *known == owner);
+        let (_, owner) = found.ok_or_else(|| {
+            layers.error(&key, &format!("is `{owner}`; it must be provider, app or app-once-set"))
+        })?;
+        owners.push((name, *owner));
+    }
+    let text = |key: &str| match table.get(key) {
+        None => Ok(None),
+        Some(toml::Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(_) => Err(layers.error(&format!("users.{key}"), "must be a text")),
+    };
+    let adopted = match (text("table")?, text("id")?) {
+        (Some(table), id) => {
+            let (schema, name) = split(&table, database);
+            Some(AdoptedTable { schema, name, id: id.unwrap_or_else(|| "id".to_owned()), columns })
+        }
+        (None, None) if columns.is_empty() => None,
+        (None, _) => {
+            return Err(layers.error("users.table", "is missing: name the table that these columns are of"));
+        }
+    };
+    let config = UsersConfig { adopted, owners };
+    let entries = entries(&config, &layers.path.display().to_string());
+    Ok((config, entries))
+}
+
+/// A table of texts; a table within it is the beginning of a path, as unquoted dots make it.
+fn pairs(layers: &Layers, table: &toml::Table, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut pairs = Vec::new();
+    let mut open: Vec<(String, &toml::Value)> =
+        table.get(key).map(|value| (String::new(), value)).into_iter().collect();
+    while let Some((path, value)) = open.pop() {
+        let whole = if path.is_empty() { format!("users.{key}") } else { format!("users.{key}.{path}") };
+        match value {
+            toml::Value::Table(inner) => {
+                let path =
+                    |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                open.extend(inner.iter().rev().map(|(name, value)| (path(name), value)));
+            }
+            toml::Value::String(text) if !text.is_empty() && !path.is_empty() => {
+                pairs.push((path, text.clone()))
+            }
+            _ if path.is_empty() => return Err(layers.error(&whole, "must be a table")),
+            _ => return Err(layers.error(&whole, "must be a text")),
+        }
+    }
+    Ok(pairs)
+}
+
+/// A column of ours, or something that may be a path of the profile.
+fn check_ours(layers: &Layers, ours: &str) -> Result<(), ConfigError> {
+    let mut known: Vec<String> = Column::ALL.iter().map(|column| column.name().to_owned()).collect();
+    known.extend(COMPUTED.map(str::to_owned));
+    if known.iter().any(|name| name == ours) {
+        return Ok(());
+    }
+    let key = format!("users.columns.{ours}");
+    let near = nearest(ours, &known);
+    if !ours.contains('.') && strsim::damerau_levenshtein(near, ours) <= SLIP_MAX {
+        return Err(layers.error(&key, &format!("is unknown; the nearest known column is `{near}`")));
+    }
+    let field = ours.split('.').next().unwrap_or_default();
+    if PROVIDERS.iter().all(|provider| provider.leaves_out(field)) {
+        return Err(layers.error(&key, &format!("cannot be filled: `{field}` is no part of what is kept")));
+    }
+    Ok(())
+}
+
+/// Schema and name; SQLite has no schemas.
+fn split(table: &str, database: &DatabaseUrl) -> (String, String) {
+    match database {
+        DatabaseUrl::Sqlite(_) => (String::new(), table.strip_prefix("main.").unwrap_or(table).to_owned()),
+        DatabaseUrl::Postgres(_) => match table.split_once('.') {
+            Some((schema, name)) => (schema.to_owned(), name.to_owned()),
+            None => ("public".to_owned(), table.to_owned()),
+        },
+    }
+}
+
+fn entries(config: &UsersConfig, origin: &str) -> Vec<Entry> {
+    let entry = |name: String, value: String| Entry { name, value, origin: origin.to_owned() };
+    let mut entries = Vec::new();
+    if let Some(table) = &config.adopted {
+        entries.push(entry("users.table".into(), table.display()));
+        entries.push(entry("users.id".into(), table.id.clone()));
+        entries.extend(
+            table.columns.iter().map(|(ours, theirs)| entry(format!("users.columns.{ours}"), theirs.clone())),
+        );
+    }
+    entries.extend(config.owners.iter().map(|(name, owner)| {
+        let named = Owner::NAMES.iter().find(|(_, known)| known == owner).map_or("", |(named, _)| named);
+        entry(format!("users.owners.{name}"), named.to_owned())
+    }));
+    entries
+}

@@ -1,0 +1,276 @@
+//! Which columns there are here, who owns each of them, and what follows from that for a row (contract, rule 9).
+
+use super::columns::{Column, ColumnSet, ColumnType, Columns, Owner};
+
+/// Paths of the profile that may have columns of their own.
+pub const PATHS_MAX: usize = 32;
+
+/// The columns that headcount keeps of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// In the order of [`Column::index`].
+    owners: Vec<Owner>,
+    paths: Vec<PathColumn>,
+    /// What a column holds that may not be null, where the provider has nothing for it.
+    stand_ins: Vec<(Column, String)>,
+}
+
+/// A column of the application's that shows a path of the profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathColumn {
+    /// Such as `public_metadata.role`.
+    pub path: String,
+    pub column_type: ColumnType,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::new(Vec::new(), |column| column.default_owner())
+    }
+}
+
+impl Layout {
+    /// With columns for these paths of the profile, at most [`PATHS_MAX`].
+    pub fn new(paths: Vec<PathColumn>, owner: impl Fn(Column) -> Owner) -> Self {
+        let mut layout = Self { owners: Vec::new(), paths, stand_ins: Vec::new() };
+        layout.paths.truncate(PATHS_MAX);
+        layout.owners = layout.columns().map(owner).collect();
+        layout
+    }
+
+    pub fn columns(&self) -> impl Iterator<Item = Column> + use<> {
+        let paths = u8::try_from(self.paths.len()).unwrap_or(u8::MAX);
+        Column::ALL.into_iter().chain((0..paths).map(Column::Path))
+    }
+
+    /// Columns in which another value than the provider's is drift.
+    pub fn provider_columns(&self) -> impl Iterator<Item = Column> + '_ {
+        self.columns().filter(|&column| self.owner(column).is_provider())
+    }
+
+    pub fn paths(&self) -> &[PathColumn] {
+        &self.paths
+    }
+
+    /// The column may not be null: this stands in for nothing.
+    pub fn with_stand_in(mut self, column: Column, text: String) -> Self {
+        self.stand_ins.push((column, text));
+        self
+    }
+
+    /// What a provider says, as the columns here can hold it: stand-ins for nulls, nothing for what a typed column
+    /// cannot show.
+    pub fn fit(&self, columns: &mut Columns) {
+        for (column, path) in (0..).map(Column::Path).zip(&self.paths) {
+            let fits = match (path.column_type, columns.get(column)) {
+                (ColumnType::Bool, Some(text)) => matches!(text, "true" | "false"),
+                (ColumnType::Integer, Some(text)) => {
+                    text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
+                }
+                _ => true,
+            };
+            if !fits {
+                columns.set(column, None);
+            }
+        }
+        for (column, text) in &self.stand_ins {
+            if columns.get(*column).is_none() {
+                columns.set(*column, Some(text.clone()));
+            }
+        }
+    }
+
+    pub fn column_type(&self, column: Column) -> ColumnType {
+        match column {
+            Column::Path(n) => {
+                self.paths.get(usize::from(n)).map_or(ColumnType::Text, |path| path.column_type)
+            }
+            own => own.column_type(),
+        }
+    }
+
+    pub fn owner(&self, column: Column) -> Owner {
+        self.owners.get(column.index()).copied().unwrap_or(Owner::Provider)
+    }
+
+    /// What feed, held values and reports call the column.
+    pub fn name(&self, column: Column) -> &str {
+        match column {
+            Column::Path(n) => self.paths.get(usize::from(n)).map_or("", |path| &path.path),
+            own => own.name(),
+        }
+    }
+
+    pub fn column(&self, name: &str) -> Option<Column> {
+        self.columns().find(|&column| self.name(column) == name)
+    }
+
+    /// Whether some values that rows held when they were linked may stay.
+    pub fn has_undeclared(&self) -> bool {
+        self.owners.contains(&Owner::Undeclared)
+    }
+
+    /// What `row` shall hold when the provider's word moves from `before` to `after`, and which of the `kept` columns
+    /// are kept still.
+    ///
+    /// A column that the application may take over follows the provider as long as it holds what the provider last
+    /// put there; any other value is the application's, and stays.
+    pub fn follow(
+        &self,
+        row: &Columns,
+        kept: ColumnSet,
+        before: &Columns,
+        after: &Columns,
+    ) -> (Columns, ColumnSet) {
+        let stays = |column| {
+            let differs = !row.is_vacant(column) && row.get(column) != after.get(column);
+            kept.contains(column) && differs
+        };
+        self.choose(row, after, |column| match self.owner(column) {
+            Owner::Provider => Choice::Follow,
+            Owner::Undeclared if stays(column) => Choice::Keep,
+            Owner::Undeclared => Choice::Follow,
+            Owner::AppOnceSet if row.get(column) == before.get(column) => Choice::Follow,
+            Owner::AppOnceSet | Owner::App => Choice::Stay,
+        })
+    }
+
+    /// The same for a row that was there before its account was: what it holds is somebody's, what it lacks is filled.
+    pub fn follow_first(&self, row: &Columns, after: &Columns) -> (Columns, ColumnSet) {
+        let fills = |column| row.is_vacant(column) || row.get(column) == after.get(column);
+        self.choose(row, after, |column| match self.owner(column) {
+            Owner::Provider => Choice::Follow,
+            Owner::Undeclared | Owner::AppOnceSet if fills(column) => Choice::Follow,
+            Owner::Undeclared => Choice::Keep,
+            Owner::AppOnceSet | Owner::App => Choice::Stay,
+        })
+    }
+
+    /// The row with what a deletion frees, freed: but for what is the application's alone.
+    pub fn freed(&self, row: &Columns) -> Columns {
+        let mut freed = row.clone();
+        for column in Column::ALL.into_iter().filter(|&column| self.owner(column) != Owner::App) {
+            if let Some(value) = column.freed() {
+                freed.set(column, value);
+            }
+        }
+        self.fit(&mut freed);
+        freed
+    }
+
+    fn choose(
+        &self,
+        row: &Columns,
+        after: &Columns,
+        choice: impl Fn(Column) -> Choice,
+    ) -> (Columns, ColumnSet) {
+        let (mut next, mut kept) = (row.clone(), ColumnSet::default());
+        for column in self.columns() {
+            // Whether an address is verified can be said of that address only.
+            let follows_email = column == Column::EmailVerified && kept.contains(Column::Email);
+            match choice(column) {
+                _ if follows_email && self.owner(column) == Owner::Undeclared => kept.insert(column),
+                Choice::Follow => next.set(column, after.get(column).map(str::to_owned)),
+                Choice::Keep => kept.insert(column),
+                Choice::Stay => {}
+            }
+        }
+        (next, kept)
+    }
+}
+
+enum Choice {
+    Follow,
+    /// Until somebody declares who owns the column.
+    Keep,
+    Stay,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(email: &str, username: Option<&str>) -> Columns {
+        let mut columns = Columns::default();
+        columns.set(Column::Email, Some(email.to_owned()));
+        columns.set(Column::Username, username.map(str::to_owned));
+        columns
+    }
+
+    #[test]
+    fn what_the_application_wrote_stays_and_the_rest_follows() {
+        let layout = Layout::default();
+        let follow = |row: &Columns, before, after| layout.follow(row, ColumnSet::default(), before, after).0;
+        let row = columns("old@example.com", Some("ann"));
+        let before = columns("old@example.com", None);
+        let after = columns("new@example.com", Some("from_provider"));
+        assert_eq!(follow(&row, &before, &after), columns("new@example.com", Some("ann")));
+        let untouched = columns("edited-here@example.com", None);
+        assert_eq!(follow(&untouched, &before, &after), after);
+    }
+
+    fn adopted() -> Layout {
+        let role = PathColumn { path: "public_metadata.role".into(), column_type: ColumnType::Text };
+        Layout::new(vec![role], |column| match column.default_owner() {
+            Owner::Provider => Owner::Undeclared,
+            other => other,
+        })
+    }
+
+    #[test]
+    fn what_a_linked_row_held_stays_until_it_agrees() {
+        let layout = adopted();
+        let mut row = columns("ours@example.com", None);
+        row.set(Column::EmailVerified, Some("false".into()));
+        let mut after = columns("theirs@example.com", Some("ann"));
+        after.set(Column::EmailVerified, Some("true".into()));
+        after.set(Column::Path(0), Some("admin".into()));
+        let (linked, kept) = layout.follow_first(&row, &after);
+        assert_eq!(linked.get(Column::Email), Some("ours@example.com"));
+        assert_eq!(
+            linked.get(Column::EmailVerified),
+            Some("false"),
+            "it is not that address that is verified"
+        );
+        assert_eq!(linked.get(Column::Username), Some("ann"));
+        assert_eq!(linked.get(Column::Path(0)), Some("admin"));
+        assert!(kept.contains(Column::Email) && !kept.contains(Column::Path(0)));
+        // An edit of what was not kept is drift; once the two agree, the column follows for good.
+        let mut edited = linked.clone();
+        edited.set(Column::Path(0), Some("owner".into()));
+        let (repaired, still) = layout.follow(&edited, kept, &after, &after);
+        assert_eq!((repaired, still), (linked.clone(), kept));
+        let mut agreed = linked;
+        agreed.set(Column::Email, Some("theirs@example.com".into()));
+        let (row, kept) = layout.follow(&agreed, kept, &after, &after);
+        assert_eq!(row.get(Column::EmailVerified), Some("true"));
+        assert!(kept.is_empty());
+    }
+
+    #[test]
+    fn what_a_typed_column_cannot_show_is_nothing_and_nothing_has_its_stand_in() {
+        let typed = |column_type| PathColumn { path: "public_metadata.x".into(), column_type };
+        let fitted = |layout: &Layout, text: &str| {
+            let mut columns = Columns::default();
+            columns.set(Column::Path(0), Some(text.to_owned()));
+            layout.fit(&mut columns);
+            columns.get(Column::Path(0)).map(str::to_owned)
+        };
+        let truth = Layout::new(vec![typed(ColumnType::Bool)], |_| Owner::Provider);
+        assert_eq!(fitted(&truth, "yes"), None);
+        assert_eq!(fitted(&truth, "true").as_deref(), Some("true"));
+        let number = Layout::new(vec![typed(ColumnType::Integer)], |_| Owner::Provider)
+            .with_stand_in(Column::Path(0), "0".into());
+        assert_eq!(fitted(&number, "007").as_deref(), Some("0"));
+        assert_eq!(fitted(&number, "7").as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn headcount_never_writes_a_column_of_the_applications() {
+        let layout = Layout::new(Vec::new(), |_| Owner::App);
+        let row = columns("ours@example.com", None);
+        let after = columns("theirs@example.com", Some("ann"));
+        assert_eq!(layout.follow_first(&row, &after).0, row);
+        assert_eq!(layout.follow(&row, ColumnSet::default(), &row, &after).0, row);
+    }
+}

@@ -1,0 +1,93 @@
+//! How an account finds the row that was there before it (contract, rule 10).
+
+/// What says that a row is an account's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkRule {
+    /// The provider was told the row's id.
+    ExternalId,
+    /// The row has the provider's id for its own.
+    SharedId,
+    /// A column of the row holds the provider's id.
+    Column(String),
+    /// An address that both sides have verified.
+    VerifiedEmail,
+}
+
+impl LinkRule {
+    /// As it is stored and shown.
+    pub fn name(&self) -> String {
+        match self {
+            LinkRule::ExternalId => "external-id".to_owned(),
+            LinkRule::SharedId => "shared-id".to_owned(),
+            LinkRule::Column(column) => format!("column:{column}"),
+            LinkRule::VerifiedEmail => "verified-email".to_owned(),
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "external-id" => Some(LinkRule::ExternalId),
+            "shared-id" => Some(LinkRule::SharedId),
+            "verified-email" => Some(LinkRule::VerifiedEmail),
+            other => Some(LinkRule::Column(other.strip_prefix("column:")?.to_owned())),
+        }
+    }
+}
+
+/// A row that fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub user_id: String,
+    /// Whether its address is verified here; `None` where the table does not say.
+    pub verified: Option<bool>,
+    /// Another account has it already.
+    pub taken: bool,
+}
+
+/// What comes of the rows that fit an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    None,
+    Row(String),
+    Ambiguous(&'static str),
+}
+
+/// One row that nobody has, or none.
+pub fn matched(candidates: &[Candidate]) -> Match {
+    match candidates {
+        [] => Match::None,
+        [row] if row.taken => Match::Ambiguous("its row belongs to another account already"),
+        [row] if row.verified == Some(false) => Match::Ambiguous("its address is not verified in the table"),
+        [row] => Match::Row(row.user_id.clone()),
+        _ => Match::Ambiguous("several rows fit it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_read_as_it_was_written() {
+        let rules = [
+            LinkRule::ExternalId,
+            LinkRule::SharedId,
+            LinkRule::Column("clerk_id".into()),
+            LinkRule::VerifiedEmail,
+        ];
+        for rule in rules {
+            assert_eq!(LinkRule::parse(&rule.name()), Some(rule));
+        }
+        assert_eq!(LinkRule::parse("email"), None);
+    }
+
+    #[test]
+    fn only_one_free_row_is_a_match() {
+        let row = |user_id: &str| Candidate { user_id: user_id.into(), verified: None, taken: false };
+        assert_eq!(matched(&[]), Match::None);
+        assert_eq!(matched(&[row("1")]), Match::Row("1".into()));
+        assert!(matches!(matched(&[row("1"), row("2")]), Match::Ambiguous(_)));
+        assert!(matches!(matched(&[Candidate { taken: true, ..row("1") }]), Match::Ambiguous(_)));
+        assert!(matches!(matched(&[Candidate { verified: Some(false), ..row("1") }]), Match::Ambiguous(_)));
+    }
+}

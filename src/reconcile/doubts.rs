@@ -1,0 +1,40 @@
+//! Accounts that are to be read again, and what the first of two readings said.
+
+use super::short_digest;
+use crate::core::decide::Doubt;
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::read::{Circumstances, Earlier, Said};
+use crate::store::{ABSENT, FirstReading, NewConfirmation};
+
+pub(super) fn doubt(
+    key: &IdentityKey,
+    doubt: Doubt,
+    due_in_ms: i64,
+    first: Option<FirstReading>,
+) -> NewConfirmation {
+    NewConfirmation { key: key.clone(), run_id: None, doubt, due_in_ms, first, gone: false }
+}
+
+/// A first reading that this one repeats before its time.
+pub(super) fn goes_on(earlier: Earlier, now: &Said, doubt: Doubt, at: Circumstances) -> bool {
+    let agrees = match doubt {
+        Doubt::Missing => !earlier.present,
+        Doubt::Revival => earlier.present,
+        _ => earlier.same && matches!(now, Said::Present(_)),
+    };
+    agrees && at.received_at.is_none_or(|received_at| received_at < earlier.marked_at)
+}
+
+pub(super) fn earlier(first: &FirstReading, now: &Said) -> Earlier {
+    Earlier { marked_at: first.marked_at, present: first.said != ABSENT, same: first.said == said(now) }
+}
+
+/// What a reading said, in short: equal exactly where version and content are.
+pub(super) fn said(said: &Said) -> String {
+    match said {
+        Said::Absent => ABSENT.to_owned(),
+        Said::Present(Snapshot { version, profile, .. }) => {
+            format!("{version}:{}", short_digest(profile))
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A row that the database refuses: which of its values it does not let in (contract, rule 11).
+//!
+//! Constraints are never parsed. Columns are taken away until what is left fits, then given back one by one.
+
+use super::account::Outcome;
+use crate::core::account::IdentityState;
+use crate::core::columns::{Column, Columns};
+use crate::core::layout::Layout;
+use crate::store::{AccountWrite, HELD_STATE, HeldValue, Reconciliation, StoreError};
+
+/// Columns that are taken away first: those that applications want to be unique.
+const FIRST_SUSPECTS: [Column; 3] = [Column::Username, Column::Email, Column::Phone];
+
+/// Writes what the database lets in of an account that it has refused as a whole, with `reason`.
+pub(super) async fn narrowed(
+    tx: &mut Reconciliation,
+    write: &AccountWrite,
+    reason: String,
+) -> Result<Outcome, StoreError> {
+    let layout = tx.users_table().layout().clone();
+    let units = units(&layout, write);
+    let mut reason = reason;
+    let mut taken: Vec<(Column, String)> = Vec::new();
+    let mut fits = None;
+    for unit in &units {
+        taken.extend(unit.iter().map(|column| (*column, reason.clone())));
+        let attempt = without(&layout, write, &taken);
+        match tx.write(std::slice::from_ref(&attempt)).await {
+            Ok(()) => {
+                fits = Some((attempt, unit));
+                break;
+            }
+            Err(StoreError::Rejected(next)) => reason = next,
+            Err(error) => return Err(error),
+        }
+    }
+    match fits {
+        Some((attempt, guilty)) => {
+            let innocent = units.iter().take_while(|unit| *unit != guilty);
+            give_back(tx, &layout, write, attempt, innocent, taken).await
+        }
+        None => write_nothing(tx, &layout, write, reason).await,
+    }
+}
+
+/// Puts back, one by one, what was taken away before the culprit was found.
+async fn give_back<'a>(
+    tx: &mut Reconciliation,
+    layout: &Layout,
+    write: &AccountWrite,
+    mut written: AccountWrite,
+    units: impl Iterator<Item = &'a Vec<Column>>,
+    mut taken: Vec<(Column, String)>,
+) -> Result<Outcome, StoreError> {
+    for unit in units {
+        let fewer: Vec<(Column, String)> =
+            taken.iter().filter(|(column, _)| !unit.contains(column)).cloned().collect();
+        let attempt = AccountWrite { before: written.user.clone(), ..without(layout, write, &fewer) };
+        match tx.write(std::slice::from_ref(&attempt)).await {
+            Ok(()) => (written, taken) = (attempt, fewer),
+            Err(StoreError::Rejected(reason)) => {
+                for (_, known) in taken.iter_mut().filter(|(column, _)| unit.contains(column)) {
+                    known.clone_from(&reason);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // With the reasons as they turned out, and as one step from what there was before.
+    let last = without(layout, write, &taken);
+    tx.note_held(&last).await?;
+    Ok(Outcome::Written(last))
+}
+
+/// Nothing of the row can be written: the identity waits without one, or with the row as it is.
+async fn write_nothing(
+    tx: &mut Reconciliation,
+    layout: &Layout,
+    write: &AccountWrite,
+    reason: String,
+) -> Result<Outcome, StoreError> {
+    let attempt = held_whole(layout, write, &reason);
+    match tx.write(std::slice::from_ref(&attempt)).await {
+        Ok(()) => Ok(Outcome::Written(attempt)),
+        Err(StoreError::Rejected(_)) => Ok(Outcome::Refused(reason)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The write with the row as it is, and everything that was to change held back.
+pub(super) fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWrite {
+    let (Some(before), Some(wanted)) = (&write.before, &write.user) else {
+        // Whose account has ended needs no row any more.
+        let is_over = write.identity.state == IdentityState::Deleted;
+        let waiting = (!is_over).then(|| reason.to_owned());
+        return AccountWrite { user: None, waiting, ..write.clone() };
+    };
+    let all: Vec<(Column, String)> =
+        before.columns.differing(&wanted.columns).map(|column| (column, reason.to_owned())).collect();
+    let mut held = without(layout, write, &all);
+    let state =
+        |user: &crate::core::decide::User| (user.deleted_at, user.suspended_by_source, user.provisional);
+    if state(before) != state(wanted) {
+        let value = match (wanted.deleted_at, wanted.suspended_by_source) {
+            (Some(_), _) => "deleted",
+            (None, true) => "suspended",
+            (None, false) => "active",
+        };
+        held.held.push(HeldValue {
+            column: HELD_STATE.to_owned(),
+            value: Some(value.to_owned()),
+            instead: None,
+            reason: reason.to_owned(),
+        });
+    }
+    if let Some(user) = &mut held.user {
+        (user.deleted_at, user.suspended_by_source, user.provisional) = state(before);
+        user.held.facts = held.held.iter().any(|held| held.column == HELD_STATE);
+    }
+    held
+}
+
+/// The write without these columns: they keep what they hold, and their values are held back.
+fn without(layout: &Layout, write: &AccountWrite, taken: &[(Column, String)]) -> AccountWrite {
+    let base = base(layout, write);
+    let mut narrow = AccountWrite { held: Vec::new(), ..write.clone() };
+    let Some(user) = &mut narrow.user else { return narrow };
+    for (column, reason) in taken {
+        let instead = base.get(*column).map(str::to_owned);
+        narrow.held.push(HeldValue {
+            column: layout.name(*column).to_owned(),
+            value: user.columns.get(*column).map(str::to_owned),
+            instead: instead.clone(),
+            reason: reason.clone(),
+        });
+        user.columns.set(*column, instead.clone());
+        user.held.instead.insert(*column, instead);
+    }
+    narrow
+}
+
+/// What the row holds, or would hold without any value of the provider's.
+fn base(layout: &Layout, write: &AccountWrite) -> Columns {
+    match &write.before {
+        Some(before) => before.columns.clone(),
+        None => {
+            let mut empty = Columns::default();
+            empty.set(Column::EmailVerified, Some("false".to_owned()));
+            layout.fit(&mut empty);
+            empty
+        }
+    }
+}
+
+/// The columns that change, the usual suspects first. Whether an address is verified goes with the address.
+fn units(layout: &Layout, write: &AccountWrite) -> Vec<Vec<Column>> {
+    let Some(user) = &write.user else { return Vec::new() };
+    let base = base(layout, write);
+    let differs: Vec<Column> = base.differing(&user.columns).collect();
+    let rest = layout.columns().filter(|column| !FIRST_SUSPECTS.contains(column));
+    let verified = differs.contains(&Column::Email) && differs.contains(&Column::EmailVerified);
+    FIRST_SUSPECTS
+        .into_iter()
+        .chain(rest)
+        .filter(|column| differs.contains(column))
+        .filter(|column| !(verified && *column == Column::EmailVerified))
+        .map(|column| match (verified, column) {
+            (true, Column::Email) => vec![Column::Email, Column::EmailVerified],
+            _ => vec![column],
+        })
+        .collect()
+}

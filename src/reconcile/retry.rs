@@ -1,0 +1,251 @@
+//! What was held back, tried again: after a batch that may have made room for it, and by and by.
+
+use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::linking::link;
+use crate::clock::Clock;
+use crate::core::columns::Column;
+use crate::core::decide::{Account, again};
+use crate::core::event::IdentityKey;
+use crate::source::Source;
+use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Accounts that may wait for each other in a circle and are looked at together.
+const MEMBERS_MAX: usize = 100;
+/// How far a chain of values that wait for each other is followed.
+const STEPS_MAX: usize = 8;
+/// Accounts that one look at what is held back takes up.
+const SLICE: i64 = 50;
+
+/// Tries again what is held back.
+pub(super) struct Retry<'a> {
+    pub sources: &'a [Source],
+    pub clock: &'a Arc<dyn Clock>,
+    pub dry: bool,
+}
+
+/// An account of which something is held back.
+struct Member {
+    key: IdentityKey,
+    held: Held,
+}
+
+impl Retry<'_> {
+    /// Values that wait for one that these writes have given up, or that wait for each other. The outcomes of those
+    /// that were settled are replaced.
+    pub async fn after(
+        &self,
+        tx: &mut Reconciliation,
+        outcomes: &mut [Outcome],
+    ) -> Result<Vec<CausedChange>, StoreError> {
+        let freed = freed(tx, outcomes);
+        let wanting = tx.wanting(&freed).await?;
+        if wanting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keys: BTreeSet<IdentityKey> = wanting.into_iter().collect();
+        let mut ours: HashMap<IdentityKey, usize> = HashMap::new();
+        let mut members = Vec::new();
+        for (n, outcome) in outcomes.iter().enumerate() {
+            let Outcome::Written(write) = outcome else { continue };
+            ours.insert(write.key.clone(), n);
+            if !write.held.is_empty() {
+                keys.remove(&write.key);
+                members.push(Member { key: write.key.clone(), held: as_written(write) });
+            }
+        }
+        for _ in 0..STEPS_MAX {
+            keys.retain(|key| !ours.contains_key(key) && members.iter().all(|member| member.key != *key));
+            if keys.is_empty() || members.len() >= MEMBERS_MAX {
+                break;
+            }
+            let more = self.load(tx, &keys.iter().cloned().collect::<Vec<_>>()).await?;
+            let instead: Vec<(String, String)> =
+                more.iter().flat_map(|member| occupied(tx, &member.held.known)).collect();
+            members.extend(more);
+            keys = tx.wanting(&instead).await?.into_iter().collect();
+        }
+        let (changes, settled) = self.settle(tx, members).await?;
+        for outcome in settled {
+            let Outcome::Written(write) = &outcome else { continue };
+            if let Some(n) = ours.get(&write.key) {
+                outcomes[*n] = outcome;
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn load(&self, tx: &mut Reconciliation, keys: &[IdentityKey]) -> Result<Vec<Member>, StoreError> {
+        let layout = tx.users_table().layout().clone();
+        let locked = tx.lock(keys).await?;
+        let member = |(key, locked): (IdentityKey, _)| {
+            let source = self.sources.iter().find(|source| source.name == key.source)?;
+            let held = held(Some(source), &layout, locked);
+            Some(Member { key, held })
+        };
+        Ok(locked.into_iter().filter_map(member).collect())
+    }
+
+    /// Each by itself until nothing moves any more; then all that are left at once, with room made first: two people
+    /// who have swapped their names.
+    async fn settle(
+        &self,
+        tx: &mut Reconciliation,
+        mut members: Vec<Member>,
+    ) -> Result<(Vec<CausedChange>, Vec<Outcome>), StoreError> {
+        let layout = tx.users_table().layout().clone();
+        let waiting = members.iter().filter(|member| member.held.has_no_row()).count();
+        let mut ids = FreshIds::take(tx, self.clock, waiting, self.dry).await?;
+        let (mut changes, mut settled) = (Vec::new(), Vec::new());
+        for _ in 0..STEPS_MAX {
+            let mut left = Vec::new();
+            let before = members.len();
+            for member in members {
+                let id = ids.next(tx, &member.held).await?;
+                let (after, change) = again(&layout, &member.held.known, &id);
+                let linked_by = member.held.linked_by.clone();
+                let Some(write) = difference(&member.key, &member.held.known, &after, false, linked_by)
+                else {
+                    continue;
+                };
+                for outcome in write_each(tx, vec![write]).await? {
+                    let is_in_place = outcome.note().is_none();
+                    changes.extend(told(change.clone(), &outcome).map(|change| caused(&member.key, change)));
+                    match &outcome {
+                        Outcome::Written(write) if !is_in_place => {
+                            left.push(Member { key: write.key.clone(), held: as_written(write) });
+                        }
+                        _ => {}
+                    }
+                    settled.push(outcome);
+                }
+            }
+            members = left;
+            if members.is_empty() || members.len() == before {
+                break;
+            }
+        }
+        changes.extend(self.swap(tx, members, &mut settled).await?);
+        Ok((changes, settled))
+    }
+
+    async fn swap(
+        &self,
+        tx: &mut Reconciliation,
+        members: Vec<Member>,
+        settled: &mut Vec<Outcome>,
+    ) -> Result<Vec<CausedChange>, StoreError> {
+        let layout = tx.users_table().layout().clone();
+        let (mut writes, mut changes) = (Vec::new(), Vec::new());
+        let mut vacated: BTreeSet<Column> = BTreeSet::new();
+        for member in members.iter().filter(|member| member.held.known.user.is_some()) {
+            let (after, change) = again(&layout, &member.held.known, "");
+            let Some(write) = difference(&member.key, &member.held.known, &after, false, None) else {
+                continue;
+            };
+            let held = member.held.known.user.iter().flat_map(|user| user.held.instead.keys());
+            vacated.extend(held.filter(|column| **column != Column::EmailVerified));
+            writes.push(write);
+            changes.extend(change.map(|change| caused(&member.key, change)));
+        }
+        if writes.len() < 2 {
+            return Ok(Vec::new());
+        }
+        match tx.write_with_room(&writes, &vacated.into_iter().collect::<Vec<_>>()).await {
+            Ok(()) => {
+                settled.extend(writes.into_iter().map(Outcome::Written));
+                Ok(changes)
+            }
+            Err(StoreError::Rejected(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A slice of all that is held back after `after`; where the next one begins, `None` at the end.
+    pub async fn slice(
+        &self,
+        store: &Store,
+        after: Option<&IdentityKey>,
+    ) -> Result<Option<IdentityKey>, StoreError> {
+        let keys = store.held_accounts(after, SLICE).await?;
+        let next = (keys.len() as i64 == SLICE).then(|| keys.last().cloned()).flatten();
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        match self.commit_slice(store, &keys, false).await {
+            // A constraint that speaks up only at the commit: each by itself.
+            Err(StoreError::Rejected(_)) => {
+                for key in &keys {
+                    match self.commit_slice(store, std::slice::from_ref(key), true).await {
+                        Err(StoreError::Rejected(_)) => {}
+                        result => result?,
+                    }
+                }
+            }
+            result => result?,
+        }
+        Ok(next)
+    }
+
+    async fn commit_slice(
+        &self,
+        store: &Store,
+        keys: &[IdentityKey],
+        careful: bool,
+    ) -> Result<(), StoreError> {
+        let mut tx = store.reconciliation().await?;
+        if careful {
+            tx.look_ahead().await?;
+        }
+        let bearings = tx.bearings().await?;
+        let mut members = self.load(&mut tx, keys).await?;
+        let waiting = members.iter_mut().filter_map(|member| {
+            let snapshot = member.held.known.identity.as_ref()?.latest.as_ref()?.snapshot.clone();
+            Some((member.key.clone(), Cow::Owned(snapshot), &mut member.held))
+        });
+        link(&mut tx, self.sources, &bearings, waiting.collect()).await?;
+        let (changes, _) = self.settle(&mut tx, members).await?;
+        tx.commit(&changes).await
+    }
+}
+
+/// The account as a write has left it.
+fn as_written(write: &AccountWrite) -> Held {
+    let known =
+        Account { identity: Some(write.identity.clone()), user: write.user.clone(), linked_now: false };
+    Held { known, former_id: None, unheard: false, linked_by: None }
+}
+
+/// Values that rows do not hold any more, and those that they hold in place of others.
+fn freed(tx: &Reconciliation, outcomes: &[Outcome]) -> Vec<(String, String)> {
+    let layout = tx.users_table().layout();
+    let mut freed = Vec::new();
+    for outcome in outcomes {
+        let Outcome::Written(AccountWrite { before: Some(before), user: Some(user), held, .. }) = outcome
+        else {
+            continue;
+        };
+        freed.extend(before.columns.differing(&user.columns).filter_map(|column| {
+            Some((layout.name(column).to_owned(), before.columns.get(column)?.to_owned()))
+        }));
+        freed.extend(held.iter().filter_map(|held| Some((held.column.clone(), held.instead.clone()?))));
+    }
+    freed
+}
+
+/// What a row holds in place of values that are held back.
+fn occupied(tx: &Reconciliation, known: &Account) -> Vec<(String, String)> {
+    let layout = tx.users_table().layout();
+    let instead = known.user.iter().flat_map(|user| &user.held.instead);
+    instead
+        .filter_map(|(column, instead)| Some((layout.name(*column).to_owned(), instead.clone()?)))
+        .collect()
+}
+
+fn caused(key: &IdentityKey, change: crate::core::decide::Change) -> CausedChange {
+    let cause =
+        serde_json::json!({"retry": {"source": key.source, "provider_id": key.provider_id}}).to_string();
+    CausedChange { change, cause }
+}

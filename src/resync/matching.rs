@@ -1,0 +1,175 @@
+//! Which accounts of a source belong to which rows of a table that was there before them: looked at, nothing written.
+
+use super::walk::{Place, page};
+use super::{Phase, Resync, ResyncError};
+use crate::core::columns::Columns;
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::link::{LinkRule, Match, matched};
+use crate::store::wanted;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What looking at a whole source has found.
+#[derive(Clone, Debug, Default)]
+pub struct Matching {
+    /// Accounts at the source.
+    pub accounts: u64,
+    /// Those that have a row already.
+    pub linked_before: u64,
+    /// Rows by the provider id of the account that each belongs to.
+    pub plan: HashMap<String, String>,
+    /// Accounts that fit, but not one free row alone: provider id and why.
+    pub ambiguous: Vec<(String, &'static str)>,
+    /// Accounts that fit no row.
+    pub unmatched: Vec<String>,
+    /// What linking would change, by column.
+    pub columns: BTreeMap<String, ColumnEffect>,
+    pub pages: u64,
+}
+
+/// What linking does to a column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnEffect {
+    /// Rows in which it was empty.
+    pub filled: u64,
+    /// Rows in which it holds something else, which stays.
+    pub kept: u64,
+    /// Rows in which it holds something else, which the provider's value replaces: its owner was declared.
+    pub replaced: u64,
+}
+
+impl Matching {
+    /// Accounts for which a run would create users.
+    pub fn without_row(&self) -> Vec<String> {
+        let ambiguous = self.ambiguous.iter().map(|(id, _)| id.clone());
+        self.unmatched.iter().cloned().chain(ambiguous).collect()
+    }
+}
+
+/// Accounts of a page that have no row yet.
+struct Unlinked {
+    key: IdentityKey,
+    snapshot: Snapshot,
+}
+
+impl Resync {
+    /// Walks the whole list.
+    pub(super) async fn match_rows(&self, rules: &[LinkRule]) -> Result<Matching, ResyncError> {
+        let directory = self.gate.directory();
+        let (total, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
+        let mut matching = Matching::default();
+        // Rows with the account that came first, and those that several came for.
+        let mut chosen: HashMap<String, String> = HashMap::new();
+        let mut contested: HashSet<String> = HashSet::new();
+        let mut place = Place::default();
+        loop {
+            self.check_stopped()?;
+            let fetched = page(&self.gate, &place).await?;
+            matching.pages += 1;
+            matching.accounts += fetched.entries.len() as u64;
+            let understood: Vec<Unlinked> = fetched
+                .entries
+                .into_iter()
+                .filter_map(|entry| {
+                    let provider_id = entry.provider_id?;
+                    let key = IdentityKey { source: self.source.name.clone(), provider_id };
+                    Some(Unlinked { key, snapshot: entry.said.ok()? })
+                })
+                .collect();
+            let open = self.without_known_row(understood, &mut matching).await?;
+            let found = self.match_page(rules, open, &mut matching).await?;
+            self.weigh(&found, &mut matching).await?;
+            for (account, row) in found {
+                let id = account.key.provider_id;
+                if let Some(first) = chosen.insert(row.clone(), id.clone()) {
+                    contested.insert(row);
+                    matching.plan.remove(&first);
+                    matching.ambiguous.extend([(first, CONTESTED), (id, CONTESTED)]);
+                } else {
+                    matching.plan.insert(id, row);
+                }
+            }
+            self.tell(Phase::Walking, matching.accounts, total.unwrap_or(0));
+            if fetched.is_last {
+                break;
+            }
+            place = fetched.next;
+        }
+        matching.plan.retain(|_, row| !contested.contains(row));
+        matching.ambiguous.sort();
+        matching.ambiguous.dedup();
+        Ok(matching)
+    }
+
+    async fn without_known_row(
+        &self,
+        accounts: Vec<Unlinked>,
+        matching: &mut Matching,
+    ) -> Result<Vec<Unlinked>, ResyncError> {
+        let ids: Vec<String> = accounts.iter().map(|account| account.key.provider_id.clone()).collect();
+        let known = self.store.known_of(&self.source.name, &ids).await?;
+        // A tombstone is no reason to make a user either.
+        let settled: HashSet<String> = known
+            .into_iter()
+            .filter(|known| known.row.is_some() || known.deleted)
+            .map(|known| known.provider_id)
+            .collect();
+        matching.linked_before += settled.len() as u64;
+        Ok(accounts.into_iter().filter(|account| !settled.contains(&account.key.provider_id)).collect())
+    }
+
+    /// Each account with its row, by the first rule that finds any.
+    async fn match_page(
+        &self,
+        rules: &[LinkRule],
+        mut open: Vec<Unlinked>,
+        matching: &mut Matching,
+    ) -> Result<Vec<(Unlinked, String)>, ResyncError> {
+        let mut found = Vec::new();
+        for rule in rules {
+            let want =
+                |account: &Unlinked| wanted(self.store.users_table(), rule, &account.key, &account.snapshot);
+            let texts: Vec<String> = open.iter().filter_map(want).collect();
+            let candidates = self.store.candidates(rule, &texts).await?;
+            let mut still = Vec::new();
+            for account in open {
+                let rows = want(&account).and_then(|text| candidates.get(&text));
+                match matched(rows.map_or(&[], Vec::as_slice)) {
+                    Match::Row(row) => found.push((account, row)),
+                    Match::Ambiguous(why) => matching.ambiguous.push((account.key.provider_id, why)),
+                    Match::None => still.push(account),
+                }
+            }
+            open = still;
+        }
+        matching.unmatched.extend(open.into_iter().map(|account| account.key.provider_id));
+        Ok(found)
+    }
+
+    /// Counts what linking would change.
+    async fn weigh(&self, found: &[(Unlinked, String)], matching: &mut Matching) -> Result<(), ResyncError> {
+        let layout = self.store.layout();
+        let ids: Vec<String> = found.iter().map(|(_, row)| row.clone()).collect();
+        let rows: HashMap<String, Columns> = self.store.rows(&ids).await?;
+        for (account, id) in found {
+            let Some(row) = rows.get(id) else { continue };
+            let said = &account.snapshot.columns;
+            let (next, _) = layout.follow_first(row, said);
+            for column in layout.columns().filter(|&column| row.get(column) != said.get(column)) {
+                let changes = next.get(column) != row.get(column);
+                let is_vacant = row.is_vacant(column);
+                if !changes && is_vacant {
+                    continue;
+                }
+                let effect = matching.columns.entry(layout.name(column).to_owned()).or_default();
+                match (changes, is_vacant) {
+                    (true, true) => effect.filled += 1,
+                    (true, false) => effect.replaced += 1,
+                    (false, _) => effect.kept += 1,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const CONTESTED: &str = "another account fits the same row";

@@ -1,0 +1,168 @@
+//! What an adoption has done to rows, and undoing it.
+
+use super::Store;
+use super::codec::{key_row, user};
+use super::driver::{Access, Arg, Row};
+use super::error::StoreError;
+use super::inbox::{first, number, take};
+use super::reconciliation::Reconciliation;
+use super::writing::AccountWrite;
+use crate::core::columns::Columns;
+use crate::core::decide::User;
+use crate::core::event::IdentityKey;
+use std::collections::HashMap;
+
+/// A column that an adoption has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedCell {
+    pub column: String,
+    pub before: Option<String>,
+}
+
+/// An account that an adoption has linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    pub key: IdentityKey,
+    pub cells: Vec<AdoptedCell>,
+}
+
+/// By the row's id: the names of columns that repeat the state, and what they hold.
+pub type Mirrored = HashMap<String, Vec<(&'static str, Option<String>)>>;
+
+/// The cause of an adoption's changes has this in it.
+const BY_ADOPTION: &str = "%\"by\":\"adopt\"%";
+
+impl Reconciliation {
+    /// What the columns that repeat the state hold in these rows, by the row's id: name and value.
+    pub async fn mirrored(&mut self, ids: &[String]) -> Result<Mirrored, StoreError> {
+        let Some(sql) = self.users.mirrored().filter(|_| !ids.is_empty()) else { return Ok(Mirrored::new()) };
+        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let names = self.users.mirror_names();
+        let mirrored = |row: Row| {
+            let mut cells = row.into_iter();
+            let id = cells.next().flatten().unwrap_or_default();
+            (id, names.iter().copied().zip(cells).collect())
+        };
+        Ok(self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(mirrored).collect())
+    }
+
+    /// Writes down what linking has changed in these accounts' rows. `mirrored` is of before.
+    pub async fn note_adopted(
+        &mut self,
+        writes: &[&AccountWrite],
+        mirrored: &Mirrored,
+    ) -> Result<(), StoreError> {
+        let layout = self.users.layout();
+        let mut rows: Vec<Row> = Vec::new();
+        for write in writes {
+            let (Some(before), Some(user)) = (&write.before, &write.user) else { continue };
+            let changed =
+                before.columns.differing(&user.columns).filter(|column| self.users.is_theirs(*column));
+            let cells =
+                changed.map(|column| (layout.name(column), before.columns.get(column).map(str::to_owned)));
+            let mirrors = mirrored.get(&user.id).into_iter().flatten().cloned();
+            for (name, before) in cells.chain(mirrors) {
+                let mut row = key_row(&write.key);
+                row.extend([Some(user.id.clone()), Some(name.to_owned()), before]);
+                rows.push(row);
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "INSERT INTO headcount.adoptions (source, provider_id, user_id, \"column\", before)
+             SELECT v.c1, v.c2, v.c3, v.c4, v.c5 FROM {} WHERE true ON CONFLICT DO NOTHING",
+            self.dialect.rows(1, 5)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
+    }
+
+    /// Unties these accounts from their rows, which are put back as the second of each pair has them.
+    pub async fn untie(&mut self, keys: &[IdentityKey], rows: &[(User, User)]) -> Result<(), StoreError> {
+        let users = self.users.clone();
+        for (now, before) in rows {
+            let (in_users, _) = users.touched(now, before);
+            if in_users != 0 {
+                let row = users.part(before, in_users);
+                self.tx.execute(&users.update(in_users), vec![Arg::Rows(vec![row])]).await?;
+            }
+        }
+        let ids: Vec<Row> = rows.iter().map(|(now, _)| vec![Some(now.id.clone())]).collect();
+        for table in ["accounts", "held_values"] {
+            let sql = self.dialect.own(&format!(
+                "DELETE FROM headcount.{table} WHERE user_id IN (SELECT v.c1 FROM {})",
+                self.dialect.rows(1, 1)
+            ));
+            if !ids.is_empty() {
+                self.tx.execute(&sql, vec![Arg::Rows(ids.clone())]).await?;
+            }
+        }
+        // Only now: while the state is kept somewhere it would be repeated at once.
+        for ours in users.mirror_names() {
+            let sql = self.dialect.own(&users.restore_mirror(ours));
+            self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        }
+        for table in ["adoptions", "identities"] {
+            let sql = self.dialect.own(&format!(
+                "DELETE FROM headcount.{table} WHERE (source, provider_id) IN (SELECT v.c1, v.c2 FROM {})",
+                self.dialect.rows(1, 2)
+            ));
+            self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// How many accounts of the source an adoption has linked, and how many of their users have changed since.
+    pub async fn count_adopted(&self, source: &str) -> Result<(u64, u64), StoreError> {
+        let sql = self.dialect().own(
+            "SELECT CAST(count(*) AS text),
+                    CAST(coalesce(sum(CASE WHEN EXISTS (SELECT 1 FROM headcount.changes c
+                             WHERE c.user_id = i.user_id AND c.cause NOT LIKE $2) THEN 1 ELSE 0 END), 0) AS text)
+             FROM headcount.identities i WHERE i.source = $1 AND i.linked_by = 'adopt'",
+        );
+        let [adopted, changed] =
+            first(self.read(&sql, vec![Arg::text(source), Arg::text(BY_ADOPTION)]).await?);
+        let count = |cell| number(cell).try_into().unwrap_or(0);
+        Ok((count(adopted), count(changed)))
+    }
+
+    /// Some accounts that an adoption has linked, with what it changed.
+    pub async fn adopted(&self, source: &str, limit: i64) -> Result<Vec<Adopted>, StoreError> {
+        let sql = self.dialect().own(
+            "SELECT k.provider_id, a.\"column\", a.before FROM (
+                 SELECT i.provider_id FROM headcount.identities i WHERE i.source = $1 AND i.linked_by = 'adopt'
+                 ORDER BY i.provider_id LIMIT $2) AS k
+             LEFT JOIN headcount.adoptions a ON a.source = $1 AND a.provider_id = k.provider_id
+             ORDER BY k.provider_id",
+        );
+        let mut adopted: Vec<Adopted> = Vec::new();
+        for row in self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await? {
+            let [provider_id, column, before] = take(row);
+            let key = IdentityKey { source: source.to_owned(), provider_id: provider_id.unwrap_or_default() };
+            if adopted.last().is_none_or(|last| last.key != key) {
+                adopted.push(Adopted { key, cells: Vec::new() });
+            }
+            if let (Some(column), Some(last)) = (column, adopted.last_mut()) {
+                last.cells.push(AdoptedCell { column, before });
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// The rows with these ids, as far as columns of ours show them; without locks.
+    pub async fn rows(&self, ids: &[String]) -> Result<HashMap<String, Columns>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let users = self.users_table();
+        let ids = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = tx.fetch(&users.load(), vec![Arg::Rows(ids)]).await?;
+        let found = rows.into_iter().map(|row| user(row, users)).map(|user| (user.id, user.columns));
+        Ok(found.collect())
+    }
+}

@@ -1,0 +1,107 @@
+//! The rights of a role that may not change the schema, and taking everything away again.
+
+use super::Store;
+use super::dialect::{Dialect, quoted};
+use super::driver::{Access, Arg};
+use super::error::StoreError;
+use super::inbox::take;
+use super::migrate::{Step, names};
+
+/// What was granted on things of the application's (JSON: role and statement that takes it back).
+const GRANTED: &str = "granted";
+
+impl Store {
+    /// What gives a role the least rights that `serve` needs under HEADCOUNT_MIGRATE=off: what it has already is left
+    /// out, so that nothing is taken from it when headcount goes.
+    pub async fn grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Err(StoreError::Setup(
+                "SQLite knows no roles: who may write the file may do everything".to_owned(),
+            ));
+        }
+        let mut steps = vec![step(format!("GRANT USAGE ON SCHEMA headcount TO {}", quoted(role)))];
+        for table in self.own_tables().await? {
+            let rights = match table.as_str() {
+                // Written by whoever migrates.
+                "migrations" | "settings" => "SELECT",
+                _ => "SELECT, INSERT, UPDATE, DELETE",
+            };
+            steps.push(step(format!("GRANT {rights} ON headcount.{} TO {}", quoted(&table), quoted(role))));
+        }
+        let mut tx = self.begin(Access::Read).await?;
+        let granted = self.setting(&mut *tx, GRANTED).await?;
+        let mut granted: Vec<(String, String)> =
+            granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        for right in self.users_table().rights(role) {
+            let lacking = names(tx.fetch(&right.lacking, vec![]).await?);
+            if !lacking.is_empty() {
+                steps.push(step(right.grant(role, &lacking)));
+                granted.push((role.to_owned(), right.revoke(role, &lacking)));
+            }
+        }
+        let json = serde_json::json!(granted).to_string();
+        steps.push(step(self.set_setting(GRANTED, &json)));
+        Ok(steps)
+    }
+
+    /// The statements that take everything of headcount's away, and leave the users table: in order.
+    pub async fn uninstall_plan(&self) -> Result<Vec<Step>, StoreError> {
+        let users = self.users_table();
+        let tables = self.own_tables().await?;
+        let mut steps = Vec::new();
+        let mut tx = self.begin(Access::Read).await?;
+        if !tx.fetch(&users.exists(), vec![]).await?.is_empty() {
+            steps.push(Step { title: "the account state trigger".to_owned(), sql: users.remove_state() });
+        }
+        if tables.iter().any(|table| table == "settings") {
+            let granted = self.setting(&mut *tx, GRANTED).await?;
+            let granted: Vec<(String, String)> =
+                granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+            for (role, revoke) in granted {
+                let exists = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";
+                let found = tx.fetch(exists, vec![Arg::text(&role)]).await?;
+                if found.into_iter().any(|row| take::<1>(row)[0].is_some()) {
+                    steps.push(Step { title: format!("a right of role {role}"), sql: revoke });
+                }
+            }
+        }
+        if !tables.is_empty() {
+            let sql = match self.dialect() {
+                Dialect::Postgres => "DROP SCHEMA headcount CASCADE".to_owned(),
+                Dialect::Sqlite => {
+                    let drops = tables.iter().map(|table| format!("DROP TABLE headcount_{table}"));
+                    drops.collect::<Vec<_>>().join(";\n")
+                }
+            };
+            steps.push(Step { title: format!("headcount's tables: {}", tables.join(", ")), sql });
+        }
+        Ok(steps)
+    }
+
+    /// Runs the steps, all or none.
+    pub async fn run_steps(&self, steps: &[Step]) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        for step in steps {
+            tx.script(&step.sql).await?;
+        }
+        tx.commit().await
+    }
+
+    /// The names of headcount's tables, without schema or prefix.
+    pub async fn own_tables(&self) -> Result<Vec<String>, StoreError> {
+        let sql = match self.dialect() {
+            Dialect::Postgres => {
+                "SELECT CAST(tablename AS text) FROM pg_tables WHERE schemaname = 'headcount' ORDER BY 1"
+            }
+            Dialect::Sqlite => {
+                "SELECT substr(name, 11) FROM sqlite_master
+                 WHERE type = 'table' AND name LIKE 'headcount\\_%' ESCAPE '\\' ORDER BY 1"
+            }
+        };
+        Ok(names(self.read(sql, vec![]).await?))
+    }
+}
+
+fn step(sql: String) -> Step {
+    Step { title: sql.clone(), sql }
+}

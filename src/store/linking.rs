@@ -1,0 +1,147 @@
+//! Rows that were there before their accounts: found, and tied to them.
+
+use super::Store;
+use super::driver::{Access, Arg, Row, Tx};
+use super::error::StoreError;
+use super::inbox::{first, number, take};
+use super::reconciliation::Reconciliation;
+use super::users_table::UsersTable;
+use crate::core::columns::Column;
+use crate::core::decide::User;
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::link::{Candidate, LinkRule};
+use std::collections::{HashMap, HashSet};
+
+/// What a row would have to show to be this account's; `None` where the rule says nothing about it.
+pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
+    match rule {
+        LinkRule::ExternalId => users.id_from(snapshot.external_id.as_ref()?),
+        LinkRule::SharedId => users.id_from(&key.provider_id),
+        LinkRule::Column(_) => Some(key.provider_id.clone()),
+        LinkRule::VerifiedEmail => {
+            let verified = snapshot.columns.get(Column::EmailVerified) == Some("true");
+            snapshot.columns.get(Column::Email).filter(|_| verified).map(str::to_lowercase)
+        }
+    }
+}
+
+/// The rows that show one of these texts, by the text.
+async fn candidates(
+    tx: &mut dyn Tx,
+    users: &UsersTable,
+    rule: &LinkRule,
+    texts: &[String],
+) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+    let rows = || texts.iter().map(|text| vec![Some(text.clone())]).collect::<Vec<Row>>();
+    if texts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<(String, Candidate)> = match rule {
+        LinkRule::ExternalId | LinkRule::SharedId => {
+            let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
+            let ids = there.into_iter().filter_map(|row| take::<1>(row)[0].clone());
+            ids.map(|id| (id.clone(), Candidate { user_id: id, verified: None, taken: false })).collect()
+        }
+        LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
+        LinkRule::VerifiedEmail => match users.ids_by_email() {
+            Some(sql) => candidate_rows(tx, &sql, rows()).await?,
+            None => Vec::new(),
+        },
+    };
+    let ids: Vec<String> = found.iter().map(|(_, candidate)| candidate.user_id.clone()).collect();
+    let taken = taken(tx, users, &ids).await?;
+    let mut by_text: HashMap<String, Vec<Candidate>> = HashMap::new();
+    for (text, mut candidate) in found {
+        candidate.taken = taken.contains(&candidate.user_id);
+        by_text.entry(text).or_default().push(candidate);
+    }
+    Ok(by_text)
+}
+
+async fn candidate_rows(
+    tx: &mut dyn Tx,
+    sql: &str,
+    texts: Vec<Row>,
+) -> Result<Vec<(String, Candidate)>, StoreError> {
+    let candidate = |row: Row| {
+        let [text, user_id, verified] = take(row);
+        let verified = verified.map(|verified| verified == "true");
+        Some((text?, Candidate { user_id: user_id?, verified, taken: false }))
+    };
+    Ok(tx.fetch(sql, vec![Arg::Rows(texts)]).await?.into_iter().filter_map(candidate).collect())
+}
+
+/// Those of the users that some account has.
+async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+    let rows = tx.fetch(&users.taken(), vec![Arg::Rows(rows)]).await?;
+    Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+}
+
+impl Reconciliation {
+    /// As [`Store::candidates`], within the transaction.
+    pub async fn candidates(
+        &mut self,
+        rule: &LinkRule,
+        texts: &[String],
+    ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+        let users = self.users.clone();
+        candidates(&mut *self.tx, &users, rule, texts).await
+    }
+
+    /// Those of the rows that nobody else holds and that no account has, locked.
+    pub async fn lock_rows(&mut self, ids: &[String]) -> Result<HashMap<String, User>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut users = self.lock_users(ids).await?;
+        // Looked at under the lock: whoever links a row holds it.
+        let table = self.users.clone();
+        let taken = taken(&mut *self.tx, &table, ids).await?;
+        users.retain(|id, _| !taken.contains(id));
+        Ok(users)
+    }
+
+    pub fn users_table(&self) -> &UsersTable {
+        &self.users
+    }
+}
+
+impl Store {
+    /// The rows that show one of these texts, by the text.
+    pub async fn candidates(
+        &self,
+        rule: &LinkRule,
+        texts: &[String],
+    ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        candidates(&mut *tx, self.users_table(), rule, texts).await
+    }
+
+    /// How many rows the users table has, and how many of them belong to no account.
+    pub async fn count_unlinked(&self) -> Result<(u64, u64), StoreError> {
+        let [rows, unlinked] = first(self.read(&self.users_table().count_unlinked(), vec![]).await?);
+        let count = |cell| number(cell).try_into().unwrap_or(0);
+        Ok((count(rows), count(unlinked)))
+    }
+
+    /// The ids of some rows that belong to no account.
+    pub async fn unlinked(&self, limit: i64) -> Result<Vec<String>, StoreError> {
+        let rows = self.read(&self.users_table().unlinked(), vec![Arg::Int(limit)]).await?;
+        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+    }
+
+    /// From now on accounts of the source that were never seen find their rows so; `None` ends it.
+    pub async fn set_link_rule(&self, source: &str, rule: Option<&LinkRule>) -> Result<(), StoreError> {
+        let sql = self.dialect().own(
+            "INSERT INTO headcount.sources (name, link_by) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET link_by = excluded.link_by",
+        );
+        let rule = Arg::Text(rule.map(LinkRule::name));
+        self.write(&sql, vec![Arg::text(source), rule]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! The numbered steps of the schema: append only.
+
+/// One numbered step of the schema; append-only.
+pub(super) struct Migration {
+    pub version: i64,
+    pub name: &'static str,
+    pub postgres: &'static str,
+    pub sqlite: &'static str,
+    /// The lowest schema version that a headcount must know to work on this one.
+    pub oldest_reader: i64,
+}
+
+pub(super) const MIGRATIONS: [Migration; 3] = [
+    Migration {
+        version: 1,
+        name: "tables",
+        postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
+        oldest_reader: 1,
+    },
+    Migration {
+        version: 2,
+        name: "resync",
+        postgres: include_str!("../../migrations/postgres/0002_resync.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0002_resync.sql"),
+        oldest_reader: 1,
+    },
+    Migration {
+        version: 3,
+        name: "adopt",
+        postgres: include_str!("../../migrations/postgres/0003_adopt.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0003_adopt.sql"),
+        oldest_reader: 1,
+    },
+];

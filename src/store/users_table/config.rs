@@ -1,0 +1,39 @@
+//! What the configuration says of the users table.
+
+use crate::core::columns::Owner;
+
+/// `[users]` of the configuration; by default headcount's own layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersConfig {
+    /// The application's own table, under its own names; `None` for the one that headcount makes.
+    pub adopted: Option<AdoptedTable>,
+    /// Declared owners, by the name of the column or the path.
+    pub owners: Vec<(String, Owner)>,
+}
+
+/// A table that was there before headcount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedTable {
+    /// Empty on SQLite.
+    pub schema: String,
+    pub name: String,
+    pub id: String,
+    /// Our column, or a path of the profile, and theirs.
+    pub columns: Vec<(String, String)>,
+}
+
+impl UsersConfig {
+    pub fn owner(&self, name: &str) -> Option<Owner> {
+        self.owners.iter().find(|(column, _)| column == name).map(|(_, owner)| *owner)
+    }
+}
+
+impl AdoptedTable {
+    /// As people write it.
+    pub fn display(&self) -> String {
+        match self.schema.as_str() {
+            "" => self.name.clone(),
+            schema => format!("{schema}.{}", self.name),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a resync compares with a source's page.
+
+use super::{Field, Place, UsersTable};
+use crate::core::columns::Columns;
+use crate::store::dialect::{PACKED_BETWEEN, packed};
+
+impl UsersTable {
+    /// provider id, creation time, state, version, profile, and the row as [`UsersTable::is_as_expected`] takes it:
+    /// accounts of source `$1` created from `$3` on (up to `$4`, where `bounded`), at most `$2`; with `sliced`, those
+    /// after the creation time and the id in the last two parameters.
+    pub fn known_between(&self, bounded: bool, sliced: bool) -> String {
+        let value = |n: usize| self.dialect.timestamp_value(&format!("${n}"));
+        let mut range = format!("i.provider_created_at >= {}", value(3));
+        if bounded {
+            range.push_str(&format!(" AND i.provider_created_at <= {}", value(4)));
+        }
+        if sliced {
+            let n = if bounded { 5 } else { 4 };
+            range.push_str(&format!(
+                " AND (i.provider_created_at, i.provider_id) > ({}, ${})",
+                value(n),
+                n + 1
+            ));
+        }
+        self.dialect.own(&format!(
+            "{} WHERE i.source = $1 AND {range} ORDER BY i.provider_created_at, i.provider_id LIMIT $2",
+            self.known("headcount.identities i")
+        ))
+    }
+
+    /// As [`Self::known_between`], for the sources and ids in the rows of the only parameter.
+    ///
+    /// The source comes with each row: as a constant it would have SQLite go through all of its accounts.
+    pub fn known_of(&self) -> String {
+        let from = format!(
+            "{} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2",
+            self.dialect.rows(1, 2)
+        );
+        self.dialect.own(&self.known(&from))
+    }
+
+    fn known(&self, from: &str) -> String {
+        let cells: Vec<String> = self
+            .compared()
+            .map(|placed| {
+                let cell = placed.cell.text(self.dialect, &placed.sql());
+                match placed.field {
+                    Field::SuspendedBySource | Field::Provisional => format!("coalesce({cell}, 'false')"),
+                    Field::Kept => format!("coalesce({cell}, '')"),
+                    _ => cell,
+                }
+            })
+            .collect();
+        format!(
+            "SELECT i.provider_id, {}, i.state, CAST(i.version AS text), i.profile,
+                    CASE WHEN {} IS NOT NULL THEN {} END
+             FROM {from} LEFT JOIN {} u ON {} = {}{}",
+            self.dialect.timestamp_text("i.provider_created_at"),
+            self.id_sql("u."),
+            self.dialect.packed(&cells),
+            self.table,
+            self.id_sql("u."),
+            self.id_value("i.user_id"),
+            self.with_accounts("LEFT JOIN", "i.user_id")
+        )
+    }
+
+    /// What only the provider decides about: its columns, then the facts.
+    fn compared(&self) -> impl Iterator<Item = &super::Placed> {
+        self.fields.iter().filter(|placed| match placed.field {
+            Field::Column(column) => self.layout.owner(column).is_provider(),
+            _ => placed.place != Place::Nowhere,
+        })
+    }
+
+    /// Whether a row that was read is as the provider has it; of columns that keep what they held, that does not
+    /// matter.
+    pub fn is_as_expected(&self, row: &str, columns: &Columns, suspended: bool) -> bool {
+        let truth = |truth: bool| Some(if truth { "true" } else { "false" });
+        let expected = |placed: &super::Placed| match placed.field {
+            Field::Column(column) => columns.get(column),
+            Field::DeletedAt => None,
+            Field::SuspendedBySource => truth(suspended),
+            Field::Provisional => truth(false),
+            Field::Kept => Some(""),
+        };
+        if row == packed(self.compared().map(expected)) {
+            return true;
+        }
+        let kept = match row.rsplit(PACKED_BETWEEN).next() {
+            Some(last) if self.is_adopted && !last.is_empty() => self.kept(last),
+            _ => return false,
+        };
+        let may_differ = |placed: &super::Placed| match placed.field {
+            Field::Column(column) => kept.contains(column),
+            field => field == Field::Kept,
+        };
+        let cells =
+            self.compared().map(|placed| (may_differ(placed), packed([expected(placed)].into_iter())));
+        row.split(PACKED_BETWEEN)
+            .zip(cells)
+            .all(|(found, (may_differ, expected))| may_differ || found == expected)
+    }
+}

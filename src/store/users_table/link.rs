@@ -1,0 +1,106 @@
+//! Finding the row that was there before its account was (contract, rule 10).
+
+use super::{IdKind, Place, UsersTable, literal};
+use crate::core::columns::Column;
+use crate::store::dialect::quoted;
+
+impl UsersTable {
+    /// A user's id from outside, as this table writes it; `None` where it cannot be one.
+    pub fn id_from(&self, text: &str) -> Option<String> {
+        match self.id.kind {
+            IdKind::Uuid => uuid::Uuid::parse_str(text).ok().map(|id| id.hyphenated().to_string()),
+            IdKind::Integer => text.parse::<i64>().ok().map(|id| id.to_string()),
+            IdKind::Text => (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned()),
+        }
+    }
+
+    /// Whether the column lies in the application's own table.
+    pub fn is_theirs(&self, column: Column) -> bool {
+        self.is_adopted && self.fields.get(column.index()).is_some_and(|placed| placed.place == Place::Users)
+    }
+
+    /// Whether the table has a column of this name.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.their_columns.contains(name)
+    }
+
+    /// Columns of theirs, for a message.
+    pub fn nearest_column(&self, name: &str) -> &str {
+        let nearest =
+            self.their_columns.iter().min_by_key(|column| strsim::damerau_levenshtein(column, name));
+        nearest.map_or("", String::as_str)
+    }
+
+    /// Value and id of the rows whose `column` holds one of the texts in the only parameter.
+    pub fn ids_by_column(&self, column: &str) -> String {
+        let value = format!("CAST(u.{} AS text)", quoted(column));
+        format!(
+            "SELECT {value}, {}, NULL FROM {} u WHERE {value} IN (SELECT v.c1 FROM {})",
+            self.id_text("u."),
+            self.table,
+            self.dialect.rows(1, 1)
+        )
+    }
+
+    /// Address, id and whether it is verified here (null where the table does not say) of the rows that have one of
+    /// the addresses in the only parameter, in lower case; `None` where addresses do not lie in `users`.
+    pub fn ids_by_email(&self) -> Option<String> {
+        let in_users = |name: &str| self.placed(name).filter(|placed| placed.place == Place::Users);
+        let email = in_users("email")?;
+        let verified = match in_users("email_verified") {
+            Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
+            None => "NULL".to_owned(),
+        };
+        let address = format!("lower({})", email.cell.text(self.dialect, &email.sql()));
+        Some(format!(
+            "SELECT {address}, {}, {verified} FROM {} u WHERE {address} IN (SELECT v.c1 FROM {})",
+            self.id_text("u."),
+            self.table,
+            self.dialect.rows(1, 1)
+        ))
+    }
+
+    /// Which of the ids in the only parameter some account has.
+    pub fn taken(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
+            self.dialect.rows(1, 1)
+        ))
+    }
+
+    /// How many rows there are, and how many of them belong to no account.
+    pub fn count_unlinked(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT CAST(count(*) AS text),
+                    CAST(coalesce(sum(CASE WHEN i.user_id IS NULL THEN 1 ELSE 0 END), 0) AS text)
+             FROM {} u LEFT JOIN (SELECT DISTINCT user_id FROM headcount.identities WHERE user_id IS NOT NULL) i
+                  ON i.user_id = {}",
+            self.table,
+            self.id_text("u.")
+        ))
+    }
+
+    /// The ids of rows that belong to no account, the first `$1`.
+    pub fn unlinked(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT {0} FROM {1} u WHERE NOT EXISTS (SELECT 1 FROM headcount.identities i WHERE i.user_id = {0})
+             ORDER BY {2} LIMIT $1",
+            self.id_text("u."),
+            self.table,
+            self.id_sql("u.")
+        ))
+    }
+
+    /// How many references from and to the users are broken (SQLite, where a deferred constraint speaks up only at the
+    /// commit).
+    pub fn broken_references(&self) -> String {
+        let (name, id) = (literal(&self.name), literal(&self.id.name));
+        format!(
+            "SELECT CAST(count(*) AS text) FROM (
+                 SELECT m.name AS name FROM sqlite_master m WHERE m.type = 'table' AND (m.name = {name} OR EXISTS (
+                     SELECT 1 FROM pragma_foreign_key_list(m.name) f
+                     WHERE f.\"table\" = {name} COLLATE NOCASE AND f.\"to\" <> {id}))) AS t
+             JOIN pragma_foreign_key_check(t.name)"
+        )
+    }
+}

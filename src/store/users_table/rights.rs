@@ -1,0 +1,93 @@
+//! The least rights that `serve` needs of the users table.
+
+use super::{Place, UsersTable, literal};
+use crate::store::dialect::quoted;
+
+/// A right on something of the application's.
+pub struct Right {
+    /// Rows with one text: what of it the role lacks.
+    pub lacking: String,
+    /// Before the lacking columns, where it is a right on columns.
+    verb: &'static str,
+    on: String,
+    of_columns: bool,
+}
+
+impl Right {
+    pub fn grant(&self, role: &str, lacking: &[String]) -> String {
+        format!("GRANT {} ON {} TO {}", self.what(lacking), self.on, quoted(role))
+    }
+
+    pub fn revoke(&self, role: &str, lacking: &[String]) -> String {
+        format!("REVOKE {} ON {} FROM {}", self.what(lacking), self.on, quoted(role))
+    }
+
+    fn what(&self, lacking: &[String]) -> String {
+        let columns: Vec<String> = lacking.iter().map(|column| quoted(column)).collect();
+        match self.of_columns {
+            true => format!("{} ({})", self.verb, columns.join(", ")),
+            false => self.verb.to_owned(),
+        }
+    }
+}
+
+impl UsersTable {
+    /// What a role of PostgreSQL needs.
+    pub fn rights(&self, role: &str) -> Vec<Right> {
+        let (role, table) = (literal(role), literal(&self.table));
+        let whole = |verb, on: String, has: String| Right {
+            lacking: format!("SELECT 'all of it' WHERE NOT {has}"),
+            verb,
+            on,
+            of_columns: false,
+        };
+        let schema = literal(&self.schema);
+        let mut rights = vec![
+            whole(
+                "USAGE",
+                format!("SCHEMA {}", quoted(&self.schema)),
+                format!("has_schema_privilege({role}, {schema}, 'USAGE')"),
+            ),
+            whole("SELECT", self.table.clone(), format!("has_table_privilege({role}, {table}, 'SELECT')")),
+        ];
+        let (updated, inserted) = self.written_columns();
+        for (verb, columns) in [("INSERT", inserted), ("UPDATE", updated)] {
+            let names: Vec<String> = columns.iter().map(|name| literal(name)).collect();
+            rights.push(Right {
+                lacking: format!(
+                    "SELECT c FROM unnest(ARRAY[{}]) AS n(c)
+                     WHERE NOT has_column_privilege({role}, {table}, c, '{verb}')",
+                    names.join(", ")
+                ),
+                verb,
+                on: self.table.clone(),
+                of_columns: true,
+            });
+        }
+        if let Some(sequence) = &self.id.sequence {
+            rights.push(whole(
+                "USAGE",
+                format!("SEQUENCE {sequence}"),
+                format!("has_sequence_privilege({role}, {}, 'USAGE')", literal(sequence)),
+            ));
+        }
+        rights
+    }
+
+    /// The columns that are updated, and those that are inserted.
+    fn written_columns(&self) -> (Vec<String>, Vec<String>) {
+        let in_users = self.fields.iter().filter(|placed| placed.place == Place::Users);
+        let mut written: Vec<String> = in_users.map(|placed| placed.name.clone()).collect();
+        written.extend(self.mirrors.iter().map(|mirror| mirror.theirs.clone()));
+        match (&self.updated_at, self.is_adopted) {
+            (Some((name, _)), _) => written.push(name.clone()),
+            (None, false) => written.push("updated_at".to_owned()),
+            (None, true) => {}
+        }
+        let id = self.id.name.clone();
+        // A row lock needs the right to update some column.
+        let updated = if written.is_empty() { vec![id.clone()] } else { written.clone() };
+        written.push(id);
+        (updated, written)
+    }
+}

@@ -1,0 +1,118 @@
+//! What people and programs read of users.
+
+use super::{Place, UsersTable};
+use crate::core::columns::Column;
+use crate::store::dialect::{Dialect, quoted};
+
+impl UsersTable {
+    /// id, state, missing (JSON), each [`Column`] but the paths, `updated_at`, `deleted_at`: of the users after id `$1`, at most `$2`, with state `$3` ('' for any) and an identity at source `$4` ('' for any).
+    pub fn list(&self) -> String {
+        self.dialect.own(&format!(
+            "{} WHERE {} AND ($3 = '' OR {} = $3)
+               AND ($4 = '' OR EXISTS (SELECT 1 FROM headcount.identities i
+                                       WHERE i.user_id = {} AND i.source = $4))
+             ORDER BY {} LIMIT $2",
+            self.select(),
+            self.id_after("u.", "$1"),
+            self.computed("account_state"),
+            self.id_text("u."),
+            self.id_sql("u.")
+        ))
+    }
+
+    /// As [`Self::list`], for the ids in the rows of the only parameter.
+    pub fn show(&self) -> String {
+        self.dialect.own(&format!(
+            "{} JOIN {} ON {} = {} ORDER BY {}",
+            self.select(),
+            self.dialect.rows(1, 1),
+            self.id_sql("u."),
+            self.id_value("v.c1"),
+            self.id_sql("u.")
+        ))
+    }
+
+    /// The ids of users with text `$1` as e-mail, username or phone number, at most ten.
+    pub fn find(&self) -> String {
+        let any: Vec<String> = ["email", "username", "phone"]
+            .iter()
+            .filter_map(|name| self.placed(name))
+            .map(|placed| format!("{} = $1", placed.cell.text(self.dialect, &placed.sql())))
+            .collect();
+        self.dialect.own(&format!(
+            "SELECT {} FROM {} u{} WHERE {} ORDER BY {} LIMIT 10",
+            self.id_text("u."),
+            self.table,
+            self.with_accounts("JOIN", &self.id_text("u.")),
+            any.join(" OR "),
+            self.id_sql("u.")
+        ))
+    }
+
+    /// Rows of the application's that belong to no account: only those that headcount knows are listed.
+    fn select(&self) -> String {
+        let cell = |column: Column| match self.fields.get(column.index()) {
+            Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
+            None => "NULL".to_owned(),
+        };
+        let columns: Vec<String> = Column::ALL.into_iter().map(cell).collect();
+        let deleted_at = match self.placed("deleted_at") {
+            Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
+            None => "NULL".to_owned(),
+        };
+        let updated_at = match &self.updated_at {
+            Some((name, cell)) => cell.text(self.dialect, &format!("u.{}", quoted(name))),
+            None => self.dialect.timestamp_text(&self.computed("updated_at")),
+        };
+        format!(
+            "SELECT {}, {}, {}, {}, {updated_at}, {deleted_at} FROM {} u{}",
+            self.id_text("u."),
+            self.computed("account_state"),
+            self.dialect.list_text(&self.computed("missing")),
+            columns.join(", "),
+            self.table,
+            self.with_accounts("JOIN", &self.id_text("u."))
+        )
+    }
+
+    /// A column that no source fills, where it is kept.
+    fn computed(&self, name: &str) -> String {
+        format!("{}.{name}", if self.is_adopted { "a" } else { "u" })
+    }
+
+    /// The table that has the state of each user.
+    fn stated(&self) -> &str {
+        if self.is_adopted { "headcount.accounts" } else { &self.table }
+    }
+
+    /// How many users there are in each state.
+    pub fn count_states(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT account_state, CAST(count(*) AS text) FROM {} GROUP BY account_state",
+            self.stated()
+        ))
+    }
+
+    /// Of the incomplete: the missing field, how many miss it, and since when the longest waiting one does.
+    pub fn count_missing(&self) -> String {
+        let since = self.dialect.timestamp_text("min(u.state_since)");
+        let (each, field) = match self.dialect {
+            Dialect::Postgres => ("CROSS JOIN LATERAL unnest(u.missing) AS m(field)", "m.field"),
+            Dialect::Sqlite => ("JOIN json_each(u.missing) AS m", "m.value"),
+        };
+        self.dialect.own(&format!(
+            "SELECT {field}, CAST(count(*) AS text), {since} FROM {} u {each}
+             WHERE u.account_state = 'incomplete' GROUP BY {field} ORDER BY {field}",
+            self.stated()
+        ))
+    }
+
+    /// Where a column of ours is, as people look for it: the table and the column there.
+    pub fn whereabouts(&self) -> Vec<(String, String, bool)> {
+        let names = self.layout.columns().map(|column| self.layout.name(column).to_owned());
+        names
+            .zip(&self.fields)
+            .map(|(ours, placed)| (ours, placed.name.clone(), placed.place == Place::Users))
+            .collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Writing rows, and the order of their cells.
+
+use super::{Field, FieldSet, IdOrigin, Place, Placed, UsersTable};
+use crate::core::columns::{Column, ColumnSet};
+use crate::core::decide::User;
+use crate::store::dialect::{Dialect, quoted};
+use crate::store::driver::Row;
+
+impl UsersTable {
+    /// Inserts the rows of the only parameter: id, then each field.
+    pub fn insert(&self) -> String {
+        let mut names = vec![quoted(&self.id.name)];
+        let mut values = vec![self.id_value("v.c1")];
+        for (placed, value) in self.fields.iter().zip(self.values()) {
+            if placed.place == Place::Users {
+                names.push(quoted(&placed.name));
+                values.push(value);
+            }
+        }
+        for mirror in &self.mirrors {
+            names.push(quoted(&mirror.theirs));
+            values.push(mirror.cell.value(self.dialect, self.state_at_first(mirror.ours)));
+        }
+        if let Some((name, value)) = self.updated_now() {
+            names.push(name);
+            values.push(value);
+        }
+        let over = match (self.dialect, &self.id.origin) {
+            (Dialect::Postgres, IdOrigin::Sequence(_)) => " OVERRIDING SYSTEM VALUE",
+            _ => "",
+        };
+        format!(
+            "INSERT INTO {} ({}){over} SELECT {} FROM {} WHERE true",
+            self.table,
+            names.join(", "),
+            values.join(", "),
+            self.rows()
+        )
+    }
+
+    /// Writes these fields of the rows of the only parameter: id, then each of them; those that lie in `users`.
+    pub fn update(&self, set: FieldSet) -> String {
+        let mut assignments = Vec::new();
+        let chosen = self.fields.iter().enumerate().filter(|(n, _)| set & (1 << n) != 0);
+        for (n, (_, placed)) in chosen.enumerate() {
+            let value = placed.cell.value(self.dialect, &format!("v.c{}", n + 2));
+            assignments.push(format!("{} = {value}", quoted(&placed.name)));
+        }
+        assignments.extend(self.updated_now().map(|(name, value)| format!("{name} = {value}")));
+        format!(
+            "UPDATE {0} SET {1} FROM {2} WHERE {0}.{3} = {4}",
+            self.table,
+            assignments.join(", "),
+            self.dialect.rows(1, 1 + set.count_ones() as usize),
+            quoted(&self.id.name),
+            self.id_value("v.c1")
+        )
+    }
+
+    /// Sets these columns of the users in the only parameter to null: room for values that go round in a circle.
+    pub fn vacate(&self, columns: &[Column]) -> Option<String> {
+        let in_users = |placed: &&Placed| {
+            matches!(placed.field, Field::Column(column) if columns.contains(&column))
+                && placed.place == Place::Users
+        };
+        let assignments: Vec<String> = self
+            .fields
+            .iter()
+            .filter(in_users)
+            .map(|placed| format!("{} = NULL", quoted(&placed.name)))
+            .collect();
+        (!assignments.is_empty()).then(|| {
+            format!(
+                "UPDATE {0} SET {1} FROM {2} WHERE {0}.{3} = {4}",
+                self.table,
+                assignments.join(", "),
+                self.dialect.rows(1, 1),
+                quoted(&self.id.name),
+                self.id_value("v.c1")
+            )
+        })
+    }
+
+    /// The fields in which two rows differ, by where they lie: in `users`, and in `accounts`.
+    pub fn touched(&self, before: &User, after: &User) -> (FieldSet, FieldSet) {
+        let (before, after) = (self.row(before), self.row(after));
+        let (mut in_users, mut in_accounts) = (0, 0);
+        for (n, placed) in self.fields.iter().enumerate() {
+            if before[n + 1] != after[n + 1] {
+                match placed.place {
+                    Place::Users => in_users |= 1 << n,
+                    Place::Accounts => in_accounts |= 1 << n,
+                    Place::Nowhere => {}
+                }
+            }
+        }
+        (in_users, in_accounts)
+    }
+
+    /// Whether `users` itself shows when a row was written last.
+    pub fn dates_itself(&self) -> bool {
+        self.updated_now().is_some()
+    }
+
+    /// The row as statements take it: id, then each field.
+    pub fn row(&self, user: &User) -> Row {
+        let mut row = vec![Some(user.id.clone())];
+        row.extend(self.fields.iter().map(|placed| match placed.field {
+            Field::Column(column) => user.columns.get(column).map(str::to_owned),
+            Field::DeletedAt => user.deleted_at.map(|at| at.to_string()),
+            Field::SuspendedBySource => Some(user.suspended_by_source.to_string()),
+            Field::Provisional => Some(user.provisional.to_string()),
+            Field::Kept => Some(self.kept_text(user)),
+        }));
+        row
+    }
+
+    /// Of [`Self::row`] the id and these fields.
+    pub fn part(&self, user: &User, set: FieldSet) -> Row {
+        let chosen = |n: &usize| *n == 0 || set & (1 << (n - 1)) != 0;
+        self.row(user).into_iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, cell)| cell).collect()
+    }
+
+    fn kept_text(&self, user: &User) -> String {
+        let kept = self.layout.columns().filter(|&column| user.kept.contains(column));
+        kept.map(|column| format!("\"{}\"", self.layout.name(column))).collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads [`Field::Kept`].
+    pub fn kept(&self, text: &str) -> ColumnSet {
+        self.layout
+            .columns()
+            .filter(|&column| text.contains(&format!("\"{}\"", self.layout.name(column))))
+            .collect()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = String> + '_ {
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(n, placed)| placed.cell.value(self.dialect, &format!("v.c{}", n + 2)))
+    }
+
+    pub(super) fn rows(&self) -> String {
+        self.dialect.rows(1, 1 + self.fields.len())
+    }
+
+    fn updated_now(&self) -> Option<(String, String)> {
+        let clock = self.dialect.clock();
+        match (&self.updated_at, self.is_adopted) {
+            (Some((name, cell)), _) => Some((quoted(name), cell.instant(clock))),
+            (None, false) => Some(("updated_at".to_owned(), clock.to_owned())),
+            (None, true) => None,
+        }
+    }
+}
