@@ -12,6 +12,7 @@ mod record;
 mod replay;
 mod resync;
 mod runs;
+mod schema;
 mod serve;
 mod simulate;
 mod source;
@@ -77,6 +78,7 @@ enum Command {
     Replay(replay::Replay),
     Record(record::Record),
     Migrate(migrate::Migrate),
+    Schema(schema::Schema),
     Status(status::Status),
     #[command(subcommand)]
     Events(events::Events),
@@ -148,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Source(command) => source::run(command, context).await,
             Command::Replay(command) => replay::run(command, context).await,
             Command::Record(command) => record::run(command, context).await,
+            Command::Schema(command) => schema::run(command, context).await,
             Command::Migrate(command) => migrate::run(command, context).await,
             Command::Status(_) => status::run(context).await,
             Command::Events(command) => events::run(command, context).await,

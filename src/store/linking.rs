@@ -10,7 +10,7 @@ use crate::core::columns::Column;
 use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{Candidate, LinkRule};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What a row would have to show to be this account's; `None` where the rule says nothing about it.
 pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
@@ -32,7 +32,9 @@ async fn candidates(
     rule: &LinkRule,
     texts: &[String],
 ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
-    let rows = || texts.iter().map(|text| vec![Some(text.clone())]).collect::<Vec<Row>>();
+    // Each once: a row that two accounts want is one row all the same.
+    let texts: BTreeSet<&String> = texts.iter().collect();
+    let rows = || texts.iter().map(|text| vec![Some((*text).clone())]).collect::<Vec<Row>>();
     if texts.is_empty() {
         return Ok(HashMap::new());
     }

@@ -10,6 +10,15 @@ pub(super) struct Migration {
     pub oldest_reader: i64,
 }
 
+/// The names of headcount's tables, without schema or prefix.
+pub fn own_table_names() -> Vec<&'static str> {
+    let created = MIGRATIONS.iter().flat_map(|migration| migration.sqlite.lines());
+    let names = created.filter_map(|line| line.strip_prefix("CREATE TABLE headcount_")?.split(' ').next());
+    let mut names: Vec<&str> = names.chain(["migrations"]).collect();
+    names.sort_unstable();
+    names
+}
+
 pub(super) const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,

@@ -42,6 +42,7 @@ pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelive
 pub use limiter::{Grant, LimiterReport};
 pub use linking::wanted;
 pub use migrate::{Migrated, Step};
+pub use migrations::own_table_names;
 pub use reconciliation::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
 pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusReport, UserFilter, UserView};
 pub use runs::{Ending, Mode, Run, run_lease};

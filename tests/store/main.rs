@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
+mod adopting;
 mod applying;
 mod holding;
 mod inbox;
