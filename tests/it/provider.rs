@@ -78,7 +78,7 @@ impl Provider {
     }
 }
 
-fn told(output: &Output) -> (Option<i32>, Value, String) {
+pub fn told(output: &Output) -> (Option<i32>, Value, String) {
     let printed = text(&output.stdout);
     let value = if printed.trim().is_empty() { Value::Null } else { json(output) };
     (output.status.code(), value, text(&output.stderr))

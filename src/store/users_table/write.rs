@@ -1,7 +1,7 @@
 //! Writing rows, and the order of their cells.
 
 use super::{Field, FieldSet, IdOrigin, Place, Placed, UsersTable};
-use crate::core::columns::{Column, ColumnSet};
+use crate::core::columns::{Column, ColumnSet, Owner};
 use crate::core::decide::User;
 use crate::store::dialect::{Dialect, quoted};
 use crate::store::driver::Row;
@@ -126,10 +126,11 @@ impl UsersTable {
         kept.map(|column| format!("\"{}\"", self.layout.name(column))).collect::<Vec<_>>().join(",")
     }
 
-    /// Reads [`Field::Kept`].
+    /// Reads [`Field::Kept`]: whose owner was declared since keeps nothing.
     pub fn kept(&self, text: &str) -> ColumnSet {
         self.layout
             .columns()
+            .filter(|&column| self.layout.owner(column) == Owner::Undeclared)
             .filter(|&column| text.contains(&format!("\"{}\"", self.layout.name(column))))
             .collect()
     }
