@@ -169,7 +169,12 @@ impl Layout {
             // Whether an address is verified can be said of that address only.
             let follows_email = column == Column::EmailVerified && kept.contains(Column::Email);
             match choice(column) {
-                _ if follows_email && self.owner(column) == Owner::Undeclared => kept.insert(column),
+                _ if follows_email && self.owner(column) == Owner::Undeclared => {
+                    kept.insert(column);
+                    if next.get(column).is_none() {
+                        next.set(column, Some("false".to_owned()));
+                    }
+                }
                 Choice::Follow => next.set(column, after.get(column).map(str::to_owned)),
                 Choice::Keep => kept.insert(column),
                 Choice::Stay => {}

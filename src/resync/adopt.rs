@@ -46,8 +46,9 @@ impl Resync {
         if apply {
             // From now on, so that whoever signs in meanwhile finds their row as well. An address proves who somebody
             // is only to the person who reads the report.
-            let lasting = (*rule != LinkRule::VerifiedEmail).then_some(rule);
-            self.store.set_link_rule(&self.source.name, lasting).await?;
+            if *rule != LinkRule::VerifiedEmail {
+                self.store.set_link_rule(&self.source.name, Some(rule)).await?;
+            }
             (linked, narrowed, refused) = self.link_planned(&matching).await?;
         }
         let (rows, unlinked) = self.store.count_unlinked().await?;

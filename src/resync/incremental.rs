@@ -31,7 +31,13 @@ impl Resync {
     }
 
     /// An incremental run where there is something new.
+    ///
+    /// None while new users wait for a person to decide about: it would meet the same ones again.
     pub async fn poll(&self) -> Result<Poll, ResyncError> {
+        let held = self.store.runs(&self.source.name, "held", 1).await?;
+        if held.iter().any(|run| run.counts.held_creates > 0) {
+            return Ok(Poll::Quiet);
+        }
         let watermark = self.store.source(&self.source.name).await?.watermark;
         if let Some(watermark) = watermark {
             let (entries, marked_at) = self.newest(0, FIRST_PAGE).await?;
@@ -47,6 +53,7 @@ impl Resync {
     /// seen; without one, until a page says nothing new. Rows that move to the front meanwhile are met twice.
     async fn walk_newest(&self, running: &mut Running) -> Result<Ending, ResyncError> {
         self.check_instance().await?;
+        self.guard_creation(running).await?;
         let watermark = self.store.source(&self.source.name).await?.watermark;
         let size = self.gate.directory().page_size();
         let mut seen = HashSet::new();

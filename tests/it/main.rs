@@ -5,6 +5,7 @@ mod support;
 
 mod adopt;
 mod answers;
+mod application;
 mod commands;
 mod crashes;
 mod fixtures;
@@ -12,6 +13,7 @@ mod process;
 mod provider;
 mod replicas;
 mod resync;
+mod schema;
 mod simulator;
 mod stream;
 mod walks;

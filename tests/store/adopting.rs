@@ -17,6 +17,7 @@ on_each_database!(
     the_state_is_true_whoever_wrote_the_row,
     a_state_column_of_theirs_repeats_it,
     what_was_there_stays_until_an_owner_is_declared,
+    an_address_that_stays_is_not_called_verified,
     the_applications_own_columns_are_never_written,
     an_account_finds_its_row_at_first_sight,
     nobody_is_linked_by_guess,
@@ -259,6 +260,21 @@ async fn what_was_there_stays_until_an_owner_is_declared(db: Db) {
         [[text("last@example.com"), text("yes"), text("Chosen"), text("Anne")]]
     );
     assert_eq!(db.one("SELECT kept FROM headcount.accounts").await, "");
+}
+
+async fn an_address_that_stays_is_not_called_verified(db: Db) {
+    db.execute("CREATE TABLE people (id text PRIMARY KEY NOT NULL, mail text)").await;
+    db.execute("INSERT INTO people VALUES ('p1', 'ours@example.com')").await;
+    let store = open(&db, adopted("id", &[("email", "mail")])).await;
+    let verified = "SELECT CASE WHEN email_verified THEN 'yes' ELSE 'no' END FROM headcount.accounts";
+    deliver(&store, &[known_as(0, "p1", "theirs@example.com", "Ann")]).await;
+    assert_eq!(
+        (db.one(verified).await, db.one("SELECT mail FROM people").await),
+        ("no".into(), "ours@example.com".into())
+    );
+    db.execute("UPDATE people SET mail = 'theirs@example.com'").await;
+    deliver(&store, &[known_as(1, "p1", "theirs@example.com", "Anna")]).await;
+    assert_eq!(db.one(verified).await, "yes");
 }
 
 async fn the_applications_own_columns_are_never_written(db: Db) {

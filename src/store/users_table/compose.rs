@@ -218,7 +218,9 @@ impl Composition<'_> {
         let by_name = Layout::new(typed.clone(), |_| Owner::Provider);
         let mut layout = Layout::new(typed, |column| {
             let name = by_name.name(column);
-            let is_theirs = self.theirs(name).is_some();
+            // Wherever it lies: whether an address is verified is said of the address that the row holds.
+            let of_email = column == Column::EmailVerified && config.owner("email").is_none();
+            let is_theirs = self.theirs(name).is_some() || (of_email && self.theirs("email").is_some());
             match (config.owner(name), column.default_owner()) {
                 (Some(declared), _) => declared,
                 (None, Owner::Provider) if is_theirs => Owner::Undeclared,

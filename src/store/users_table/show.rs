@@ -80,29 +80,38 @@ impl UsersTable {
         format!("{}.{name}", if self.is_adopted { "a" } else { "u" })
     }
 
-    /// The table that has the state of each user.
-    fn stated(&self) -> &str {
-        if self.is_adopted { "headcount.accounts" } else { &self.table }
+    /// The relation `s` that has the state of each user.
+    fn stated(&self) -> String {
+        match self.is_adopted {
+            // Without rows that the application has removed.
+            true => format!(
+                "headcount.accounts s JOIN {} u ON {} = {}",
+                self.table,
+                self.id_sql("u."),
+                self.id_value("s.user_id")
+            ),
+            false => format!("{} s", self.table),
+        }
     }
 
     /// How many users there are in each state.
     pub fn count_states(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT account_state, CAST(count(*) AS text) FROM {} GROUP BY account_state",
+            "SELECT s.account_state, CAST(count(*) AS text) FROM {} GROUP BY s.account_state",
             self.stated()
         ))
     }
 
     /// Of the incomplete: the missing field, how many miss it, and since when the longest waiting one does.
     pub fn count_missing(&self) -> String {
-        let since = self.dialect.timestamp_text("min(u.state_since)");
+        let since = self.dialect.timestamp_text("min(s.state_since)");
         let (each, field) = match self.dialect {
-            Dialect::Postgres => ("CROSS JOIN LATERAL unnest(u.missing) AS m(field)", "m.field"),
-            Dialect::Sqlite => ("JOIN json_each(u.missing) AS m", "m.value"),
+            Dialect::Postgres => ("CROSS JOIN LATERAL unnest(s.missing) AS m(field)", "m.field"),
+            Dialect::Sqlite => ("JOIN json_each(s.missing) AS m", "m.value"),
         };
         self.dialect.own(&format!(
-            "SELECT {field}, CAST(count(*) AS text), {since} FROM {} u {each}
-             WHERE u.account_state = 'incomplete' GROUP BY {field} ORDER BY {field}",
+            "SELECT {field}, CAST(count(*) AS text), {since} FROM {} {each}
+             WHERE s.account_state = 'incomplete' GROUP BY {field} ORDER BY {field}",
             self.stated()
         ))
     }
