@@ -154,6 +154,9 @@ impl Reads {
         let locked = tx.lock(keys).await?;
         let mut accounts: HashMap<IdentityKey, Held> =
             locked.into_iter().map(|(key, locked)| (key, held(Some(&self.source), layout, locked))).collect();
+        if accounts.values().all(|held| !held.has_no_row()) {
+            return Ok(accounts);
+        }
         let said: HashMap<&IdentityKey, &Snapshot> = readings
             .iter()
             .filter_map(|(key, reading)| match &reading.said {
@@ -168,7 +171,6 @@ impl Reads {
             .collect();
         let left_out = match &errand.plan {
             Some(plan) => link_as_planned(tx, plan, unseen).await?,
-            None if unseen.is_empty() => return Ok(accounts),
             None => {
                 let bearings = tx.bearings().await?;
                 link(tx, std::slice::from_ref(&self.source), &bearings, unseen).await?

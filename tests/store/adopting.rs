@@ -1,14 +1,12 @@
 //! A users table that was there before headcount: its own names, types and ids, and nothing else of it touched.
 
 use super::support::{Backend, Db, event, user};
-use super::{applier, deliver, delivery, drain, source};
+use super::{applier, deliver, drain};
 use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::columns::Owner;
-use headcount::core::link::LinkRule;
 use headcount::store::{AdoptedTable, DatabaseUrl, Store, StoreError, UsersConfig};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 on_each_database!(
     empty:
@@ -19,14 +17,8 @@ on_each_database!(
     what_was_there_stays_until_an_owner_is_declared,
     an_address_that_stays_is_not_called_verified,
     the_applications_own_columns_are_never_written,
-    an_account_finds_its_row_at_first_sight,
-    nobody_is_linked_by_guess,
     defaults_stand_in_for_nothing,
     a_row_that_lacks_what_the_table_demands_is_waited_for,
-    wrong_mappings_are_told_all_at_once,
-    no_table_and_no_view_will_do,
-    another_table_is_another_database,
-    uninstalling_leaves_the_table_as_it_was,
 );
 
 pub fn adopted(id: &str, columns: &[(&str, &str)]) -> UsersConfig {
@@ -43,22 +35,22 @@ pub async fn try_open(db: &Db, mut config: UsersConfig) -> Result<Store, StoreEr
     Store::open_on(&DatabaseUrl::parse(&db.url).unwrap(), &config).await
 }
 
-async fn open(db: &Db, config: UsersConfig) -> Store {
+pub async fn open(db: &Db, config: UsersConfig) -> Store {
     let store = try_open(db, config).await.unwrap();
     store.migrate(None).await.unwrap();
     store
 }
 
 /// One of the two, by the database.
-fn either<'a>(db: &Db, postgres: &'a str, sqlite: &'a str) -> &'a str {
+pub fn either<'a>(db: &Db, postgres: &'a str, sqlite: &'a str) -> &'a str {
     if db.backend == Backend::Sqlite { sqlite } else { postgres }
 }
 
-fn text(text: &str) -> Option<String> {
+pub fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn created(n: usize, email: &str) -> String {
+pub fn created(n: usize, email: &str) -> String {
     event("user.created", user(&format!("user_{n}"), 0, Some(email), None, "Ann"), 0)
 }
 
@@ -289,85 +281,6 @@ async fn the_applications_own_columns_are_never_written(db: Db) {
     assert_eq!(rows, [[text("new@example.com"), None, text("Ann")], [None, text(""), text("Chosen")]]);
 }
 
-async fn an_account_finds_its_row_at_first_sight(db: Db) {
-    db.execute(
-        "CREATE TABLE people (id text PRIMARY KEY NOT NULL, mail text, mail_ok boolean, clerk_id text)",
-    )
-    .await;
-    let yes = either(&db, "true", "1");
-    db.execute(&format!(
-        "INSERT INTO people VALUES ('row_a', 'A@example.com', {yes}, NULL), ('user_2', 'b@example.com', {yes}, NULL),
-             ('row_c', 'c@example.com', {yes}, 'user_3'), ('row_d', 'd@example.com', {yes}, NULL)"
-    ))
-    .await;
-    let store = open(&db, adopted("id", &[("email", "mail"), ("email_verified", "mail_ok")])).await;
-    store.set_link_rule("clerk", Some(&LinkRule::Column("clerk_id".into()))).await.unwrap();
-    let mut applier = applier(&store, DeleteLimit::Off);
-    let mut configured = source();
-    configured.link_by.extend([LinkRule::SharedId, LinkRule::VerifiedEmail]);
-    applier.sources = Arc::new(vec![configured]);
-    let mut by_external_id = user("user_4", 0, Some("elsewhere@example.com"), None, "D");
-    by_external_id["external_id"] = json!("row_d");
-    let bodies = [
-        created(1, "a@example.com"),
-        created(2, "other@example.com"),
-        created(3, "another@example.com"),
-        event("user.created", by_external_id, 0),
-        created(5, "nobody@example.com"),
-    ];
-    let deliveries: Vec<_> =
-        bodies.iter().enumerate().map(|(n, body)| delivery(&format!("msg_{n}"), body)).collect();
-    store.accept(&deliveries).await.unwrap();
-    while applier.apply_batch().await.unwrap().claimed > 0 {}
-    let links = db
-        .query("SELECT provider_id, user_id, linked_by FROM headcount.identities ORDER BY provider_id")
-        .await;
-    let link = |n: usize| (links[n][1].as_deref().unwrap(), links[n][2].as_deref());
-    assert_eq!(link(0), ("row_a", Some("verified-email")));
-    assert_eq!(link(1), ("user_2", Some("shared-id")));
-    assert_eq!(link(2), ("row_c", Some("column:clerk_id")));
-    assert_eq!(link(3), ("row_d", Some("external-id")));
-    assert_eq!((link(4).1, db.count("people").await), (None, 5));
-}
-
-async fn nobody_is_linked_by_guess(db: Db) {
-    db.execute("CREATE TABLE people (id text PRIMARY KEY NOT NULL, mail text, mail_ok boolean)").await;
-    let (yes, no) = (either(&db, "true", "1"), either(&db, "false", "0"));
-    db.execute(&format!(
-        "INSERT INTO people VALUES ('unverified', 'a@example.com', {no}), ('one', 'b@example.com', {yes}),
-             ('two', 'B@example.com', {yes}), ('taken', 'c@example.com', {yes})"
-    ))
-    .await;
-    let store = open(&db, adopted("id", &[("email", "mail"), ("email_verified", "mail_ok")])).await;
-    let mut first = user("user_0", 0, None, None, "First");
-    first["external_id"] = json!("taken");
-    let mut second = user("user_9", 0, None, None, "Second");
-    second["external_id"] = json!("taken");
-    deliver(&store, &[event("user.created", first, 0), event("user.created", second, 0)]).await;
-    // The second is put off for a moment: the row may be given up yet.
-    while db.count("headcount.inbox WHERE status = 'pending'").await > 0 {
-        drain(&store).await;
-    }
-    let by_email = |email: &str| {
-        let email = email.to_owned();
-        let store = store.clone();
-        async move { store.candidates(&LinkRule::VerifiedEmail, &[email]).await.unwrap() }
-    };
-    for (email, why) in
-        [("a@example.com", "not verified"), ("b@example.com", "several"), ("c@example.com", "another")]
-    {
-        let found = by_email(email).await.remove(email).unwrap();
-        let matched = headcount::core::link::matched(&found);
-        assert!(
-            matches!(matched, headcount::core::link::Match::Ambiguous(reason) if reason.contains(why)),
-            "{matched:?}"
-        );
-    }
-    let owners = db.query("SELECT provider_id FROM headcount.identities WHERE user_id = 'taken'").await;
-    assert_eq!(owners, [[text("user_0")]], "who comes first is linked, and the other has a row of their own");
-    assert_eq!(db.count("people").await, 5);
-}
-
 async fn defaults_stand_in_for_nothing(db: Db) {
     let role = either(&db, "person_role", "text");
     if db.backend != Backend::Sqlite {
@@ -430,199 +343,4 @@ async fn a_row_that_lacks_what_the_table_demands_is_waited_for(db: Db) {
     db.execute("UPDATE people SET mail = 'gone-1@example.com'").await;
     let retry = applier(&store, DeleteLimit::Off).retry_held(None).await.unwrap();
     assert_eq!((retry, db.count("people").await), (None, 2));
-}
-
-async fn wrong_mappings_are_told_all_at_once(db: Db) {
-    let generated =
-        either(&db, "GENERATED ALWAYS AS (upper(mail)) STORED", "GENERATED ALWAYS AS (upper(mail)) VIRTUAL");
-    let rough = either(&db, "timestamp(0)", "integer");
-    db.execute(&format!(
-        "CREATE TABLE people (nr numeric, id text PRIMARY KEY NOT NULL, mail text, shout text {generated}, age real, made {rough},
-             flag boolean, strict_at timestamp NOT NULL)"
-    ))
-    .await;
-    let columns = [
-        ("email", "mial"),
-        ("username", "shout"),
-        ("first_name", "age"),
-        ("created_at", "made"),
-        ("last_name", "flag"),
-        ("email_verified", "mail"),
-        ("public_metadata.x", "mail"),
-        ("deleted_at", "strict_at"),
-    ];
-    let error = try_open(&db, adopted("nr", &columns)).await.err().unwrap().to_string();
-    for expected in [
-        "id column `nr` is not unique by itself",
-        "id column `nr` may be null",
-        "id column `nr` has type numeric; it must be",
-        "email is mapped to `mial`, which is no column of public.people; the nearest is `mail`",
-        "username is mapped to `shout`, which is generated",
-        "first_name is mapped to `age`, which has type real; it must be text",
-        "created_at is mapped to `made`, which has type",
-        "last_name is mapped to `flag`, which has type boolean; it must be text",
-        "email_verified is mapped to `mail`, which has type text; it must be boolean",
-        "column `mail` is mapped twice",
-        "deleted_at is mapped to `strict_at`, which may not be null",
-    ] {
-        let expected = expected.replace("public.people", either(&db, "public.people", "people"));
-        assert!(error.to_lowercase().contains(&expected.to_lowercase()), "{expected}: {error}");
-    }
-    let error = try_open(&db, adopted("identity", &[])).await.err().unwrap().to_string();
-    assert!(error.contains("`identity`") && error.contains("`id`"), "{error}");
-    db.execute("DROP TABLE people").await;
-    let no_ids = either(
-        &db,
-        "CREATE TABLE people (id bigint PRIMARY KEY)",
-        "CREATE TABLE people (id bigint PRIMARY KEY NOT NULL)",
-    );
-    db.execute(no_ids).await;
-    let error = try_open(&db, adopted("id", &[])).await.err().unwrap().to_string();
-    assert!(error.contains("no default that makes a new id"), "{error}");
-    assert_eq!(db.count("people").await, 0);
-}
-
-async fn no_table_and_no_view_will_do(db: Db) {
-    db.execute("CREATE TABLE persons (id text PRIMARY KEY NOT NULL)").await;
-    let error = try_open(&db, adopted("id", &[])).await.err().unwrap().to_string();
-    assert!(error.contains("no such table") && error.contains("persons"), "{error}");
-    db.execute("CREATE VIEW people AS SELECT * FROM persons").await;
-    let error = try_open(&db, adopted("id", &[])).await.err().unwrap();
-    assert!(matches!(&error, StoreError::Setup(reason) if reason.contains("is a view")), "{error}");
-}
-
-async fn another_table_is_another_database(db: Db) {
-    db.execute("CREATE TABLE people (id text PRIMARY KEY NOT NULL)").await;
-    let store = open(&db, adopted("id", &[])).await;
-    store.check_schema().await.unwrap();
-    let own = db.store().await;
-    let error = own.check_schema().await.unwrap_err().to_string();
-    assert!(error.contains("people") && error.contains("[users]"), "{error}");
-    db.execute("CREATE TABLE others (id text PRIMARY KEY NOT NULL)").await;
-    let mut config = adopted("id", &[]);
-    config.adopted.as_mut().unwrap().name = "others".into();
-    let other = try_open(&db, config).await.unwrap();
-    assert!(other.migrate(None).await.is_err());
-}
-
-/// Everything that the database knows of what is the application's.
-async fn described(db: &Db) -> Vec<Vec<Option<String>>> {
-    match db.backend {
-        Backend::Sqlite => db.query("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name").await,
-        _ => {
-            let mut all = db
-                .query("SELECT relname, CAST(relkind AS text), CAST(relacl AS text) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                        WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1")
-                .await;
-            all.extend(db.query("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1").await);
-            all.extend(db.query("SELECT proname FROM pg_proc WHERE pronamespace = CAST('public' AS regnamespace) ORDER BY 1").await);
-            all.extend(db.query("SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' ORDER BY 1").await);
-            all
-        }
-    }
-}
-
-async fn uninstalling_leaves_the_table_as_it_was(db: Db) {
-    db.execute("CREATE TABLE people (id text PRIMARY KEY NOT NULL, mail text)").await;
-    db.execute("CREATE INDEX people_mail ON people (mail)").await;
-    let before = described(&db).await;
-    let store = open(&db, adopted("id", &[("email", "mail")])).await;
-    deliver(&store, &[created(1, "a@example.com")]).await;
-    assert_ne!(described(&db).await, before);
-    let steps = store.uninstall_plan().await.unwrap();
-    store.run_steps(&steps).await.unwrap();
-    assert_eq!(described(&db).await, before);
-    assert_eq!(db.one("SELECT mail FROM people").await, "a@example.com");
-    assert!(store.uninstall_plan().await.unwrap().len() <= 1, "a second time there is nothing to remove");
-}
-
-/// What only PostgreSQL has: partitions, row-level security, roles.
-mod postgres {
-    use super::*;
-
-    fn as_role(db: &Db, role: &str) -> DatabaseUrl {
-        DatabaseUrl::parse(&db.url.replace("postgres@", &format!("{role}@"))).unwrap()
-    }
-
-    async fn role(db: &Db) -> String {
-        let name = format!("r{:x}", rand::random::<u32>());
-        db.execute(&format!("CREATE ROLE {name} LOGIN")).await;
-        name
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_partitioned_table_works() {
-        let db = Db::empty(Backend::Postgres).await;
-        db.execute(
-            "CREATE TABLE people (id uuid PRIMARY KEY, mail text) PARTITION BY HASH (id);
-             CREATE TABLE people_0 PARTITION OF people FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-             CREATE TABLE people_1 PARTITION OF people FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
-        )
-        .await;
-        let store = open(&db, adopted("id", &[("email", "mail")])).await;
-        let bodies: Vec<String> = (0..20).map(|n| created(n, &format!("p{n}@example.com"))).collect();
-        deliver(&store, &bodies).await;
-        db.execute("UPDATE people SET mail = NULL").await;
-        assert_eq!(db.count("headcount.accounts WHERE account_state = 'incomplete'").await, 20);
-        let parts = (db.count("people_0").await, db.count("people_1").await);
-        assert!(parts.0 > 0 && parts.1 > 0 && parts.0 + parts.1 == 20, "{parts:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_least_rights_are_enough_and_are_taken_back() {
-        let db = Db::empty(Backend::Postgres).await;
-        db.execute("CREATE TABLE people (id serial PRIMARY KEY, mail text, bio text)").await;
-        let (worker, app) = (role(&db).await, role(&db).await);
-        db.execute(&format!("GRANT SELECT, UPDATE ON people TO {app}")).await;
-        let before = described(&db).await;
-        let config = adopted("id", &[("email", "mail")]);
-        let store = open(&db, config.clone()).await;
-        let refused = Store::open_on(&as_role(&db, &worker), &config).await.err().unwrap().to_string();
-        for expected in ["may not read public.people", "may not update mail", "may not use sequence"] {
-            assert!(refused.contains(expected) && refused.contains("--grants"), "{expected}: {refused}");
-        }
-        store.run_steps(&store.grants(&worker).await.unwrap()).await.unwrap();
-        let limited = Store::open_on(&as_role(&db, &worker), &config).await.unwrap();
-        limited.check_schema().await.unwrap();
-        deliver(&limited, &[created(1, "a@example.com")]).await;
-        assert_eq!(db.one("SELECT mail FROM people").await, "a@example.com");
-        assert!(limited.migrate(Some(&["username".into()])).await.is_err());
-        let as_worker = Db::at(Backend::Postgres, db.url.replace("postgres@", &format!("{worker}@")));
-        assert!(
-            as_worker.try_execute("UPDATE people SET bio = 'x'").await.is_err(),
-            "it may not write what is theirs"
-        );
-        // The application's role knows nothing of headcount's tables, and its writes keep the state true.
-        let as_app = Db::at(Backend::Postgres, db.url.replace("postgres@", &format!("{app}@")));
-        as_app.execute("UPDATE people SET mail = NULL").await;
-        assert_eq!(db.one("SELECT account_state FROM headcount.accounts").await, "incomplete");
-        assert!(as_app.try_execute("SELECT 1 FROM headcount.accounts").await.is_err());
-        store.run_steps(&store.uninstall_plan().await.unwrap()).await.unwrap();
-        let acl = |rows: Vec<Vec<Option<String>>>| -> Vec<Vec<Option<String>>> {
-            // An empty list and none are the same rights.
-            rows.into_iter().filter(|row| row[0].as_deref() != Some("people_id_seq")).collect()
-        };
-        assert_eq!(acl(described(&db).await), acl(before));
-        db.execute(&format!("DROP OWNED BY {worker}, {app}; DROP ROLE {worker}, {app}")).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn row_level_security_that_hides_people_is_told() {
-        let db = Db::empty(Backend::Postgres).await;
-        db.execute("CREATE TABLE people (id uuid PRIMARY KEY, mail text); ALTER TABLE people ENABLE ROW LEVEL SECURITY").await;
-        let worker = role(&db).await;
-        let config = adopted("id", &[("email", "mail")]);
-        let store = open(&db, config.clone()).await;
-        store.run_steps(&store.grants(&worker).await.unwrap()).await.unwrap();
-        let hidden = Store::open_on(&as_role(&db, &worker), &config).await.err().unwrap().to_string();
-        assert!(hidden.contains("row-level security") && hidden.contains("BYPASSRLS"), "{hidden}");
-        db.execute("CREATE POLICY mine ON people USING (false)").await;
-        assert!(Store::open_on(&as_role(&db, &worker), &config).await.is_err());
-        db.execute(&format!("CREATE POLICY worker ON people TO {worker} USING (true) WITH CHECK (true)"))
-            .await;
-        let seeing = Store::open_on(&as_role(&db, &worker), &config).await.unwrap();
-        deliver(&seeing, &[created(1, "a@example.com")]).await;
-        assert_eq!(db.count("people").await, 1);
-        db.execute(&format!("DROP OWNED BY {worker}; DROP ROLE {worker}")).await;
-    }
 }

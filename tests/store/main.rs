@@ -8,6 +8,8 @@ mod adopting;
 mod applying;
 mod holding;
 mod inbox;
+mod linking;
+mod mapping;
 mod migrating;
 mod reading;
 mod states;

@@ -144,9 +144,9 @@ impl UsersTable {
     pub fn own(dialect: Dialect, config: &UsersConfig) -> Self {
         let layout =
             Layout::new(Vec::new(), |column| config.owner(column.name()).unwrap_or(column.default_owner()));
-        let (schema, table, kind) = match dialect {
-            Dialect::Postgres => ("public", "\"public\".\"users\"", IdKind::Uuid),
-            Dialect::Sqlite => ("", "\"users\"", IdKind::Text),
+        let (schema, table) = match dialect {
+            Dialect::Postgres => ("public", "\"public\".\"users\""),
+            Dialect::Sqlite => ("", "\"users\""),
         };
         let columns = layout.columns().map(|column| {
             let (name, cell) = (column.name().to_owned(), column.column_type().into());
@@ -166,7 +166,12 @@ impl UsersTable {
             schema: schema.to_owned(),
             name: "users".to_owned(),
             table: table.to_owned(),
-            id: IdColumn { name: "id".to_owned(), kind, origin: IdOrigin::Ours, sequence: None },
+            id: IdColumn {
+                name: "id".to_owned(),
+                kind: IdKind::Uuid,
+                origin: IdOrigin::Ours,
+                sequence: None,
+            },
             is_adopted: false,
             mirrors: Vec::new(),
             updated_at: None,
@@ -254,7 +259,8 @@ impl UsersTable {
     /// A user's id from its text.
     fn id_value(&self, text: &str) -> String {
         match (self.id.kind, self.dialect) {
-            (IdKind::Uuid, _) => format!("CAST({text} AS uuid)"),
+            (IdKind::Uuid, Dialect::Postgres) => format!("CAST({text} AS uuid)"),
+            (IdKind::Uuid, Dialect::Sqlite) => text.to_owned(),
             (IdKind::Integer, _) => format!("CAST({text} AS bigint)"),
             (IdKind::Text, _) => text.to_owned(),
         }
