@@ -171,14 +171,15 @@ pub fn show_drift(drift: &[Drift]) {
 /// What a run did, in a sentence.
 pub fn sentence(run: &Run) -> String {
     let counts = &run.counts;
+    let is_held = run.status == "held";
     let mut parts = Vec::new();
     for (count, word) in [
         (counts.created, "created"),
         (counts.updated, "updated"),
         (counts.deleted, "deleted"),
         (counts.revived, "revived"),
-        (counts.held_deletes, "held for a person to decide"),
-        (counts.held_creates, "new ones held for a person to decide"),
+        (if is_held { counts.held_deletes } else { 0 }, "held for a person to decide"),
+        (if is_held { counts.held_creates } else { 0 }, "new ones held for a person to decide"),
         (counts.dead, "not understood (dead letters)"),
         (counts.refused, "refused by the database"),
     ] {

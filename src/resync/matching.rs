@@ -155,13 +155,13 @@ impl Resync {
             let said = &account.snapshot.columns;
             let (next, _) = layout.follow_first(row, said);
             for column in layout.columns().filter(|&column| row.get(column) != said.get(column)) {
-                let changes = next.get(column) != row.get(column);
+                let follows = next.get(column) == said.get(column);
                 let is_vacant = row.is_vacant(column);
-                if !changes && is_vacant {
+                if !follows && is_vacant {
                     continue;
                 }
                 let effect = matching.columns.entry(layout.name(column).to_owned()).or_default();
-                match (changes, is_vacant) {
+                match (follows, is_vacant) {
                     (true, true) => effect.filled += 1,
                     (true, false) => effect.replaced += 1,
                     (false, _) => effect.kept += 1,
