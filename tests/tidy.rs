@@ -182,7 +182,8 @@ fn documents_name_what_there_is() {
         "config",
         "completions",
     ];
-    for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md", "docs/simulate.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "docs/operating.md", "docs/simulate.md", "docs/adopt.md"]
+    {
         let text = read(document);
         for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
             let is_setting = word.starts_with("HEADCOUNT_")

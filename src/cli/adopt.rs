@@ -181,8 +181,12 @@ fn show(store: &Store, source: &Source, adoption: &Adoption, command: &Adopt) {
         ),
         (adoption.refused.len() as u64, "accounts were refused by the database".to_owned()),
     ];
-    let rows = lines.iter().map(|(count, what)| vec![count.to_string(), what.clone()]);
-    print(&table(&["", ""], rows.collect()));
+    for (n, (count, what)) in lines.iter().enumerate() {
+        // Who is linked is told in any case.
+        if n == 0 || *count > 0 {
+            print(&format!("{count:>8} {what}"));
+        }
+    }
     if !matching.ambiguous.is_empty() {
         let shown = matching.ambiguous.iter().take(AMBIGUOUS_SHOWN_MAX);
         print(&table(
