@@ -9,7 +9,7 @@ use crate::core::event::IdentityKey;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Accounts that may wait for each other in a circle and are looked at together.
@@ -138,20 +138,31 @@ impl Retry<'_> {
         settled: &mut Vec<Outcome>,
     ) -> Result<Vec<CausedChange>, StoreError> {
         let layout = tx.users_table().layout().clone();
-        let (mut writes, mut changes) = (Vec::new(), Vec::new());
-        let mut vacated: BTreeSet<Column> = BTreeSet::new();
+        let mut wishes = Vec::new();
         for member in members.iter().filter(|member| member.held.known.user.is_some()) {
             let (after, change) = again(&layout, &member.held.known, "");
             let Some(write) = difference(&member.key, &member.held.known, &after, false, None) else {
                 continue;
             };
-            let held = member.held.known.user.iter().flat_map(|user| user.held.instead.keys());
-            vacated.extend(held.filter(|column| **column != Column::EmailVerified));
-            writes.push(write);
-            changes.extend(change.map(|change| caused(&member.key, change)));
+            wishes.push(Wish { write, change: change.map(|change| caused(&member.key, change)) });
         }
-        if writes.len() < 2 {
+        // Whoever wants what somebody else has keeps waiting, and must not keep the others from it.
+        loop {
+            let taken: HashSet<(Column, String)> = wishes.iter().flat_map(Wish::occupied).collect();
+            let before = wishes.len();
+            wishes.retain(|wish| wish.wanted().all(|wanted| taken.contains(&wanted)));
+            if wishes.len() == before {
+                break;
+            }
+        }
+        if wishes.len() < 2 {
             return Ok(Vec::new());
+        }
+        let vacated: BTreeSet<Column> = wishes.iter().flat_map(Wish::held_columns).collect();
+        let (mut writes, mut changes) = (Vec::new(), Vec::new());
+        for wish in wishes {
+            writes.push(wish.write);
+            changes.extend(wish.change);
         }
         match tx.write_with_room(&writes, &vacated.into_iter().collect::<Vec<_>>()).await {
             Ok(()) => {
@@ -208,6 +219,30 @@ impl Retry<'_> {
         link(&mut tx, self.sources, &bearings, waiting.collect()).await?;
         let (changes, _) = self.settle(&mut tx, members).await?;
         tx.commit(&changes).await
+    }
+}
+
+/// What an account of which something is held back would be.
+struct Wish {
+    write: AccountWrite,
+    change: Option<CausedChange>,
+}
+
+impl Wish {
+    /// Columns that lack their value; whether an address is verified is nothing that could be taken.
+    fn held_columns(&self) -> impl Iterator<Item = Column> + '_ {
+        let before = self.write.before.iter().flat_map(|before| before.held.instead.keys());
+        before.copied().filter(|column| *column != Column::EmailVerified)
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = (Column, String)> + '_ {
+        let wanted = |column| self.write.user.as_ref()?.columns.get(column).map(str::to_owned);
+        self.held_columns().filter_map(move |column| Some((column, wanted(column)?)))
+    }
+
+    fn occupied(&self) -> impl Iterator<Item = (Column, String)> + '_ {
+        let holds = |column| self.write.before.as_ref()?.columns.get(column).map(str::to_owned);
+        self.held_columns().filter_map(move |column| Some((column, holds(column)?)))
     }
 }
 

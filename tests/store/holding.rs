@@ -1,7 +1,7 @@
 //! What an application's own constraints keep out of a row: everything else is applied, and the value once it fits.
 
-use super::support::{Backend, Db, event, user};
-use super::{applier, deliver, with_status};
+use super::support::{Backend, Db, Dice, event, user};
+use super::{applier, deliver, delivery, with_status};
 use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use headcount::store::Store;
@@ -13,6 +13,8 @@ on_each_database!(
     two_people_swap_their_names,
     two_people_swap_their_names_one_after_the_other,
     three_people_pass_their_names_on_in_a_circle,
+    names_that_go_round_among_many_end_where_they_belong,
+    who_waits_for_good_keeps_nobody_from_swapping,
     of_several_values_only_the_guilty_are_held_back,
     a_row_that_cannot_exist_is_waited_for,
     a_trigger_that_refuses_every_change_blocks_nothing,
@@ -130,6 +132,70 @@ async fn three_people_pass_their_names_on_in_a_circle(db: Db) {
     }
     assert_eq!(names(&db).await, ["user_1=b", "user_2=c", "user_3=a"]);
     assert!(held(&db).await.is_empty());
+}
+
+/// Three appliers, small batches, every delivery out of order: in the end everybody has the name that the last round gave.
+async fn names_that_go_round_among_many_end_where_they_belong(db: Db) {
+    const PEOPLE: usize = 12;
+    let store = db.store().await;
+    db.execute(ONE_NAME).await;
+    let mut dice = Dice(23);
+    let mut turn: Vec<usize> = (0..PEOPLE).collect();
+    deliver(&store, &turn.iter().map(|n| named(10 + n, 0, &format!("name{n}"))).collect::<Vec<_>>()).await;
+    let mut sent = Vec::new();
+    for round in 1..=4 {
+        dice.shuffle(&mut turn);
+        for (n, name) in turn.iter().enumerate() {
+            sent.push((format!("round{round}_{n}"), named(10 + n, round, &format!("name{name}"))));
+        }
+    }
+    dice.shuffle(&mut sent);
+    let sent: Vec<_> = sent.iter().map(|(id, body)| delivery(id, body)).collect();
+    store.accept(&sent).await.unwrap();
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        let mut applier = applier(&db.store().await, DeleteLimit::Off);
+        applier.batch_max = 5;
+        workers.push(tokio::spawn(async move {
+            let mut idle = 0;
+            while idle < 30 {
+                match applier.apply_batch().await {
+                    Ok(applied) if applied.finished > 0 => idle = 0,
+                    Ok(_) => {
+                        idle += 1;
+                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    }
+                    // Two that wait for each other's names: PostgreSQL ends one of them, which tries again.
+                    Err(failure) => assert!(failure.is_transient(), "{failure}"),
+                }
+            }
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    nothing_waits(&db).await;
+    retry(&store).await;
+    let expected: Vec<String> =
+        turn.iter().enumerate().map(|(n, name)| format!("user_{}=name{name}", 10 + n)).collect();
+    assert_eq!(names(&db).await, expected);
+    assert!(held(&db).await.is_empty());
+    let feed = db.query("SELECT CAST(count(*) AS text), CAST(max(seq) AS text) FROM headcount.changes").await;
+    assert_eq!(feed[0][0], feed[0][1]);
+}
+
+async fn who_waits_for_good_keeps_nobody_from_swapping(db: Db) {
+    let store = db.store().await;
+    db.execute(ONE_NAME).await;
+    deliver(&store, &[named(1, 0, "ann"), named(2, 0, "bob"), named(3, 0, "cem"), named(4, 0, "dee")]).await;
+    // One wants a name that stays taken; two swap, but are kept from it while they do.
+    refuse_rows(&db, "UPDATE", "NEW.username IN ('ann', 'bob')").await;
+    deliver(&store, &[named(3, 1, "dee"), named(1, 1, "bob"), named(2, 1, "ann")]).await;
+    assert_eq!(db.count("headcount.held_values").await, 3);
+    allow_rows(&db).await;
+    retry(&store).await;
+    assert_eq!(names(&db).await, ["user_1=bob", "user_2=ann", "user_3=cem", "user_4=dee"]);
+    assert_eq!(db.count("headcount.held_values").await, 1);
 }
 
 async fn of_several_values_only_the_guilty_are_held_back(db: Db) {
