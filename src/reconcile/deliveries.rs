@@ -3,7 +3,7 @@
 use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
 use super::finished::{cause, elsewhere, ended, failed, held_back};
 use super::linking::{FirstSeen, link};
-use super::narrow::held_whole;
+use super::narrow::Care;
 use super::reads::READ_EVENT;
 use super::retry::Retry;
 use crate::clock::Clock;
@@ -13,8 +13,7 @@ use crate::core::decide::{Account, Doubt, Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::source::Source;
 use crate::store::{
-    AccountWrite, Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store,
-    StoreError,
+    Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -43,17 +42,6 @@ pub struct Applied {
     pub retried: usize,
     /// Accounts of which the application's constraints let in only a part.
     pub narrowed: usize,
-}
-
-/// How much is done to find out what the database refuses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// What it says at once.
-    Usual,
-    /// What it would say at the commit only, as well.
-    LookAhead,
-    /// Rows of the application's are left alone.
-    IdentityOnly,
 }
 
 /// An account of the batch: what was known, what is to be, and which deliveries say so.
@@ -111,9 +99,7 @@ impl Deliveries {
             if pending.is_empty() {
                 return Ok(Applied::default());
             }
-            if care == Care::LookAhead {
-                tx.look_ahead().await?;
-            }
+            care.prepare(&mut tx).await?;
             self.apply_claimed(tx, pending, care).await
         }
         .await;
@@ -320,7 +306,7 @@ impl Deliveries {
             let linked_by = work.held.linked_by.clone();
             match difference(&key, &work.held.known, &work.after, work.synced, linked_by) {
                 Some(write) => {
-                    writes.push(self.as_careful(write, care));
+                    writes.push(care.of(self.store.layout(), write));
                     writing.push(work);
                 }
                 None => other.push(work),
@@ -356,17 +342,6 @@ impl Deliveries {
             changes.extend(work.changes);
         }
         Ok(narrowed)
-    }
-
-    fn as_careful(&self, write: AccountWrite, care: Care) -> AccountWrite {
-        match care {
-            Care::IdentityOnly => held_whole(
-                self.store.layout(),
-                &write,
-                "the database refuses the row only when the transaction is committed",
-            ),
-            _ => write,
-        }
     }
 }
 

@@ -11,6 +11,37 @@ use crate::store::{AccountWrite, HELD_STATE, HeldValue, Reconciliation, StoreErr
 /// Columns that are taken away first: those that applications want to be unique.
 const FIRST_SUSPECTS: [Column; 3] = [Column::Username, Column::Email, Column::Phone];
 
+/// How much is done to find out what the database refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// What it says at once.
+    Usual,
+    /// What it would say at the commit only, as well.
+    LookAhead,
+    /// Rows of the application's are left alone.
+    IdentityOnly,
+}
+
+impl Care {
+    pub async fn prepare(self, tx: &mut Reconciliation) -> Result<(), StoreError> {
+        match self {
+            Care::LookAhead => tx.look_ahead().await,
+            Care::Usual | Care::IdentityOnly => Ok(()),
+        }
+    }
+
+    /// The write as far as it may be tried.
+    pub fn of(self, layout: &Layout, write: AccountWrite) -> AccountWrite {
+        match self {
+            Care::Usual | Care::LookAhead => write,
+            Care::IdentityOnly => {
+                let reason = "the database refuses the row only when the transaction is committed";
+                held_whole(layout, &write, reason)
+            }
+        }
+    }
+}
+
 /// Writes what the database lets in of an account that it has refused as a whole, with `reason`.
 pub(super) async fn narrowed(
     tx: &mut Reconciliation,
@@ -88,7 +119,7 @@ async fn write_nothing(
 }
 
 /// The write with the row as it is, and everything that was to change held back.
-pub(super) fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWrite {
+fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWrite {
     let (Some(before), Some(wanted)) = (&write.before, &write.user) else {
         // Whose account has ended needs no row any more.
         let is_over = write.identity.state == IdentityState::Deleted;

@@ -4,6 +4,7 @@
 use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
 use super::doubts::{doubt, earlier, goes_on, said};
 use super::linking::{FirstSeen, link, link_as_planned};
+use super::narrow::Care;
 use super::outcome::{Applied, count};
 use super::retry::Retry;
 use crate::clock::Clock;
@@ -72,14 +73,18 @@ impl Reads {
         cursor: &str,
         before: Counts,
     ) -> Result<Applied, StoreError> {
-        match self.transact(readings, missing, errand, cursor, before, false).await {
+        match self.transact(readings, missing, errand, cursor, before, Care::Usual).await {
             Err(StoreError::Rejected(_)) if !readings.is_empty() => {
-                let mut all = self.transact(&[], missing, errand, cursor, before, false).await?;
+                let mut all = self.transact(&[], missing, errand, cursor, before, Care::Usual).await?;
                 for reading in readings {
                     let mut so_far = before;
                     so_far.add(all.counts);
                     let one = std::slice::from_ref(reading);
-                    all.add(match self.transact(one, &[], errand, cursor, so_far, true).await {
+                    let mut result = self.transact(one, &[], errand, cursor, so_far, Care::LookAhead).await;
+                    if let Err(StoreError::Rejected(_)) = result {
+                        result = self.transact(one, &[], errand, cursor, so_far, Care::IdentityOnly).await;
+                    }
+                    all.add(match result {
                         Err(StoreError::Rejected(reason)) => {
                             self.refuse(reading.0.clone(), reason, errand, cursor, so_far).await?
                         }
@@ -99,12 +104,10 @@ impl Reads {
         errand: &Errand,
         cursor: &str,
         before: Counts,
-        careful: bool,
+        care: Care,
     ) -> Result<Applied, StoreError> {
         let mut tx = self.store.reconciliation().await?;
-        if careful {
-            tx.look_ahead().await?;
-        }
+        care.prepare(&mut tx).await?;
         let keys: Vec<IdentityKey> = readings.iter().map(|(key, _)| key.clone()).collect();
         let mut accounts = self.lock(&mut tx, &keys, readings, errand).await?;
         let received = tx.received(&keys).await?;
@@ -130,7 +133,7 @@ impl Reads {
             }
             self.decide(&mut batch, key, reading, held, at, &fresh_id);
         }
-        let (applied, changes) = self.write(&mut tx, batch, errand, missing).await?;
+        let (applied, changes) = self.write(&mut tx, batch, errand, missing, care).await?;
         let mut counts = before;
         counts.add(applied.counts);
         if let (Some(run), false) = (&errand.run, errand.dry) {
@@ -228,13 +231,14 @@ impl Reads {
         mut batch: Batch,
         errand: &Errand,
         missing: &[IdentityKey],
+        care: Care,
     ) -> Result<(Applied, Vec<CausedChange>), StoreError> {
         let mut applied = Applied::default();
         let (mut writes, mut written, mut same) = (Vec::new(), Vec::new(), Vec::new());
         for (key, held, repair) in std::mem::take(&mut batch.repairs) {
             match difference(&key, &held.known, &repair.account, true, held.linked_by.clone()) {
                 Some(write) => {
-                    writes.push(write);
+                    writes.push(care.of(self.store.layout(), write));
                     written.push((key, held, repair));
                 }
                 None => same.push((key, held, repair)),
@@ -248,7 +252,10 @@ impl Reads {
         let mut outcomes = write_each(tx, writes).await?;
         let retry =
             Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: errand.dry };
-        let mut changes = retry.after(tx, &mut outcomes).await?;
+        let mut changes = match care {
+            Care::IdentityOnly => Vec::new(),
+            _ => retry.after(tx, &mut outcomes).await?,
+        };
         if errand.plan.is_some() {
             // Who is not tied to their row now will be by the next call, or by a full run.
             batch.doubts.clear();

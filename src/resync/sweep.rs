@@ -43,11 +43,11 @@ impl Resync {
             let keys = self.store.gone(&running.run.id, &after, BATCH).await?;
             let Some(last) = keys.last() else { return Ok(()) };
             after.clone_from(&last.provider_id);
-            match self.sweep_batch(running, &keys).await {
+            match self.sweep_batch(running, &keys, false).await {
                 // A constraint that speaks up only at the commit: each by itself.
                 Err(StoreError::Rejected(_)) => {
                     for key in &keys {
-                        match self.sweep_batch(running, std::slice::from_ref(key)).await {
+                        match self.sweep_batch(running, std::slice::from_ref(key), true).await {
                             Err(StoreError::Rejected(reason)) => {
                                 let count = running.unwritten.as_ref().map_or(0, |(count, _)| *count) + 1;
                                 running.unwritten = Some((count, reason));
@@ -62,9 +62,17 @@ impl Resync {
         }
     }
 
-    async fn sweep_batch(&self, running: &mut Running, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    async fn sweep_batch(
+        &self,
+        running: &mut Running,
+        keys: &[IdentityKey],
+        careful: bool,
+    ) -> Result<(), StoreError> {
         let errand = running.errand();
         let mut tx = self.store.reconciliation().await?;
+        if careful {
+            tx.look_ahead().await?;
+        }
         let (deleted, changes) = self.reads.sweep(&mut tx, keys, running.marked_at, &errand).await?;
         tx.settle(keys).await?;
         let mut counts = running.counts;

@@ -339,30 +339,29 @@ async fn deferred_references_hold_back_their_value(db: Db) {
     assert!(held(&db).await.is_empty());
 }
 
-/// A trigger of the application's that breaks a deferred reference of yet another table.
+/// A trigger that breaks a deferred reference of yet another table where the column gets this value.
+pub async fn audit(db: &Db, column: &str, value: &str) {
+    let sql = match db.backend {
+        Backend::Sqlite => format!(
+            "CREATE TRIGGER app_audit AFTER UPDATE OF {column} ON users WHEN NEW.{column} = '{value}'
+             BEGIN INSERT INTO audit VALUES ('none'); END"
+        ),
+        _ => format!(
+            "CREATE FUNCTION app_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN INSERT INTO audit VALUES ('none'); RETURN NULL; END $$;
+             CREATE TRIGGER app_audit AFTER UPDATE OF {column} ON users FOR EACH ROW
+               WHEN (NEW.{column} = '{value}') EXECUTE FUNCTION app_audit()"
+        ),
+    };
+    db.execute(&sql).await;
+}
+
 async fn a_commit_that_is_refused_leaves_the_row_alone(db: Db) {
     let store = db.store().await;
     deliver(&store, &[named(1, 0, "ann"), named(2, 0, "bob")]).await;
     db.execute("CREATE TABLE teams (name text PRIMARY KEY)").await;
     db.execute("CREATE TABLE audit (team text REFERENCES teams (name) DEFERRABLE INITIALLY DEFERRED)").await;
-    match db.backend {
-        Backend::Sqlite => {
-            db.execute(
-                "CREATE TRIGGER app_audit AFTER UPDATE OF username ON users WHEN NEW.username = 'anna'
-                 BEGIN INSERT INTO audit VALUES ('none'); END",
-            )
-            .await;
-        }
-        _ => {
-            db.execute(
-                "CREATE FUNCTION app_audit() RETURNS trigger LANGUAGE plpgsql AS $$
-                   BEGIN INSERT INTO audit VALUES ('none'); RETURN NULL; END $$;
-                 CREATE TRIGGER app_audit AFTER UPDATE OF username ON users FOR EACH ROW
-                   WHEN (NEW.username = 'anna') EXECUTE FUNCTION app_audit()",
-            )
-            .await;
-        }
-    }
+    audit(&db, "username", "anna").await;
     deliver(&store, &[named(1, 1, "anna"), named(2, 1, "bert")]).await;
     nothing_waits(&db).await;
     assert_eq!(names(&db).await, ["user_1=ann", "user_2=bert"]);

@@ -24,6 +24,7 @@ on_each_database!(
     two_deliveries_that_differ_in_content_alone_have_the_source_asked,
     a_run_that_was_taken_over_writes_nothing_more,
     what_a_constraint_keeps_out_is_held_back_and_the_page_is_written,
+    a_row_that_only_the_commit_refuses_stays_as_it_is,
     the_limiter_is_one_for_all_and_keeps_its_pace,
     a_lease_is_held_by_one_until_it_runs_out,
     the_graveyard_of_locks_stays_empty,
@@ -229,6 +230,24 @@ async fn what_a_constraint_keeps_out_is_held_back_and_the_page_is_written(db: Db
     let again = read(&store, &page, None).await;
     assert_eq!((again.counts.unchanged, again.counts.updated), (4, 0), "what is held back is no change");
     assert_eq!(db.count("headcount.held_values").await, 1);
+}
+
+async fn a_row_that_only_the_commit_refuses_stays_as_it_is(db: Db) {
+    let store = db.store().await;
+    let marked_at = store.now().await.unwrap();
+    let page = |version, first: &str| {
+        let marked_at = headcount::core::timestamp::Timestamp::clamped(marked_at.ms() + version);
+        [present("user_1", version, first, marked_at), present("user_2", version, "other", marked_at)]
+    };
+    read(&store, &page(5, "good"), None).await;
+    db.execute("CREATE TABLE teams (name text PRIMARY KEY)").await;
+    db.execute("CREATE TABLE audit (team text REFERENCES teams (name) DEFERRABLE INITIALLY DEFERRED)").await;
+    super::holding::audit(&db, "first_name", "bad").await;
+    let applied = read(&store, &page(6, "bad"), None).await;
+    assert_eq!((applied.narrowed, applied.refusals.len()), (1, 0));
+    assert_eq!(db.count("users WHERE first_name = 'good'").await, 1);
+    assert_eq!(db.count("headcount.identities WHERE read_at IS NOT NULL AND user_id IS NOT NULL").await, 2);
+    assert!(db.count("headcount.held_values WHERE \"column\" = 'first_name'").await == 1);
 }
 
 async fn the_limiter_is_one_for_all_and_keeps_its_pace(db: Db) {
