@@ -54,9 +54,9 @@ CREATE TABLE headcount.adoptions (
     source text NOT NULL,
     provider_id text NOT NULL,
     user_id text NOT NULL,
-    "column" text NOT NULL,
-    before text,
-    PRIMARY KEY (source, provider_id, "column")
+    -- what columns held (JSON object)
+    before text NOT NULL,
+    PRIMARY KEY (source, provider_id)
 );
 
 -- Whom a held run would create: an approval is for exactly these.

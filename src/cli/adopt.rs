@@ -20,7 +20,7 @@ const AMBIGUOUS_NAMED_MAX: usize = 1_000;
 /// Links the rows of a table that was there before headcount to a source's accounts
 ///
 /// `[users]` in headcount.toml names the table. Without --apply this is a report: it reads the whole source, and changes
-/// nothing. With it the rows are linked, and columns of theirs that are empty are filled; what they hold stays until
+/// no row. With it the rows are linked, and columns of theirs that are empty are filled; what they hold stays until
 /// `[users.owners]` declares whose a column is. It may be interrupted and called again. --undo takes it back, until
 /// something else has changed one of the linked users.
 #[derive(Args)]

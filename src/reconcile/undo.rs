@@ -50,18 +50,18 @@ async fn untie(
     let (mut untied, mut rows): (Vec<_>, Vec<(User, User)>) = Default::default();
     let mut changes = Vec::new();
     let cause = serde_json::json!({"undo": {"by": "adopt", "source": source.name}}).to_string();
-    for Adopted { key, cells } in adopted {
+    for Adopted { key, before: cells } in adopted {
         let Some(locked) = locked.remove(key) else { continue };
         untied.push(key.clone());
         let known = held(Some(source), layout, locked).known;
         let Some(now) = known.user else { continue };
         let said = known.identity.and_then(|identity| identity.latest).map(|latest| latest.snapshot.columns);
         let mut before = now.clone();
-        for cell in cells {
-            let Some(column) = layout.column(&cell.column) else { continue };
+        for (name, cell) in cells {
+            let Some(column) = layout.column(name) else { continue };
             let is_as_filled = said.as_ref().is_some_and(|said| said.get(column) == now.columns.get(column));
             match is_as_filled {
-                true => before.columns.set(column, cell.before.clone()),
+                true => before.columns.set(column, cell.clone()),
                 false => undone.left += 1,
             }
             undone.restored += u64::from(is_as_filled);

@@ -10,20 +10,14 @@ use super::writing::AccountWrite;
 use crate::core::columns::Columns;
 use crate::core::decide::User;
 use crate::core::event::IdentityKey;
-use std::collections::HashMap;
-
-/// A column that an adoption has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdoptedCell {
-    pub column: String,
-    pub before: Option<String>,
-}
+use std::collections::{BTreeMap, HashMap};
 
 /// An account that an adoption has linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
     pub key: IdentityKey,
-    pub cells: Vec<AdoptedCell>,
+    /// The columns that it has changed, and what they held.
+    pub before: BTreeMap<String, Option<String>>,
 }
 
 /// By the row's id: the names of columns that repeat the state, and what they hold.
@@ -61,19 +55,18 @@ impl Reconciliation {
             let cells =
                 changed.map(|column| (layout.name(column), before.columns.get(column).map(str::to_owned)));
             let mirrors = mirrored.get(&user.id).into_iter().flatten().cloned();
-            for (name, before) in cells.chain(mirrors) {
-                let mut row = key_row(&write.key);
-                row.extend([Some(user.id.clone()), Some(name.to_owned()), before]);
-                rows.push(row);
-            }
+            let cells: BTreeMap<&str, Option<String>> = cells.chain(mirrors).collect();
+            let mut row = key_row(&write.key);
+            row.extend([Some(user.id.clone()), Some(serde_json::json!(cells).to_string())]);
+            rows.push(row);
         }
         if rows.is_empty() {
             return Ok(());
         }
         let sql = self.dialect.own(&format!(
-            "INSERT INTO headcount.adoptions (source, provider_id, user_id, \"column\", before)
-             SELECT v.c1, v.c2, v.c3, v.c4, v.c5 FROM {} WHERE true ON CONFLICT DO NOTHING",
-            self.dialect.rows(1, 5)
+            "INSERT INTO headcount.adoptions (source, provider_id, user_id, before)
+             SELECT v.c1, v.c2, v.c3, v.c4 FROM {} WHERE true ON CONFLICT DO NOTHING",
+            self.dialect.rows(1, 4)
         ));
         self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
         Ok(())
@@ -133,24 +126,22 @@ impl Store {
     /// Some accounts that an adoption has linked, with what it changed.
     pub async fn adopted(&self, source: &str, limit: i64) -> Result<Vec<Adopted>, StoreError> {
         let sql = self.dialect().own(
-            "SELECT k.provider_id, a.\"column\", a.before FROM (
-                 SELECT i.provider_id FROM headcount.identities i WHERE i.source = $1 AND i.linked_by = 'adopt'
-                 ORDER BY i.provider_id LIMIT $2) AS k
-             LEFT JOIN headcount.adoptions a ON a.source = $1 AND a.provider_id = k.provider_id
-             ORDER BY k.provider_id",
+            "SELECT i.provider_id, a.before FROM headcount.identities i
+             LEFT JOIN headcount.adoptions a ON a.source = i.source AND a.provider_id = i.provider_id
+             WHERE i.source = $1 AND i.linked_by = 'adopt' ORDER BY i.provider_id LIMIT $2",
         );
-        let mut adopted: Vec<Adopted> = Vec::new();
-        for row in self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await? {
-            let [provider_id, column, before] = take(row);
+        let adopted = |row: Row| {
+            let [provider_id, before] = take(row);
             let key = IdentityKey { source: source.to_owned(), provider_id: provider_id.unwrap_or_default() };
-            if adopted.last().is_none_or(|last| last.key != key) {
-                adopted.push(Adopted { key, cells: Vec::new() });
-            }
-            if let (Some(column), Some(last)) = (column, adopted.last_mut()) {
-                last.cells.push(AdoptedCell { column, before });
-            }
-        }
-        Ok(adopted)
+            let before = before.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+            Adopted { key, before }
+        };
+        Ok(self
+            .read(&sql, vec![Arg::text(source), Arg::Int(limit)])
+            .await?
+            .into_iter()
+            .map(adopted)
+            .collect())
     }
 
     /// The rows with these ids, as far as columns of ours show them; without locks.

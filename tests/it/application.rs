@@ -26,7 +26,7 @@ const POSTGRES: &str = "
         mail varchar(255), mail_ok boolean NOT NULL DEFAULT false,
         name text, image text, plan plan NOT NULL DEFAULT 'free',
         team_id integer NOT NULL DEFAULT 1 REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED,
-        bio text, karma integer NOT NULL DEFAULT 0, settings jsonb NOT NULL DEFAULT '{}', edits integer NOT NULL DEFAULT 0,
+        status text DEFAULT 'legacy', bio text, karma integer NOT NULL DEFAULT 0, settings jsonb NOT NULL DEFAULT '{}', edits integer NOT NULL DEFAULT 0,
         UNIQUE (clerk_id), UNIQUE (mail) DEFERRABLE INITIALLY DEFERRED, CHECK (karma >= 0));
     CREATE TABLE posts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         author_id bigint NOT NULL REFERENCES people (person_id) ON DELETE CASCADE, title text);
@@ -47,7 +47,7 @@ const SQLITE: &str = "
         mail varchar(255) UNIQUE, mail_ok boolean NOT NULL DEFAULT 0,
         name text, image text, plan text NOT NULL DEFAULT 'free' CHECK (plan IN ('free', 'paid')),
         team_id integer NOT NULL DEFAULT 1 REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED,
-        bio text, karma integer NOT NULL DEFAULT 0 CHECK (karma >= 0), settings text NOT NULL DEFAULT '{}',
+        status text DEFAULT 'legacy', bio text, karma integer NOT NULL DEFAULT 0 CHECK (karma >= 0), settings text NOT NULL DEFAULT '{}',
         edits integer NOT NULL DEFAULT 0);
     CREATE TABLE posts (id integer PRIMARY KEY, author_id integer NOT NULL REFERENCES people (person_id) ON DELETE CASCADE,
         title text);
@@ -63,7 +63,7 @@ impl Application {
         let folder = tempfile::tempdir().unwrap();
         let configuration = "[users]\ntable = \"people\"\nid = \"person_id\"\n[users.columns]\nid = \"clerk_id\"\n\
              email = \"mail\"\nemail_verified = \"mail_ok\"\ndisplay_name = \"name\"\navatar_url = \"image\"\n\
-             \"public_metadata.plan\" = \"plan\"\n";
+             account_state = \"status\"\n\"public_metadata.plan\" = \"plan\"\n";
         std::fs::write(folder.path().join("headcount.toml"), configuration).unwrap();
         db.execute(if db.backend == Backend::Sqlite { SQLITE } else { POSTGRES }).await;
         let application = Self { db, provider, folder, users };
@@ -137,7 +137,7 @@ impl Application {
         self.db
             .query(
                 "SELECT CAST(person_id AS text), clerk_id, mail, CASE WHEN mail_ok THEN 'yes' ELSE 'no' END, name, image,
-                        CAST(plan AS text), CAST(team_id AS text), bio, CAST(edits AS text) FROM people ORDER BY person_id",
+                        CAST(plan AS text), CAST(team_id AS text), bio, CAST(edits AS text), status FROM people ORDER BY person_id",
             )
             .await
     }

@@ -2,7 +2,7 @@
 
 use super::{IdKind, Place, UsersTable, literal};
 use crate::core::columns::Column;
-use crate::store::dialect::quoted;
+use crate::store::dialect::{Dialect, quoted};
 
 impl UsersTable {
     /// A user's id from outside, as this table writes it; `None` where it cannot be one.
@@ -33,9 +33,12 @@ impl UsersTable {
 
     /// Value and id of the rows whose `column` holds one of the texts in the only parameter.
     pub fn ids_by_column(&self, column: &str) -> String {
-        let value = format!("CAST(u.{} AS text)", quoted(column));
+        let column = format!("u.{}", quoted(column));
+        let value = format!("CAST({column} AS text)");
+        // SQLite takes no index for a cast, and compares by the column's own type.
+        let compared = if self.dialect == Dialect::Sqlite { &column } else { &value };
         format!(
-            "SELECT {value}, {}, NULL FROM {} u WHERE {value} IN (SELECT v.c1 FROM {})",
+            "SELECT {value}, {}, NULL FROM {} u WHERE {compared} IN (SELECT v.c1 FROM {})",
             self.id_text("u."),
             self.table,
             self.dialect.rows(1, 1)

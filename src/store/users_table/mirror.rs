@@ -68,13 +68,17 @@ impl UsersTable {
         let Some(mirror) = self.mirrors.iter().find(|mirror| mirror.ours == ours) else {
             return String::new();
         };
+        let before = match self.dialect {
+            Dialect::Postgres => format!("(CAST(a.before AS json) ->> '{ours}')"),
+            Dialect::Sqlite => format!("(a.before ->> '{ours}')"),
+        };
         format!(
             "UPDATE {0} SET {1} = {2} FROM {3} JOIN headcount.adoptions a
-                 ON a.source = v.c1 AND a.provider_id = v.c2 AND a.\"column\" = '{ours}'
+                 ON a.source = v.c1 AND a.provider_id = v.c2
              WHERE {0}.{4} = {5}",
             self.table,
             quoted(&mirror.theirs),
-            mirror.cell.value(self.dialect, "a.before"),
+            mirror.cell.value(self.dialect, &before),
             self.dialect.rows(1, 2),
             quoted(&self.id.name),
             self.id_value("a.user_id")
