@@ -138,6 +138,7 @@ fn to_json(source: &Source, rule: &LinkRule, adoption: &Adoption, applied: bool)
         "linked": if applied { adoption.linked } else { matching.plan.len() as u64 },
         "unmatched_here": unmatched_here(adoption, applied),
         "unmatched_there": matching.unmatched.len(),
+        "waiting": matching.waiting,
         "ambiguous": matching.ambiguous.len(),
         "ambiguous_accounts": ambiguous,
         "columns": columns,
@@ -174,6 +175,7 @@ fn show(store: &Store, source: &Source, adoption: &Adoption, command: &Adopt) {
         (matching.linked_before, "accounts were linked before".to_owned()),
         (unmatched_here, "rows fit no account: they stay yours, and headcount never touches them".to_owned()),
         (matching.unmatched.len() as u64, "accounts fit no row: a resync makes users for them".to_owned()),
+        (matching.waiting, "accounts are known and have no row (`headcount status`)".to_owned()),
         (matching.ambiguous.len() as u64, "accounts are ambiguous: nobody is linked by guess".to_owned()),
         (
             adoption.narrowed,

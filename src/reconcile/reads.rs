@@ -157,7 +157,7 @@ impl Reads {
         let locked = tx.lock(keys).await?;
         let mut accounts: HashMap<IdentityKey, Held> =
             locked.into_iter().map(|(key, locked)| (key, held(Some(&self.source), layout, locked))).collect();
-        if accounts.values().all(|held| !held.has_no_row()) {
+        if errand.plan.is_none() && accounts.values().all(|held| !held.has_no_row()) {
             return Ok(accounts);
         }
         let said: HashMap<&IdentityKey, &Snapshot> = readings
@@ -182,7 +182,8 @@ impl Reads {
         // Their rows were made for the lock; who reads them again makes them anew.
         let unheard = |key: &&IdentityKey| accounts.get(*key).is_some_and(|held| held.unheard);
         tx.forget_unheard(&left_out.iter().filter(unheard).cloned().collect::<Vec<_>>()).await?;
-        accounts.retain(|key, _| !left_out.contains(key));
+        let may_stay = |held: &Held| errand.plan.is_none() || held.linked_by.is_some();
+        accounts.retain(|key, held| !left_out.contains(key) && may_stay(held));
         Ok(accounts)
     }
 

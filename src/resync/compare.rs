@@ -22,7 +22,7 @@ pub(super) struct Compared {
     /// One that was known and is there: it must answer 200 while others answer 404.
     pub witness: Option<String>,
     pub differing: Vec<(IdentityKey, Reading)>,
-    /// Of those, accounts that have no user yet.
+    /// Of those, accounts that were never heard of.
     pub unseen: u64,
     pub missing: Vec<IdentityKey>,
     /// Users that cannot be understood.
@@ -113,7 +113,6 @@ impl<'a> Comparison<'a> {
         if same {
             self.compared.unchanged += 1;
         } else {
-            self.compared.unseen += u64::from(known.row.is_none() && !known.deleted);
             let reading = self.reading(snapshot);
             self.compared.differing.push((key(self.source, &known.provider_id), reading));
         }

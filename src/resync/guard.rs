@@ -14,7 +14,7 @@ pub(super) struct Guard {
     limit: u64,
     rows: u64,
     unlinked: u64,
-    /// Accounts without a user that the run has met.
+    /// Accounts that were never heard of and that the run has met.
     unseen: u64,
     /// Everybody was looked at: those that find no row are few.
     is_passed: bool,
@@ -39,7 +39,7 @@ impl Resync {
         Ok(())
     }
 
-    /// Counts accounts that have no user yet; where they become many, everybody is looked at.
+    /// Counts accounts that were never heard of; where they become many, everybody is looked at.
     pub(super) async fn check_creation(&self, running: &mut Running, unseen: u64) -> Result<(), ResyncError> {
         let Some(mut guard) = running.guard.filter(|guard| !guard.is_passed) else { return Ok(()) };
         guard.unseen += unseen;

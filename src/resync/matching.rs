@@ -5,7 +5,7 @@ use super::{Phase, Resync, ResyncError};
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
-use crate::store::wanted;
+use crate::store::{Known, wanted};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What looking at a whole source has found.
@@ -19,8 +19,10 @@ pub struct Matching {
     pub plan: HashMap<String, String>,
     /// Accounts that fit, but not one free row alone: provider id and why.
     pub ambiguous: Vec<(String, &'static str)>,
-    /// Accounts that fit no row.
+    /// Accounts that fit no row, and were never heard of.
     pub unmatched: Vec<String>,
+    /// Accounts that fit no row, and are known: a constraint keeps theirs out, or the application has removed it.
+    pub waiting: u64,
     /// What linking would change, by column.
     pub columns: BTreeMap<String, ColumnEffect>,
     pub pages: u64,
@@ -49,6 +51,7 @@ impl Matching {
 struct Unlinked {
     key: IdentityKey,
     snapshot: Snapshot,
+    is_known: bool,
 }
 
 impl Resync {
@@ -72,7 +75,7 @@ impl Resync {
                 .filter_map(|entry| {
                     let provider_id = entry.provider_id?;
                     let key = IdentityKey { source: self.source.name.clone(), provider_id };
-                    Some(Unlinked { key, snapshot: entry.said.ok()? })
+                    Some(Unlinked { key, snapshot: entry.said.ok()?, is_known: false })
                 })
                 .collect();
             let open = self.without_known_row(understood, &mut matching).await?;
@@ -108,13 +111,17 @@ impl Resync {
         let ids: Vec<String> = accounts.iter().map(|account| account.key.provider_id.clone()).collect();
         let known = self.store.known_of(&self.source.name, &ids).await?;
         // A tombstone is no reason to make a user either.
-        let settled: HashSet<String> = known
-            .into_iter()
-            .filter(|known| known.row.is_some() || known.deleted)
-            .map(|known| known.provider_id)
-            .collect();
+        let (settled, rowless): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|known| known.row.is_some() || known.deleted);
         matching.linked_before += settled.len() as u64;
-        Ok(accounts.into_iter().filter(|account| !settled.contains(&account.key.provider_id)).collect())
+        let ids = |known: Vec<Known>| -> HashSet<String> {
+            known.into_iter().map(|known| known.provider_id).collect()
+        };
+        let (settled, rowless) = (ids(settled), ids(rowless));
+        let open = accounts.into_iter().filter(|account| !settled.contains(&account.key.provider_id));
+        let known =
+            |account: Unlinked| Unlinked { is_known: rowless.contains(&account.key.provider_id), ..account };
+        Ok(open.map(known).collect())
     }
 
     /// Each account with its row, by the first rule that finds any.
@@ -141,7 +148,9 @@ impl Resync {
             }
             open = still;
         }
-        matching.unmatched.extend(open.into_iter().map(|account| account.key.provider_id));
+        matching.waiting += open.iter().filter(|account| account.is_known).count() as u64;
+        let unheard = open.into_iter().filter(|account| !account.is_known);
+        matching.unmatched.extend(unheard.map(|account| account.key.provider_id));
         Ok(found)
     }
 

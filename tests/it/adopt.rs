@@ -14,6 +14,7 @@ on_each_database!(
     what_is_ambiguous_is_named_and_left_alone,
     an_interrupted_adoption_goes_on,
     a_held_run_creates_exactly_those_that_were_approved,
+    accounts_that_wait_for_a_row_hold_no_run,
     wrong_use_is_told,
 );
 
@@ -228,6 +229,36 @@ async fn a_held_run_creates_exactly_those_that_were_approved(db: Db) {
     let (code, run, _) = application.headcount(&["resync", "clerk"]);
     assert_eq!((code, &run["created"]), (Some(0), &json!(0)), "{run}");
     assert_eq!(application.dump().await.len(), dump.len());
+}
+
+/// An account for which there can be no row is no new user, however many there are.
+async fn accounts_that_wait_for_a_row_hold_no_run(db: Db) {
+    let application = Application::new(db, USERS).await;
+    application.headcount(&["adopt", "clerk", "--provider-id-column", "clerk_id", "--apply"]);
+    let rule = match application.db.backend {
+        Backend::Sqlite => {
+            "CREATE TRIGGER no_more BEFORE INSERT ON people BEGIN SELECT RAISE(ABORT, 'no more'); END".to_owned()
+        }
+        _ => "CREATE FUNCTION no_more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no more'; END $$;
+              CREATE TRIGGER no_more BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION no_more()"
+            .to_owned(),
+    };
+    application.db.execute(&rule).await;
+    application.provider.simulator.change(200);
+    let first = application.headcount(&["resync", "clerk"]);
+    let id = first.1["run"].as_str().unwrap().to_owned();
+    assert_eq!(first.0, Some(3), "{}", first.1);
+    let (code, approved, error) = application.headcount(&["runs", "approve", &id, "--yes"]);
+    assert_eq!((code, &approved["created"]), (Some(0), &json!(0)), "{error}");
+    let waiting = application.db.count("headcount.identities WHERE waiting_reason IS NOT NULL").await;
+    assert!(waiting > 6, "{waiting}");
+    let (code, run, error) = application.headcount(&["resync", "clerk"]);
+    assert_eq!((code, &run["created"], &run["refused"]), (Some(0), &json!(0), &json!(0)), "{error}");
+    let (_, status, _) = application.headcount(&["status"]);
+    assert_eq!(
+        (&status["held_back"][0]["column"], &status["held_back"][0]["count"]),
+        (&json!(null), &json!(waiting))
+    );
 }
 
 async fn wrong_use_is_told(db: Db) {
