@@ -32,6 +32,8 @@ const REQUIRED_FIELDS: &str = "required_fields";
 const USERS_MADE: &str = "users_table_made";
 /// The application's own table, where headcount works on one.
 const USERS_ADOPTED: &str = "users_table";
+/// The schema version from which on it may be.
+const ADOPTED_SINCE: i64 = 3;
 const REQUIRED_BY_DEFAULT: &str = "email";
 /// Rows whose state is corrected in one transaction.
 const SLICE_ROWS_MAX: i64 = 2_000;
@@ -208,7 +210,12 @@ impl Store {
         if !known {
             let table = self.users_table().display();
             let title = format!("your table {table} is the users table");
-            steps.push(Step { title, sql: self.set_setting(USERS_ADOPTED, &table) });
+            // A headcount that knows of no such table would look for its own.
+            let oldest = self.dialect().own(&format!(
+                "UPDATE headcount.migrations SET oldest_reader = {ADOPTED_SINCE} WHERE version = {ADOPTED_SINCE}"
+            ));
+            let sql = format!("{};\n{oldest}", self.set_setting(USERS_ADOPTED, &table));
+            steps.push(Step { title, sql });
         }
     }
 
