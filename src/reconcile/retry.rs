@@ -4,7 +4,7 @@ use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each
 use super::linking::link;
 use crate::clock::Clock;
 use crate::core::columns::Column;
-use crate::core::decide::{Account, again};
+use crate::core::decide::{Account, Change, again};
 use crate::core::event::IdentityKey;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError};
@@ -68,6 +68,9 @@ impl Retry<'_> {
             keys = tx.wanting(&instead).await?.into_iter().collect();
         }
         let (changes, settled) = self.settle(tx, members).await?;
+        // What became of our own is told by their deliveries or reads.
+        let others = changes.into_iter().filter(|(key, _)| !ours.contains_key(key));
+        let changes = others.map(|(_, change)| change).collect();
         for outcome in settled {
             let Outcome::Written(write) = &outcome else { continue };
             if let Some(n) = ours.get(&write.key) {
@@ -94,7 +97,7 @@ impl Retry<'_> {
         &self,
         tx: &mut Reconciliation,
         mut members: Vec<Member>,
-    ) -> Result<(Vec<CausedChange>, Vec<Outcome>), StoreError> {
+    ) -> Result<(Vec<(IdentityKey, CausedChange)>, Vec<Outcome>), StoreError> {
         let layout = tx.users_table().layout().clone();
         let waiting = members.iter().filter(|member| member.held.has_no_row()).count();
         let mut ids = FreshIds::take(tx, self.clock, waiting, self.dry).await?;
@@ -136,7 +139,7 @@ impl Retry<'_> {
         tx: &mut Reconciliation,
         members: Vec<Member>,
         settled: &mut Vec<Outcome>,
-    ) -> Result<Vec<CausedChange>, StoreError> {
+    ) -> Result<Vec<(IdentityKey, CausedChange)>, StoreError> {
         let layout = tx.users_table().layout().clone();
         let mut wishes = Vec::new();
         for member in members.iter().filter(|member| member.held.known.user.is_some()) {
@@ -218,6 +221,7 @@ impl Retry<'_> {
         });
         link(&mut tx, self.sources, &bearings, waiting.collect()).await?;
         let (changes, _) = self.settle(&mut tx, members).await?;
+        let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.commit(&changes).await
     }
 }
@@ -225,7 +229,7 @@ impl Retry<'_> {
 /// What an account of which something is held back would be.
 struct Wish {
     write: AccountWrite,
-    change: Option<CausedChange>,
+    change: Option<(IdentityKey, CausedChange)>,
 }
 
 impl Wish {
@@ -279,8 +283,8 @@ fn occupied(tx: &Reconciliation, known: &Account) -> Vec<(String, String)> {
         .collect()
 }
 
-fn caused(key: &IdentityKey, change: crate::core::decide::Change) -> CausedChange {
+fn caused(key: &IdentityKey, change: Change) -> (IdentityKey, CausedChange) {
     let cause =
         serde_json::json!({"retry": {"source": key.source, "provider_id": key.provider_id}}).to_string();
-    CausedChange { change, cause }
+    (key.clone(), CausedChange { change, cause })
 }

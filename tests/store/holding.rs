@@ -110,6 +110,9 @@ async fn two_people_swap_their_names(db: Db) {
     assert_eq!(names(&db).await, ["user_1=bob", "user_2=ann"]);
     assert!(held(&db).await.is_empty());
     nothing_waits(&db).await;
+    let told = db.query("SELECT cause FROM headcount.changes WHERE kind = 'updated'").await;
+    assert_eq!(told.len(), 2, "each change once");
+    assert!(told.iter().all(|row| row[0].as_ref().unwrap().contains("delivery")), "{told:?}");
 }
 
 async fn two_people_swap_their_names_one_after_the_other(db: Db) {
@@ -121,6 +124,9 @@ async fn two_people_swap_their_names_one_after_the_other(db: Db) {
     deliver(&store, &[named(2, 1, "ann")]).await;
     assert_eq!(names(&db).await, ["user_1=bob", "user_2=ann"]);
     assert!(held(&db).await.is_empty());
+    let told = db.query("SELECT cause FROM headcount.changes WHERE kind = 'updated' ORDER BY seq").await;
+    let causes: Vec<bool> = told.iter().map(|row| row[0].as_ref().unwrap().contains("retry")).collect();
+    assert_eq!(causes, [false, true], "the second delivery's own, then what it has made room for");
 }
 
 async fn three_people_pass_their_names_on_in_a_circle(db: Db) {
