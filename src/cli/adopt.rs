@@ -198,11 +198,7 @@ fn show(store: &Store, source: &Source, adoption: &Adoption, command: &Adopt) {
     }
     if !matching.columns.is_empty() {
         let row = |(name, effect): (&String, &crate::resync::ColumnEffect)| {
-            let place = store.users_table().whereabouts().into_iter().find(|(ours, ..)| ours == name);
-            let place = match place {
-                Some((_, theirs, true)) => theirs,
-                _ => format!("accounts.{name}"),
-            };
+            let place = store.users_table().place_of(name);
             vec![place, effect.filled.to_string(), effect.kept.to_string(), effect.replaced.to_string()]
         };
         let head = ["column", "empty, to be filled", "differs, stays", "differs, to be replaced"];

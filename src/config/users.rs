@@ -7,8 +7,6 @@ use crate::source::PROVIDERS;
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 
 const KEYS: [&str; 4] = ["table", "id", "columns", "owners"];
-/// Columns of headcount's that no provider fills, and that may be mapped as well.
-const COMPUTED: [&str; 4] = ["account_state", "missing", "updated_at", "deleted_at"];
 /// How near to a column of ours a name is a slip of the pen rather than a field of the profile.
 const SLIP_MAX: usize = 2;
 
@@ -22,10 +20,9 @@ pub fn read(layers: &Layers, database: &DatabaseUrl) -> Result<(UsersConfig, Vec
     let mut owners = Vec::new();
     for (name, owner) in pairs(layers, table, "owners")? {
         let key = format!("users.owners.{name}");
-        let is_mapped = columns.iter().any(|(ours, _)| *ours == name);
-        if !is_mapped && Column::ALL.iter().all(|column| column.name() != name) {
-            let mut known: Vec<String> = Column::ALL.iter().map(|column| column.name().to_owned()).collect();
-            known.extend(columns.iter().map(|(ours, _)| ours.clone()));
+        let own = Column::ALL.iter().map(|column| column.name().to_owned());
+        let known: Vec<String> = own.chain(columns.iter().map(|(ours, _)| ours.clone())).collect();
+        if !known.contains(&name) {
             let advice = format!("is no column; the nearest is `{}`", nearest(&name, &known));
             return Err(layers.error(&key, &advice));
         }
@@ -80,11 +77,10 @@ fn pairs(layers: &Layers, table: &toml::Table, key: &str) -> Result<Vec<(String,
 
 /// A column of ours, or something that may be a path of the profile.
 fn check_ours(layers: &Layers, ours: &str) -> Result<(), ConfigError> {
-    let mut known: Vec<String> = Column::ALL.iter().map(|column| column.name().to_owned()).collect();
-    known.extend(COMPUTED.map(str::to_owned));
-    if known.iter().any(|name| name == ours) {
+    if !AdoptedTable::is_path(ours) {
         return Ok(());
     }
+    let known: Vec<String> = AdoptedTable::own_names().map(str::to_owned).collect();
     let key = format!("users.columns.{ours}");
     let near = nearest(ours, &known);
     if !ours.contains('.') && strsim::damerau_levenshtein(near, ours) <= SLIP_MAX {

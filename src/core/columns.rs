@@ -188,10 +188,6 @@ impl ColumnSet {
         self.0 |= 1 << column.index();
     }
 
-    pub fn remove(&mut self, column: Column) {
-        self.0 &= !(1 << column.index());
-    }
-
     pub fn contains(self, column: Column) -> bool {
         self.0 & (1 << column.index()) != 0
     }

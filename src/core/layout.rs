@@ -105,11 +105,6 @@ impl Layout {
         self.columns().find(|&column| self.name(column) == name)
     }
 
-    /// Whether some values that rows held when they were linked may stay.
-    pub fn has_undeclared(&self) -> bool {
-        self.owners.contains(&Owner::Undeclared)
-    }
-
     /// What `row` shall hold when the provider's word moves from `before` to `after`, and which of the `kept` columns
     /// are kept still.
     ///

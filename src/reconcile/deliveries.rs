@@ -71,21 +71,21 @@ impl Deliveries {
     }
 
     async fn apply_one(&self) -> Result<Applied, StoreError> {
-        for care in [Care::LookAhead, Care::IdentityOnly] {
-            match self.apply(1, care).await {
-                Err((StoreError::Rejected(_), _)) if care == Care::LookAhead => {}
-                Err((StoreError::Rejected(reason), claimed)) => {
-                    let mut tx = self.store.reconciliation().await?;
-                    let finished: Vec<Finished> =
-                        claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
-                    tx.finish(&finished).await?;
-                    tx.commit(&[]).await?;
-                    return Ok(Applied { claimed: 1, finished: 1, retried: 1, ..Applied::default() });
-                }
-                result => return result.map_err(|(error, _)| error),
-            }
+        let mut result = self.apply(1, Care::LookAhead).await;
+        if matches!(result, Err((StoreError::Rejected(_), _))) {
+            result = self.apply(1, Care::IdentityOnly).await;
         }
-        Ok(Applied::default())
+        match result {
+            Err((StoreError::Rejected(reason), claimed)) => {
+                let mut tx = self.store.reconciliation().await?;
+                let finished: Vec<Finished> =
+                    claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
+                tx.finish(&finished).await?;
+                tx.commit(&[]).await?;
+                Ok(Applied { claimed: 1, finished: 1, retried: 1, ..Applied::default() })
+            }
+            result => result.map_err(|(error, _)| error),
+        }
     }
 
     /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
@@ -313,10 +313,7 @@ impl Deliveries {
             }
         }
         let mut outcomes = write_each(tx, writes).await?;
-        let retried = match care {
-            Care::IdentityOnly => Vec::new(),
-            _ => self.retry().after(tx, &mut outcomes).await?,
-        };
+        let retried = self.retry().after(tx, care, &mut outcomes).await?;
         let mut narrowed = 0;
         for (work, outcome) in writing.into_iter().zip(outcomes) {
             let note = outcome.note();

@@ -5,12 +5,9 @@ use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
 use crate::source::Source;
-use crate::store::{Bearings, Reconciliation, StoreError, wanted};
+use crate::store::{ADOPTED, Bearings, Reconciliation, StoreError, wanted};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-
-/// How an adoption is remembered of an identity.
-pub const ADOPTED: &str = "adopt";
 
 /// An account that may have a row already, with what is newest of it.
 pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut Held);

@@ -253,10 +253,7 @@ impl Reads {
         let mut outcomes = write_each(tx, writes).await?;
         let retry =
             Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: errand.dry };
-        let mut changes = match care {
-            Care::IdentityOnly => Vec::new(),
-            _ => retry.after(tx, &mut outcomes).await?,
-        };
+        let mut changes = retry.after(tx, care, &mut outcomes).await?;
         if errand.plan.is_some() {
             // Who is not tied to their row now will be by the next call, or by a full run.
             batch.doubts.clear();
@@ -359,7 +356,7 @@ impl Reads {
         let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
         let mut outcomes = write_each(tx, writes).await?;
         let retry = Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: false };
-        let mut caused = retry.after(tx, &mut outcomes).await?;
+        let mut caused = retry.after(tx, Care::Usual, &mut outcomes).await?;
         let cause = self.cause(errand);
         let mut deleted = Vec::new();
         for ((key, change), outcome) in keys.into_iter().zip(changes).zip(&outcomes) {

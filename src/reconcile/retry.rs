@@ -2,6 +2,7 @@
 
 use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
 use super::linking::link;
+use super::narrow::Care;
 use crate::clock::Clock;
 use crate::core::columns::Column;
 use crate::core::decide::{Account, Change, again};
@@ -38,8 +39,12 @@ impl Retry<'_> {
     pub async fn after(
         &self,
         tx: &mut Reconciliation,
+        care: Care,
         outcomes: &mut [Outcome],
     ) -> Result<Vec<CausedChange>, StoreError> {
+        if care == Care::IdentityOnly {
+            return Ok(Vec::new());
+        }
         let freed = freed(tx, outcomes);
         let wanting = tx.wanting(&freed).await?;
         if wanting.is_empty() {

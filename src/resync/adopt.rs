@@ -8,7 +8,7 @@ use crate::core::event::IdentityKey;
 use crate::core::link::LinkRule;
 use crate::core::read::{Reading, Said};
 use crate::reconcile::Errand;
-use crate::store::Counts;
+use crate::store::{ADOPTED, Counts};
 use std::sync::Arc;
 
 /// What an adoption has found, and done.
@@ -18,8 +18,6 @@ pub struct Adoption {
     pub rows: u64,
     /// Rows that belong to no account: before, where nothing was applied; after, where it was.
     pub unlinked: u64,
-    /// Some of them.
-    pub some_unlinked: Vec<String>,
     /// Rows that were linked now.
     pub linked: u64,
     /// Of them, rows in which values were held back by a constraint.
@@ -31,9 +29,6 @@ pub struct Adoption {
     pub apply_requests: u64,
     pub apply_seconds: f64,
 }
-
-/// Rows that a report names.
-const UNLINKED_NAMED: i64 = 10;
 
 impl Resync {
     /// Looks which rows belong to which accounts; with `apply`, links them. May be interrupted: what is linked stays so,
@@ -56,7 +51,6 @@ impl Resync {
         Ok(Adoption {
             rows,
             unlinked,
-            some_unlinked: self.store.unlinked(UNLINKED_NAMED).await?,
             linked,
             narrowed,
             refused,
@@ -72,7 +66,7 @@ impl Resync {
         matching: &Matching,
     ) -> Result<(u64, u64, Vec<(IdentityKey, String)>), ResyncError> {
         let plan = Arc::new(matching.plan.clone());
-        let errand = Errand { cause: "adopt", plan: Some(plan.clone()), ..Errand::default() };
+        let errand = Errand { cause: ADOPTED, plan: Some(plan.clone()), ..Errand::default() };
         let (mut linked, mut narrowed, mut refused) = (0, 0, Vec::new());
         let mut place = Place::default();
         while !plan.is_empty() {

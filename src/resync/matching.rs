@@ -1,5 +1,6 @@
 //! Which accounts of a source belong to which rows of a table that was there before them: looked at, nothing written.
 
+use super::compare::key;
 use super::walk::{Place, page};
 use super::{Phase, Resync, ResyncError};
 use crate::core::columns::Columns;
@@ -73,8 +74,7 @@ impl Resync {
                 .entries
                 .into_iter()
                 .filter_map(|entry| {
-                    let provider_id = entry.provider_id?;
-                    let key = IdentityKey { source: self.source.name.clone(), provider_id };
+                    let key = key(&self.source, &entry.provider_id?);
                     Some(Unlinked { key, snapshot: entry.said.ok()?, is_known: false })
                 })
                 .collect();

@@ -1,7 +1,7 @@
 //! What an adoption has done to rows, and undoing it.
 
 use super::Store;
-use super::codec::{key_row, user};
+use super::codec::{id_rows, key_row, user};
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -23,6 +23,9 @@ pub struct Adopted {
 /// By the row's id: the names of columns that repeat the state, and what they hold.
 pub type Mirrored = HashMap<String, Vec<(&'static str, Option<String>)>>;
 
+/// How an adoption is remembered of an identity, and what its changes say that they are by.
+pub const ADOPTED: &str = "adopt";
+
 /// The cause of an adoption's changes has this in it.
 const BY_ADOPTION: &str = "%\"by\":\"adopt\"%";
 
@@ -30,7 +33,7 @@ impl Reconciliation {
     /// What the columns that repeat the state hold in these rows, by the row's id: name and value.
     pub async fn mirrored(&mut self, ids: &[String]) -> Result<Mirrored, StoreError> {
         let Some(sql) = self.users.mirrored().filter(|_| !ids.is_empty()) else { return Ok(Mirrored::new()) };
-        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = id_rows(ids);
         let names = self.users.mirror_names();
         let mirrored = |row: Row| {
             let mut cells = row.into_iter();
@@ -76,13 +79,14 @@ impl Reconciliation {
     pub async fn untie(&mut self, keys: &[IdentityKey], rows: &[(User, User)]) -> Result<(), StoreError> {
         let users = self.users.clone();
         for (now, before) in rows {
-            let (in_users, _) = users.touched(now, before);
+            let before = users.row(before);
+            let (in_users, _) = users.touched(&users.row(now), &before);
             if in_users != 0 {
-                let row = users.part(before, in_users);
+                let row = users.part(&before, in_users);
                 self.tx.execute(&users.update(in_users), vec![Arg::Rows(vec![row])]).await?;
             }
         }
-        let ids: Vec<Row> = rows.iter().map(|(now, _)| vec![Some(now.id.clone())]).collect();
+        let ids = id_rows(rows.iter().map(|(now, _)| &now.id));
         for table in ["accounts", "held_values"] {
             let sql = self.dialect.own(&format!(
                 "DELETE FROM headcount.{table} WHERE user_id IN (SELECT v.c1 FROM {})",
@@ -150,7 +154,7 @@ impl Store {
             return Ok(HashMap::new());
         }
         let users = self.users_table();
-        let ids = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let ids = id_rows(ids);
         let mut tx = self.begin(Access::Read).await?;
         let rows = tx.fetch(&users.load(), vec![Arg::Rows(ids)]).await?;
         let found = rows.into_iter().map(|row| user(row, users)).map(|user| (user.id, user.columns));

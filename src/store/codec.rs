@@ -91,6 +91,16 @@ pub(super) fn user(row: Row, users: &UsersTable) -> User {
     }
 }
 
+/// Ids as the rows of a parameter.
+pub(super) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a String>) -> Vec<Row> {
+    ids.into_iter().map(|id| vec![Some(id.clone())]).collect()
+}
+
+/// The first column of each row, where it is not null.
+pub(super) fn texts<C: FromIterator<String>>(rows: Vec<Row>) -> C {
+    rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
+}
+
 pub(super) fn key_row(key: &IdentityKey) -> Row {
     vec![Some(key.source.clone()), Some(key.provider_id.clone())]
 }

@@ -1,6 +1,7 @@
 //! What is known, read without locks and in one go, to be compared with what a source's page says.
 
 use super::Store;
+use super::codec::texts;
 use super::driver::{Arg, Row};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -69,7 +70,7 @@ impl Store {
              ORDER BY provider_id LIMIT $3",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::text(after), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+        Ok(texts(rows))
     }
 
     /// Some accounts of the source that nothing is in doubt about, the youngest first.
@@ -82,7 +83,7 @@ impl Store {
              ORDER BY provider_created_at DESC LIMIT $2",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+        Ok(texts(rows))
     }
 
     /// How many accounts of the source are known and not deleted.

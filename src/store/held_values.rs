@@ -1,7 +1,7 @@
 //! Values that the application's constraints keep out of a row, and accounts that can have no row at all.
 
 use super::Store;
-use super::codec::key_row;
+use super::codec::id_rows;
 use super::confirmations::key;
 use super::driver::{Arg, Row};
 use super::error::StoreError;
@@ -47,8 +47,7 @@ impl Reconciliation {
             "SELECT h.user_id, h.\"column\", h.instead FROM {} JOIN headcount.held_values h ON h.user_id = v.c1",
             self.dialect.rows(1, 1)
         ));
-        let ids = users.keys().map(|id| vec![Some(id.clone())]).collect();
-        for row in self.tx.fetch(&sql, vec![Arg::Rows(ids)]).await? {
+        for row in self.tx.fetch(&sql, vec![Arg::Rows(id_rows(users.keys()))]).await? {
             let [user_id, column, instead] = take(row);
             let Some(user) = users.get_mut(&user_id.unwrap_or_default()) else { continue };
             match self.users.layout().column(&column.unwrap_or_default()) {
@@ -65,8 +64,7 @@ impl Reconciliation {
     pub(super) async fn write_held(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
         let had = |write: &&AccountWrite| write.before.as_ref().is_some_and(|before| !before.held.is_empty());
         let changed = || writes.iter().filter(|write| had(write) || !write.held.is_empty());
-        let ids: Vec<Row> =
-            changed().filter_map(|write| Some(vec![Some(write.user.as_ref()?.id.clone())])).collect();
+        let ids = id_rows(changed().filter_map(|write| Some(&write.user.as_ref()?.id)));
         if ids.is_empty() {
             return Ok(());
         }
@@ -94,19 +92,12 @@ impl Reconciliation {
     }
 
     async fn forget_held(&mut self, users: Vec<Row>, still: Vec<Row>) -> Result<(), StoreError> {
-        let of_users: Vec<String> =
-            users.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
-        let mut rows: Vec<Row> = Vec::new();
         let sql = self.dialect.own(&format!(
             "SELECT h.user_id, h.\"column\" FROM {} JOIN headcount.held_values h ON h.user_id = v.c1",
             self.dialect.rows(1, 1)
         ));
-        let ids = of_users.into_iter().map(|id| vec![Some(id)]).collect();
-        for row in self.tx.fetch(&sql, vec![Arg::Rows(ids)]).await? {
-            if !still.contains(&row) {
-                rows.push(row);
-            }
-        }
+        let mut rows = self.tx.fetch(&sql, vec![Arg::Rows(users)]).await?;
+        rows.retain(|row| !still.contains(row));
         if rows.is_empty() {
             return Ok(());
         }
@@ -169,11 +160,9 @@ impl Store {
                      JOIN headcount.identities i ON i.user_id = h.user_id AND i.source = h.source) AS k
              WHERE (k.source, k.provider_id) > ($1, $2) ORDER BY k.source, k.provider_id LIMIT $3",
         );
-        let [source, provider_id] = match after {
-            Some(after) => key_row(after).try_into().unwrap_or_default(),
-            None => [Some(String::new()), Some(String::new())],
-        };
-        let args = vec![Arg::Text(source), Arg::Text(provider_id), Arg::Int(limit)];
+        let (source, provider_id) =
+            after.map_or(("", ""), |after| (after.source.as_str(), after.provider_id.as_str()));
+        let args = vec![Arg::text(source), Arg::text(provider_id), Arg::Int(limit)];
         Ok(self.read(&sql, args).await?.into_iter().map(key).collect())
     }
 

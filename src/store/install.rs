@@ -1,11 +1,11 @@
 //! The rights of a role that may not change the schema, and taking everything away again.
 
 use super::Store;
+use super::codec::texts;
 use super::dialect::{Dialect, quoted};
-use super::driver::{Access, Arg};
+use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
-use super::inbox::take;
-use super::migrate::{Step, names};
+use super::migrate::Step;
 
 /// What was granted on things of the application's (JSON: role and statement that takes it back).
 const GRANTED: &str = "granted";
@@ -29,11 +29,9 @@ impl Store {
             steps.push(step(format!("GRANT {rights} ON headcount.{} TO {}", quoted(&table), quoted(role))));
         }
         let mut tx = self.begin(Access::Read).await?;
-        let granted = self.setting(&mut *tx, GRANTED).await?;
-        let mut granted: Vec<(String, String)> =
-            granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        let mut granted = self.granted(&mut *tx).await?;
         for right in self.users_table().rights(role) {
-            let lacking = names(tx.fetch(&right.lacking, vec![]).await?);
+            let lacking: Vec<String> = texts(tx.fetch(&right.lacking, vec![]).await?);
             if !lacking.is_empty() {
                 steps.push(step(right.grant(role, &lacking)));
                 granted.push((role.to_owned(), right.revoke(role, &lacking)));
@@ -54,13 +52,9 @@ impl Store {
             steps.push(Step { title: "the account state trigger".to_owned(), sql: users.remove_state() });
         }
         if tables.iter().any(|table| table == "settings") {
-            let granted = self.setting(&mut *tx, GRANTED).await?;
-            let granted: Vec<(String, String)> =
-                granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-            for (role, revoke) in granted {
+            for (role, revoke) in self.granted(&mut *tx).await? {
                 let exists = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";
-                let found = tx.fetch(exists, vec![Arg::text(&role)]).await?;
-                if found.into_iter().any(|row| take::<1>(row)[0].is_some()) {
+                if !tx.fetch(exists, vec![Arg::text(&role)]).await?.is_empty() {
                     steps.push(Step { title: format!("a right of role {role}"), sql: revoke });
                 }
             }
@@ -76,6 +70,12 @@ impl Store {
             steps.push(Step { title: format!("headcount's tables: {}", tables.join(", ")), sql });
         }
         Ok(steps)
+    }
+
+    /// Roles, and the statements that take back what was granted to them on things of the application's.
+    async fn granted(&self, tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
+        let granted = self.setting(tx, GRANTED).await?;
+        Ok(granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
     }
 
     /// Runs the steps, all or none.
@@ -98,7 +98,7 @@ impl Store {
                  WHERE type = 'table' AND name LIKE 'headcount\\_%' ESCAPE '\\' ORDER BY 1"
             }
         };
-        Ok(names(self.read(sql, vec![]).await?))
+        Ok(texts(self.read(sql, vec![]).await?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows that were there before their accounts: found, and tied to them.
 
 use super::Store;
+use super::codec::{id_rows, texts};
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -30,19 +31,21 @@ async fn candidates(
     tx: &mut dyn Tx,
     users: &UsersTable,
     rule: &LinkRule,
-    texts: &[String],
+    wanted: &[String],
 ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
     // Each once: a row that two accounts want is one row all the same.
-    let texts: BTreeSet<&String> = texts.iter().collect();
-    let rows = || texts.iter().map(|text| vec![Some((*text).clone())]).collect::<Vec<Row>>();
-    if texts.is_empty() {
+    let wanted: BTreeSet<&String> = wanted.iter().collect();
+    let rows = || id_rows(wanted.iter().copied());
+    if wanted.is_empty() {
         return Ok(HashMap::new());
     }
     let found: Vec<(String, Candidate)> = match rule {
         LinkRule::ExternalId | LinkRule::SharedId => {
             let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
-            let ids = there.into_iter().filter_map(|row| take::<1>(row)[0].clone());
-            ids.map(|id| (id.clone(), Candidate { user_id: id, verified: None, taken: false })).collect()
+            let ids: Vec<String> = texts(there);
+            ids.into_iter()
+                .map(|id| (id.clone(), Candidate { user_id: id, verified: None, taken: false }))
+                .collect()
         }
         LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
         LinkRule::VerifiedEmail => match users.ids_by_email() {
@@ -63,14 +66,14 @@ async fn candidates(
 async fn candidate_rows(
     tx: &mut dyn Tx,
     sql: &str,
-    texts: Vec<Row>,
+    wanted: Vec<Row>,
 ) -> Result<Vec<(String, Candidate)>, StoreError> {
     let candidate = |row: Row| {
         let [text, user_id, verified] = take(row);
         let verified = verified.map(|verified| verified == "true");
         Some((text?, Candidate { user_id: user_id?, verified, taken: false }))
     };
-    Ok(tx.fetch(sql, vec![Arg::Rows(texts)]).await?.into_iter().filter_map(candidate).collect())
+    Ok(tx.fetch(sql, vec![Arg::Rows(wanted)]).await?.into_iter().filter_map(candidate).collect())
 }
 
 /// Those of the users that some account has.
@@ -78,9 +81,9 @@ async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Ha
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+    let rows = id_rows(ids);
     let rows = tx.fetch(&users.taken(), vec![Arg::Rows(rows)]).await?;
-    Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+    Ok(texts(rows))
 }
 
 impl Reconciliation {
@@ -128,12 +131,6 @@ impl Store {
         let [rows, unlinked] = first(self.read(&self.users_table().count_unlinked(), vec![]).await?);
         let count = |cell| number(cell).try_into().unwrap_or(0);
         Ok((count(rows), count(unlinked)))
-    }
-
-    /// The ids of some rows that belong to no account.
-    pub async fn unlinked(&self, limit: i64) -> Result<Vec<String>, StoreError> {
-        let rows = self.read(&self.users_table().unlinked(), vec![Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
     }
 
     /// From now on accounts of the source that were never seen find their rows so; `None` ends it.

@@ -4,6 +4,7 @@
 //! lock), shows its plan, and covers the state trigger, which depends on configuration.
 
 use super::Store;
+use super::codec::texts;
 use super::dialect::Dialect;
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
@@ -152,11 +153,12 @@ impl Store {
             adopted = self.setting(tx, USERS_ADOPTED).await?;
         }
         self.check_same_table(made, adopted.as_deref())?;
+        let exists = !tx.fetch(&self.users_table().exists(), vec![]).await?.is_empty();
         match self.users_table().is_adopted() {
             true => self.adopted_steps(adopted.is_some(), &mut steps),
-            false => self.own_steps(tx, made, &mut steps).await?,
+            false => self.own_steps(exists, made, &mut steps)?,
         }
-        self.state_steps(tx, &fields, &mut steps).await?;
+        self.state_steps(tx, exists, &fields, &mut steps).await?;
         if stored.as_deref() != Some(&*fields.join(",")) {
             steps.push(Step {
                 title: format!("{REQUIRED_STEP}: {}", fields.join(", ")),
@@ -219,9 +221,8 @@ impl Store {
         }
     }
 
-    async fn own_steps(&self, tx: &mut dyn Tx, made: bool, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    fn own_steps(&self, exists: bool, made: bool, steps: &mut Vec<Step>) -> Result<(), StoreError> {
         let users = self.users_table();
-        let exists = !tx.fetch(&users.exists(), vec![]).await?.is_empty();
         if exists && !made {
             return Err(StoreError::Setup(
                 "there is a `users` table here that headcount did not make, and it will not touch it unless it is told to: \
@@ -240,19 +241,19 @@ impl Store {
     async fn state_steps(
         &self,
         tx: &mut dyn Tx,
+        exists: bool,
         required: &[String],
         steps: &mut Vec<Step>,
     ) -> Result<(), StoreError> {
         let users = self.users_table();
-        let exists = !tx.fetch(&users.exists(), vec![]).await?.is_empty();
         let mut columns = users.requirable();
         columns.extend(match exists {
-            true => names(tx.fetch(&users.column_names(), vec![]).await?),
+            true => texts(tx.fetch(&users.column_names(), vec![]).await?),
             false => created_columns(users.create().as_str()),
         });
         check_required(required, &columns)?;
         let installed = match exists {
-            true => names(tx.fetch(&users.installed_state(), vec![]).await?),
+            true => texts(tx.fetch(&users.installed_state(), vec![]).await?),
             false => Vec::new(),
         };
         if installed != users.state_source(required) {
@@ -372,10 +373,6 @@ fn check_required(required: &[String], columns: &[String]) -> Result<(), StoreEr
 
 fn created_columns(create: &str) -> Vec<String> {
     create.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
-}
-
-pub(super) fn names(rows: Vec<Row>) -> Vec<String> {
-    rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect()
 }
 
 fn split(fields: &str) -> Vec<String> {

@@ -30,7 +30,7 @@ mod url;
 mod users_table;
 mod writing;
 
-pub use adoption::{Adopted, Mirrored};
+pub use adoption::{ADOPTED, Adopted, Mirrored};
 pub use compare::{Known, RangeEnd};
 pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use counts::Counts;

@@ -5,7 +5,7 @@
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
 use super::Store;
-use super::codec::{change_row, identity, key_row, pending, user};
+use super::codec::{change_row, id_rows, identity, key_row, pending, texts, user};
 use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -187,7 +187,7 @@ impl Reconciliation {
 
     /// Those of the users that nobody else holds, by id.
     pub(super) async fn lock_users(&mut self, ids: &[String]) -> Result<HashMap<String, User>, StoreError> {
-        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = id_rows(ids);
         let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
         let users = &self.users;
         Ok(rows.into_iter().map(|row| user(row, users)).map(|user| (user.id.clone(), user)).collect())
@@ -195,9 +195,9 @@ impl Reconciliation {
 
     /// Those of the ids that have a row, whoever holds it.
     pub(super) async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
-        let rows = ids.iter().map(|id| vec![Some(id.clone())]).collect();
+        let rows = id_rows(ids);
         let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(rows)]).await?;
-        Ok(there.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+        Ok(texts(there))
     }
 
     /// So many new ids of users; none where they are ours to make. A dry run takes none from a sequence.
@@ -205,7 +205,7 @@ impl Reconciliation {
         let Some(sql) = self.users.fresh_ids(dry).filter(|_| count > 0) else { return Ok(Vec::new()) };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = self.tx.fetch(&sql, vec![Arg::Int(count)]).await?;
-        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+        Ok(texts(rows))
     }
 
     /// In key order, so that two processes that meet wait for each other and never in a circle.

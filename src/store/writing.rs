@@ -96,24 +96,25 @@ impl Reconciliation {
         let mut rows = Rows::default();
         for write in writes {
             let Some(user) = &write.user else { continue };
-            let id = || vec![Some(user.id.clone())];
+            let id = vec![Some(user.id.clone())];
+            let row = self.users.row(user);
             let Some(before) = &write.before else {
-                rows.inserts.push(self.users.row(user));
-                rows.accounts.push(self.users.row(user));
-                rows.ids.push(id());
+                rows.inserts.push(row.clone());
+                rows.accounts.push(row);
+                rows.ids.push(id);
                 continue;
             };
             let mut before = before.clone();
             for column in vacated {
                 before.columns.set(*column, None);
             }
-            let (in_users, in_accounts) = self.users.touched(&before, user);
+            let (in_users, in_accounts) = self.users.touched(&self.users.row(&before), &row);
             if in_users != 0 || (in_accounts != 0 && self.users.dates_itself()) {
-                rows.updates.entry(in_users).or_default().push(self.users.part(user, in_users));
+                rows.updates.entry(in_users).or_default().push(self.users.part(&row, in_users));
             }
             if in_users != 0 || in_accounts != 0 || write.linked_by.is_some() {
-                rows.accounts.push(self.users.row(user));
-                rows.ids.push(id());
+                rows.accounts.push(row);
+                rows.ids.push(id);
             }
         }
         rows

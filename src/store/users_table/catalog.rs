@@ -2,6 +2,7 @@
 
 use super::config::AdoptedTable;
 use crate::store::Store;
+use crate::store::codec::texts;
 use crate::store::dialect::Dialect;
 use crate::store::driver::{Access, Arg, Row, Tx};
 use crate::store::error::StoreError;
@@ -109,7 +110,7 @@ impl Store {
             }
         };
         let rows = self.read(sql, vec![]).await?;
-        Ok(rows.into_iter().filter_map(|row| take::<1>(row)[0].clone()).collect())
+        Ok(texts(rows))
     }
 }
 

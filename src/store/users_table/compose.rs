@@ -11,9 +11,6 @@ use crate::store::dialect::{Dialect, quoted};
 use crate::store::error::StoreError;
 use std::sync::Arc;
 
-/// Columns of section 5 of the contract that no provider speaks of, and which may have theirs all the same.
-const OTHERS: [&str; 4] = ["account_state", "missing", "updated_at", "deleted_at"];
-
 /// What is being put together.
 struct Composition<'a> {
     dialect: Dialect,
@@ -37,25 +34,16 @@ impl UsersTable {
         let fields = composition.fields(&layout);
         let mirrors = composition.mirrors();
         let updated_at = composition.updated_at();
-        composition.check_rights(&fields, &mirrors);
-        composition.check_targets();
-        if !composition.problems.is_empty() {
-            return Err(StoreError::Setup(format!(
-                "headcount cannot work on table {} as it is:\n  - {}",
-                table.display(),
-                composition.problems.join("\n  - ")
-            )));
-        }
-        let name = |name: &str| match table.schema.as_str() {
-            "" => quoted(name),
-            schema => format!("{}.{}", quoted(schema), quoted(name)),
-        };
-        Ok(Self {
+        let name = quoted(&table.name);
+        let users = Self {
             dialect,
             layout: Arc::new(layout),
             schema: table.schema.clone(),
             name: table.name.clone(),
-            table: name(&table.name),
+            table: match table.schema.as_str() {
+                "" => name,
+                schema => format!("{}.{name}", quoted(schema)),
+            },
             id,
             fields,
             is_adopted: true,
@@ -63,24 +51,38 @@ impl UsersTable {
             updated_at,
             their_columns: catalog.columns.iter().map(|column| column.name.clone()).collect(),
             notes: notes(table, catalog),
-        })
+        };
+        composition.check_rights(&users);
+        composition.check_targets();
+        if composition.problems.is_empty() {
+            return Ok(users);
+        }
+        Err(StoreError::Setup(format!(
+            "headcount cannot work on table {} as it is:\n  - {}",
+            table.display(),
+            composition.problems.join("\n  - ")
+        )))
     }
 }
 
-impl Composition<'_> {
+impl<'a> Composition<'a> {
     fn problem(&mut self, problem: String) {
         self.problems.push(problem);
     }
 
     fn updated_at(&mut self) -> Option<(String, CellType)> {
-        let (_, target) = self.table.columns.iter().find(|(name, _)| name == "updated_at")?;
-        let Some(column) = self.catalog.column(target) else {
-            let problem = self.missing_column("updated_at", target);
-            self.problem(problem);
-            return None;
-        };
-        let cell = self.cell("updated_at", column, ColumnType::Timestamp)?;
-        Some((column.name.clone(), cell))
+        let column = self.target("updated_at")?;
+        Some((column.name.clone(), self.cell("updated_at", column, ColumnType::Timestamp)?))
+    }
+
+    /// The column that ours is mapped to; a problem where there is no such one.
+    fn target(&mut self, ours: &str) -> Option<&'a CatalogColumn> {
+        let (_, theirs) = self.table.columns.iter().find(|(name, _)| name == ours)?;
+        let found = self.catalog.column(theirs);
+        if found.is_none() {
+            self.problems.push(self.missing_column(ours, theirs));
+        }
+        found
     }
 
     fn check_table(&mut self) {
@@ -203,10 +205,8 @@ impl Composition<'_> {
     }
 
     fn layout(&mut self, config: &UsersConfig) -> Layout {
-        let is_path =
-            |name: &str| !OTHERS.contains(&name) && Column::ALL.iter().all(|column| column.name() != name);
         let mapped: Vec<String> = self.table.columns.iter().map(|(ours, _)| ours.clone()).collect();
-        let paths: Vec<String> = mapped.into_iter().filter(|name| is_path(name)).collect();
+        let paths: Vec<String> = mapped.into_iter().filter(|name| AdoptedTable::is_path(name)).collect();
         if paths.len() > PATHS_MAX {
             self.problem(format!("{} paths of the profile are mapped; {PATHS_MAX} may be", paths.len()));
         }
@@ -258,14 +258,10 @@ impl Composition<'_> {
     }
 
     fn placed(&mut self, field: Field, name: &str, column_type: ColumnType) -> Placed {
-        let Some((_, target)) = self.table.columns.iter().find(|(ours, _)| ours == name) else {
+        let Some(column) = self.target(name) else {
             return Placed { field, place: Place::Accounts, name: name.to_owned(), cell: column_type.into() };
         };
-        let Some(column) = self.catalog.column(target) else {
-            let problem = self.missing_column(name, target);
-            self.problem(problem);
-            return Placed { field, place: Place::Nowhere, name: target.clone(), cell: column_type.into() };
-        };
+        let target = &column.name;
         if field == Field::DeletedAt && !column.nullable {
             self.problem(format!("deleted_at is mapped to `{target}`, which may not be null"));
         }
@@ -304,13 +300,8 @@ impl Composition<'_> {
     fn mirrors(&mut self) -> Vec<Mirror> {
         let mut mirrors = Vec::new();
         for ours in ["account_state", "missing"] {
-            let target = self.table.columns.iter().find(|(name, _)| name == ours).map(|(_, theirs)| theirs);
-            let Some(target) = target else { continue };
-            let Some(column) = self.catalog.column(target) else {
-                let problem = self.missing_column(ours, target);
-                self.problem(problem);
-                continue;
-            };
+            let Some(column) = self.target(ours) else { continue };
+            let target = &column.name;
             let is_list = ours == "missing" && self.dialect == Dialect::Postgres;
             let cell = match is_list {
                 false => self.cell(ours, column, ColumnType::Text),
@@ -325,29 +316,18 @@ impl Composition<'_> {
         mirrors
     }
 
-    fn check_rights(&mut self, fields: &[Placed], mirrors: &[Mirror]) {
-        let (role, table) = (self.catalog.role.clone(), self.table.display());
-        let mut written: Vec<&str> = fields
-            .iter()
-            .filter(|placed| placed.place == Place::Users)
-            .map(|placed| placed.name.as_str())
-            .chain(mirrors.iter().map(|mirror| mirror.theirs.as_str()))
-            .chain(self.theirs("updated_at").map(|column| column.name.as_str()))
-            .collect();
-        if written.is_empty() {
-            // A row lock needs the right to update something.
-            written.push(&self.table.id);
-        }
-        let lacks = |may: fn(&CatalogColumn) -> bool, names: &[&str]| -> Vec<String> {
+    fn check_rights(&mut self, users: &UsersTable) {
+        let (role, table) = (&self.catalog.role, self.table.display());
+        let (updated, inserted) = users.written_columns();
+        let lacks = |may: fn(&CatalogColumn) -> bool, names: Vec<String>| -> Vec<String> {
             let found = names.iter().filter_map(|name| self.catalog.column(name));
             found.filter(|column| !may(column)).map(|column| column.name.clone()).collect()
         };
-        let updates = lacks(|column| column.may_update, &written);
-        written.push(&self.table.id);
-        let inserts = lacks(|column| column.may_insert, &written);
+        let updates = lacks(|column| column.may_update, updated);
+        let inserts = lacks(|column| column.may_insert, inserted);
         for (right, names) in [("update", updates), ("insert", inserts)] {
             if !names.is_empty() {
-                self.problem(format!(
+                self.problems.push(format!(
                     "role {role} may not {right} {} of {table}; `headcount migrate --grants {role}` prints what helps",
                     names.join(", ")
                 ));

@@ -1,6 +1,6 @@
 //! What the configuration says of the users table.
 
-use crate::core::columns::Owner;
+use crate::core::columns::{Column, Owner};
 
 /// `[users]` of the configuration; by default headcount's own layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,19 @@ impl UsersConfig {
     }
 }
 
+/// Columns of headcount's that no provider fills, and that may be mapped as well.
+const COMPUTED: [&str; 4] = ["account_state", "missing", "updated_at", "deleted_at"];
+
 impl AdoptedTable {
+    /// The names of ours that may be mapped; any other is a path of the profile.
+    pub fn own_names() -> impl Iterator<Item = &'static str> {
+        Column::ALL.into_iter().map(Column::name).chain(COMPUTED)
+    }
+
+    pub fn is_path(name: &str) -> bool {
+        Self::own_names().all(|own| own != name)
+    }
+
     /// As people write it.
     pub fn display(&self) -> String {
         match self.schema.as_str() {

@@ -83,17 +83,6 @@ impl UsersTable {
         ))
     }
 
-    /// The ids of rows that belong to no account, the first `$1`.
-    pub fn unlinked(&self) -> String {
-        self.dialect.own(&format!(
-            "SELECT {0} FROM {1} u WHERE NOT EXISTS (SELECT 1 FROM headcount.identities i WHERE i.user_id = {0})
-             ORDER BY {2} LIMIT $1",
-            self.id_text("u."),
-            self.table,
-            self.id_sql("u.")
-        ))
-    }
-
     /// How many references from and to the users are broken (SQLite, where a deferred constraint speaks up only at the
     /// commit).
     pub fn broken_references(&self) -> String {

@@ -75,7 +75,7 @@ impl UsersTable {
     }
 
     /// The columns that are updated, and those that are inserted.
-    fn written_columns(&self) -> (Vec<String>, Vec<String>) {
+    pub(super) fn written_columns(&self) -> (Vec<String>, Vec<String>) {
         let in_users = self.fields.iter().filter(|placed| placed.place == Place::Users);
         let mut written: Vec<String> = in_users.map(|placed| placed.name.clone()).collect();
         written.extend(self.mirrors.iter().map(|mirror| mirror.theirs.clone()));

@@ -116,12 +116,11 @@ impl UsersTable {
         ))
     }
 
-    /// Where a column of ours is, as people look for it: the table and the column there.
-    pub fn whereabouts(&self) -> Vec<(String, String, bool)> {
-        let names = self.layout.columns().map(|column| self.layout.name(column).to_owned());
-        names
-            .zip(&self.fields)
-            .map(|(ours, placed)| (ours, placed.name.clone(), placed.place == Place::Users))
-            .collect()
+    /// Where a column of ours is, as people look for it.
+    pub fn place_of(&self, ours: &str) -> String {
+        match self.placed(ours) {
+            Some(placed) if placed.place == Place::Users => placed.name.clone(),
+            _ => format!("accounts.{ours}"),
+        }
     }
 }

@@ -158,56 +158,55 @@ impl UsersTable {
         differing.collect::<Vec<_>>().join(" OR ")
     }
 
-    fn watching_view(&self) -> View<'static> {
-        View { users: "NEW.", ..STORED }
+    /// The id of the row that the application has written, as text.
+    fn new_id(&self) -> String {
+        format!("CAST(NEW.{} AS text)", quoted(&self.id.name))
+    }
+
+    /// Puts the state in `accounts` right after the application has written a row.
+    fn watch(&self, required: &[String]) -> String {
+        let view = View { users: "NEW.", ..STORED };
+        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
+        let now = self.dialect.clock();
+        format!(
+            "    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
+             state_since = CASE WHEN account_state = {state} THEN state_since ELSE {now} END, updated_at = {now}\n    \
+             WHERE user_id = {} AND NOT (account_state = {state} AND missing = {missing});\n",
+            self.new_id()
+        )
     }
 
     fn postgres_watch(&self, required: &[String]) -> String {
-        let view = self.watching_view();
-        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
-        let id = format!("CAST(NEW.{} AS text)", quoted(&self.id.name));
-        let mut body = format!(
-            "\nBEGIN\n    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
-             state_since = CASE WHEN account_state = {state} THEN state_since ELSE clock_timestamp() END,\n        \
-             updated_at = clock_timestamp()\n    \
-             WHERE user_id = {id} AND NOT (account_state = {state} AND missing = {missing});\n"
-        );
+        let (own_id, id) = (quoted(&self.id.name), self.new_id());
+        let mut body = self.watch(required);
         for mirror in &self.mirrors {
-            let (ours, theirs) = (mirror.ours, quoted(&mirror.theirs));
-            let value = mirror.cell.value(self.dialect, &format!("a.{ours}"));
+            let theirs = quoted(&mirror.theirs);
+            let value = mirror.cell.value(self.dialect, &format!("a.{}", mirror.ours));
             body.push_str(&format!(
                 "    UPDATE {0} SET {theirs} = {value} FROM headcount.accounts a\n    \
-                 WHERE a.user_id = {id} AND {0}.{1} = NEW.{1} AND {0}.{theirs} IS DISTINCT FROM {value};\n",
-                self.table,
-                quoted(&self.id.name)
+                 WHERE a.user_id = {id} AND {0}.{own_id} = NEW.{own_id} AND {0}.{theirs} IS DISTINCT FROM {value};\n",
+                self.table
             ));
         }
-        body.push_str("    RETURN NULL;\nEND\n");
-        body
+        format!("\nBEGIN\n{body}    RETURN NULL;\nEND\n")
     }
 
     fn sqlite_watch(&self, required: &[String]) -> String {
-        let view = self.watching_view();
-        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
-        let (table, now) = (&self.table, Dialect::Sqlite.clock());
-        let own_id = quoted(&self.id.name);
-        let id = format!("CAST(NEW.{own_id} AS text)");
-        let mut body = format!(
-            "    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
-             state_since = CASE WHEN account_state = {state} THEN state_since ELSE {now} END, updated_at = {now}\n    \
-             WHERE user_id = {id} AND NOT (account_state = {state} AND missing = {missing});\n"
-        );
+        let (own_id, id) = (quoted(&self.id.name), self.new_id());
+        let mut body = self.watch(required);
         for mirror in &self.mirrors {
             let theirs = quoted(&mirror.theirs);
             let value = format!("(SELECT {} FROM headcount.accounts WHERE user_id = {id})", mirror.ours);
             body.push_str(&format!(
-                "    UPDATE {table} SET {theirs} = {value}\n    \
-                 WHERE {own_id} = NEW.{own_id} AND {theirs} IS NOT {value} AND {value} IS NOT NULL;\n"
+                "    UPDATE {0} SET {theirs} = {value}\n    \
+                 WHERE {own_id} = NEW.{own_id} AND {theirs} IS NOT {value} AND {value} IS NOT NULL;\n",
+                self.table
             ));
         }
-        let trigger = SQLITE_TRIGGERS[1];
         self.dialect.own(&format!(
-            "CREATE TRIGGER {trigger} AFTER UPDATE ON {table} WHEN {}\nBEGIN\n{body}END",
+            "CREATE TRIGGER {} AFTER UPDATE ON {} WHEN {}\nBEGIN\n{body}END",
+            SQLITE_TRIGGERS[1],
+            self.table,
             self.changed(required)
         ))
     }

@@ -82,8 +82,7 @@ impl UsersTable {
     }
 
     /// The fields in which two rows differ, by where they lie: in `users`, and in `accounts`.
-    pub fn touched(&self, before: &User, after: &User) -> (FieldSet, FieldSet) {
-        let (before, after) = (self.row(before), self.row(after));
+    pub fn touched(&self, before: &Row, after: &Row) -> (FieldSet, FieldSet) {
         let (mut in_users, mut in_accounts) = (0, 0);
         for (n, placed) in self.fields.iter().enumerate() {
             if before[n + 1] != after[n + 1] {
@@ -116,9 +115,9 @@ impl UsersTable {
     }
 
     /// Of [`Self::row`] the id and these fields.
-    pub fn part(&self, user: &User, set: FieldSet) -> Row {
+    pub fn part(&self, row: &Row, set: FieldSet) -> Row {
         let chosen = |n: &usize| *n == 0 || set & (1 << (n - 1)) != 0;
-        self.row(user).into_iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, cell)| cell).collect()
+        row.iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, cell)| cell.clone()).collect()
     }
 
     fn kept_text(&self, user: &User) -> String {
