@@ -4,6 +4,7 @@
 //! seen, stays. So the order in which they come, and how often, cannot matter (contract, rules 2 and 4).
 
 use super::account::{DeletedBy, IdentityState};
+use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns};
 use super::event::{Event, EventKind, Snapshot};
 use super::layout::Layout;
@@ -17,8 +18,12 @@ pub struct Account {
     pub identity: Option<Identity>,
     /// `None` where there is a tombstone without a user, or nothing yet.
     pub user: Option<User>,
-    /// The user was there before the account was, and has only now become its own.
+    /// The user was there before the account was, and no snapshot has come since it has become its own.
     pub linked_now: bool,
+    /// The application has made the row by a statement of its own, and the feed has not told of it yet.
+    pub unannounced: bool,
+    /// The user has another account that is not deleted: the end of this one is not the user's.
+    pub others_live: bool,
 }
 
 /// What is kept of one account at one source.
@@ -31,6 +36,8 @@ pub struct Identity {
     pub deletion: Option<Deletion>,
     /// The version that confirmed reads have gone back behind: deliveries at or below it only cause a read.
     pub replaced_version: Option<i64>,
+    /// What the application knew of the person before anything came from the provider: the first snapshot replaces it.
+    pub hints: Option<Columns>,
 }
 
 /// How an account ended.
@@ -66,8 +73,11 @@ pub struct User {
     pub columns: Columns,
     pub deleted_at: Option<Timestamp>,
     pub suspended_by_source: bool,
+    /// A ban of the application's own: no source lifts it.
+    pub suspended_by_app: bool,
     pub provisional: bool,
-    /// What these columns held when the row was linked stays: nobody has declared who owns them.
+    /// What these columns hold stays, whatever the provider says: the application has set them by a call, or they held
+    /// it when the row was linked and nobody has declared who owns them.
     pub kept: ColumnSet,
     pub held: Held,
 }
@@ -94,35 +104,6 @@ pub enum Verdict {
     Applied,
     /// Something higher, or a deletion, was known already.
     Stale,
-}
-
-/// What happened to the user (`changes.kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    Created,
-    Updated,
-    Deleted,
-    Revived,
-}
-
-impl ChangeKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            ChangeKind::Created => "created",
-            ChangeKind::Updated => "updated",
-            ChangeKind::Deleted => "deleted",
-            ChangeKind::Revived => "revived",
-        }
-    }
-}
-
-/// One entry of the feed, without its cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub user_id: String,
-    pub kind: ChangeKind,
-    /// Names of columns of `users`.
-    pub changed: Vec<String>,
 }
 
 /// The account after the event, what became of the event, and what the feed says about it.
@@ -229,8 +210,10 @@ pub(super) fn account_after(
     fresh_id: &str,
 ) -> (Account, Option<Change>) {
     let user = user_after(layout, known, &identity, fresh_id);
-    let change = user.as_ref().and_then(|after| change_between(layout, known.user.as_ref(), after));
-    (Account { identity: Some(identity), user, linked_now: false }, change)
+    let before = known.user.as_ref().filter(|_| !known.unannounced);
+    let change = user.as_ref().and_then(|after| change_between(layout, before, after));
+    let others_live = known.others_live;
+    (Account { identity: Some(identity), user, others_live, ..Account::default() }, change)
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
@@ -252,6 +235,7 @@ pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
         latest: known.and_then(|identity| identity.latest.clone()),
         deletion: Some(deletion),
         replaced_version: known.and_then(|identity| identity.replaced_version),
+        hints: None,
     }
 }
 
@@ -306,11 +290,12 @@ pub(super) fn present(latest: Latest, replaced_version: Option<i64>) -> Identity
         replaced_version: replaced_version.filter(|replaced| *replaced >= latest.snapshot.version),
         latest: Some(latest),
         deletion: None,
+        hints: None,
     }
 }
 
 /// What the identity says for the row: nothing where no snapshot was seen.
-fn projection(layout: &Layout, identity: &Identity) -> Option<Columns> {
+pub(super) fn projection(layout: &Layout, identity: &Identity) -> Option<Columns> {
     let columns = &identity.latest.as_ref()?.snapshot.columns;
     Some(match identity.state {
         IdentityState::Deleted => layout.freed(columns),
@@ -319,6 +304,10 @@ fn projection(layout: &Layout, identity: &Identity) -> Option<Columns> {
 }
 
 fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &str) -> Option<User> {
+    let deleted = identity.state == IdentityState::Deleted;
+    if deleted && known.others_live {
+        return known.user.clone();
+    }
     let after = projection(layout, identity);
     let (id, columns, kept) = match (&known.user, &after) {
         // A person of whom nothing but the end is known needs no row.
@@ -330,9 +319,12 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
         (Some(user), None) => (user.id.clone(), user.columns.clone(), user.kept),
         (Some(user), Some(after)) => {
             let before = known.identity.as_ref().filter(|_| !known.linked_now);
-            let (columns, kept) = match before.and_then(|identity| projection(layout, identity)) {
+            let (columns, kept) = match before {
                 None => layout.follow_first(&user.columns, after),
-                Some(mut before) => {
+                Some(identity) => {
+                    // Without a snapshot there are at most hints.
+                    let before = projection(layout, identity).or_else(|| identity.hints.clone());
+                    let mut before = before.unwrap_or_default();
                     // What is held back was never put there: its column follows as long as it holds what it did.
                     for (column, instead) in &user.held.instead {
                         before.set(*column, instead.clone());
@@ -343,44 +335,17 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
             (user.id.clone(), columns, kept)
         }
     };
-    let deleted = identity.state == IdentityState::Deleted;
     Some(User {
         id,
         // Freed whoever wrote it: somebody else may need the name now.
+        kept: if deleted { layout.kept_of_deleted(kept) } else { kept },
         columns: if deleted { layout.freed(&columns) } else { columns },
         deleted_at: identity.deletion.map(|deletion| deletion.at),
         suspended_by_source: identity.state == IdentityState::Suspended,
-        provisional: after.is_none() && known.user.as_ref().is_some_and(|user| user.provisional),
-        kept,
+        suspended_by_app: known.user.as_ref().is_some_and(|user| user.suspended_by_app),
+        provisional: after.is_none() && !deleted,
         held: Held::default(),
     })
-}
-
-fn change_between(layout: &Layout, before: Option<&User>, after: &User) -> Option<Change> {
-    let state_of = |user: &User| (user.deleted_at.is_some(), user.suspended_by_source, user.provisional);
-    let none = Columns::default();
-    let mut changed: Vec<String> = before
-        .map_or(&none, |user| &user.columns)
-        .differing(&after.columns)
-        .map(|column| layout.name(column).to_owned())
-        .collect();
-    if before.map(state_of) != Some(state_of(after)) {
-        changed.push("account_state".to_owned());
-    }
-    if before.and_then(|user| user.deleted_at) != after.deleted_at {
-        changed.push("deleted_at".to_owned());
-    }
-    if changed.is_empty() {
-        return None;
-    }
-    let was_deleted = before.is_some_and(|user| user.deleted_at.is_some());
-    let kind = match (before, after.deleted_at) {
-        (_, Some(_)) if !was_deleted => ChangeKind::Deleted,
-        (Some(_), None) if was_deleted => ChangeKind::Revived,
-        (None, _) => ChangeKind::Created,
-        _ => ChangeKind::Updated,
-    };
-    Some(Change { user_id: after.id.clone(), kind, changed })
 }
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Layout {
             Owner::Provider => Choice::Follow,
             Owner::Undeclared if stays(column) => Choice::Keep,
             Owner::Undeclared => Choice::Follow,
+            Owner::AppOnceSet if kept.contains(column) => Choice::Keep,
             Owner::AppOnceSet if row.get(column) == before.get(column) => Choice::Follow,
             Owner::AppOnceSet | Owner::App => Choice::Stay,
         })
@@ -139,6 +140,20 @@ impl Layout {
             Owner::Undeclared => Choice::Keep,
             Owner::AppOnceSet | Owner::App => Choice::Stay,
         })
+    }
+
+    /// What stays once a deletion has freed its columns: whoever comes back finds them as the provider has them.
+    pub fn kept_of_deleted(&self, kept: ColumnSet) -> ColumnSet {
+        self.columns().filter(|&column| kept.contains(column) && column.freed().is_none()).collect()
+    }
+
+    /// Whether a call of the application's may write the column.
+    pub fn is_settable(&self, column: Column) -> bool {
+        match self.owner(column) {
+            Owner::App | Owner::AppOnceSet => true,
+            Owner::Undeclared => column.default_owner() == Owner::AppOnceSet,
+            Owner::Provider => false,
+        }
     }
 
     /// The row with what a deletion frees, freed: but for what is the application's alone.

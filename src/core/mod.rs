@@ -5,6 +5,8 @@
 pub mod account;
 pub mod attempts;
 pub mod brake;
+pub mod call;
+pub mod change;
 pub mod columns;
 pub mod decide;
 pub mod event;

@@ -4,7 +4,8 @@
 //! about the account since then may know more than the read does.
 
 use super::account::{DeletedBy, IdentityState};
-use super::decide::{Account, Change, Deletion, Doubt, Identity, Latest, account_after, deleted, present};
+use super::change::Change;
+use super::decide::{Account, Deletion, Doubt, Identity, Latest, account_after, deleted, present};
 use super::event::Snapshot;
 use super::layout::Layout;
 use super::timestamp::Timestamp;

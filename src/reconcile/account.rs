@@ -3,7 +3,8 @@
 
 use super::narrow::narrowed;
 use crate::clock::{Clock, fresh_user_id};
-use crate::core::decide::{Account, Change, ChangeKind, Identity, Latest};
+use crate::core::change::{Change, ChangeKind};
+use crate::core::decide::{Account, Identity, Latest};
 use crate::core::event::IdentityKey;
 use crate::core::layout::Layout;
 use crate::source::Source;
@@ -40,9 +41,15 @@ pub(super) fn held(source: Option<&Source>, layout: &Layout, locked: Locked) -> 
         latest,
         deletion: locked.deletion,
         replaced_version: locked.replaced_version,
+        hints: locked.hints,
     };
-    let known =
-        Account { identity: (!locked.unheard).then_some(identity), user: locked.user, linked_now: false };
+    let known = Account {
+        identity: (!locked.unheard).then_some(identity),
+        user: locked.user,
+        linked_now: locked.linked_now,
+        unannounced: locked.unannounced,
+        others_live: locked.others_live,
+    };
     let former_id = locked.user_id.filter(|_| known.user.is_none());
     Held { known, former_id, unheard: locked.unheard, linked_by: None }
 }

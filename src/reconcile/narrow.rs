@@ -5,6 +5,7 @@
 use super::account::Outcome;
 use crate::core::account::IdentityState;
 use crate::core::columns::{Column, Columns};
+use crate::core::decide::User;
 use crate::core::layout::Layout;
 use crate::store::{AccountWrite, HELD_STATE, HeldValue, Reconciliation, StoreError};
 
@@ -130,9 +131,10 @@ fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWri
         before.columns.differing(&wanted.columns).map(|column| (column, reason.to_owned())).collect();
     let mut held = without(layout, write, &all);
     let state =
-        |user: &crate::core::decide::User| (user.deleted_at, user.suspended_by_source, user.provisional);
+        |user: &User| (user.deleted_at, user.suspended_by_source, user.suspended_by_app, user.provisional);
     if state(before) != state(wanted) {
-        let value = match (wanted.deleted_at, wanted.suspended_by_source) {
+        let suspended = wanted.suspended_by_source || wanted.suspended_by_app;
+        let value = match (wanted.deleted_at, suspended) {
             (Some(_), _) => "deleted",
             (None, true) => "suspended",
             (None, false) => "active",
@@ -145,7 +147,7 @@ fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWri
         });
     }
     if let Some(user) = &mut held.user {
-        (user.deleted_at, user.suspended_by_source, user.provisional) = state(before);
+        (user.deleted_at, user.suspended_by_source, user.suspended_by_app, user.provisional) = state(before);
         user.held.facts = held.held.iter().any(|held| held.column == HELD_STATE);
     }
     held

@@ -1,6 +1,7 @@
 //! What a batch of readings has come to.
 
-use crate::core::decide::{Account, ChangeKind};
+use crate::core::change::ChangeKind;
+use crate::core::decide::Account;
 use crate::core::event::IdentityKey;
 use crate::core::read::Repair;
 use crate::store::Counts;
@@ -68,7 +69,7 @@ pub(super) fn count(applied: &mut Applied, key: &IdentityKey, known: &Account, r
             counts.created += 1;
             "missing"
         }
-        ChangeKind::Updated | ChangeKind::Deleted => {
+        ChangeKind::Updated | ChangeKind::Deleted | ChangeKind::Erased => {
             counts.updated += 1;
             "outdated"
         }

@@ -4,8 +4,9 @@ use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each
 use super::linking::link;
 use super::narrow::Care;
 use crate::clock::Clock;
+use crate::core::change::Change;
 use crate::core::columns::Column;
-use crate::core::decide::{Account, Change, again};
+use crate::core::decide::{Account, again};
 use crate::core::event::IdentityKey;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError};
@@ -257,8 +258,8 @@ impl Wish {
 
 /// The account as a write has left it.
 fn as_written(write: &AccountWrite) -> Held {
-    let known =
-        Account { identity: Some(write.identity.clone()), user: write.user.clone(), linked_now: false };
+    let (identity, user) = (Some(write.identity.clone()), write.user.clone());
+    let known = Account { identity, user, ..Account::default() };
     Held { known, former_id: None, unheard: false, linked_by: None }
 }
 

@@ -1,7 +1,8 @@
 //! Undoing an adoption: accounts are untied from their rows, which get back what was filled.
 
 use super::account::held;
-use crate::core::decide::{Change, ChangeKind, User};
+use crate::core::change::{Change, ChangeKind};
+use crate::core::decide::User;
 use crate::source::Source;
 use crate::store::{Adopted, CausedChange, Store, StoreError};
 

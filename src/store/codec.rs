@@ -9,6 +9,7 @@ use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
 use crate::core::decide::{Deletion, Held, User};
 use crate::core::event::IdentityKey;
+use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 
 pub(super) fn instant(cell: Option<String>) -> Option<Timestamp> {
@@ -33,7 +34,7 @@ pub(super) fn pending(row: Row) -> (Pending, usize) {
     (pending, number(body_bytes).try_into().unwrap_or(0))
 }
 
-pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {
+pub(super) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Locked) {
     let [
         source,
         provider_id,
@@ -47,6 +48,9 @@ pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {
         deletion_received_at,
         deleted_by,
         replaced_version,
+        hints,
+        announced_at,
+        linked_by,
     ] = take(row);
     let key =
         IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
@@ -65,8 +69,22 @@ pub(super) fn identity(row: Row) -> (IdentityKey, Locked) {
         by: deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
     });
     let unheard = latest.is_none() && user_id.is_none() && deletion.is_none();
-    let replaced_version = whole(replaced_version);
-    (key, Locked { user_id, state, deletion, latest, replaced_version, user: None, unheard })
+    let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
+    let hints = hints.map(|text| self::hints(layout, &text));
+    let locked = Locked {
+        user_id,
+        state,
+        deletion,
+        latest,
+        replaced_version: whole(replaced_version),
+        hints,
+        user: None,
+        unheard,
+        unannounced: only_row && announced_at.is_none(),
+        linked_now: only_row && linked_by.is_some(),
+        others_live: false,
+    };
+    (key, locked)
 }
 
 /// A row as [`UsersTable::lock`] reads it; what is held back is still to be loaded.
@@ -79,12 +97,13 @@ pub(super) fn user(row: Row, users: &UsersTable) -> User {
         columns.set(column, next());
     }
     let deleted_at = instant(next());
-    let (suspended, provisional, kept) = (next(), next(), next());
+    let (suspended, suspended_by_app, provisional, kept) = (next(), next(), next(), next());
     User {
         id,
         columns,
         deleted_at,
         suspended_by_source: suspended.as_deref() == Some("true"),
+        suspended_by_app: suspended_by_app.as_deref() == Some("true"),
         provisional: provisional.as_deref() == Some("true"),
         kept: users.kept(kept.as_deref().unwrap_or_default()),
         held: Held::default(),
@@ -105,7 +124,7 @@ pub(super) fn key_row(key: &IdentityKey) -> Row {
     vec![Some(key.source.clone()), Some(key.provider_id.clone())]
 }
 
-pub(super) fn identity_row(write: &AccountWrite) -> Row {
+pub(super) fn identity_row(write: &AccountWrite, layout: &Layout) -> Row {
     let AccountWrite { key, identity, user, synced, waiting, linked_by, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
@@ -127,6 +146,7 @@ pub(super) fn identity_row(write: &AccountWrite) -> Row {
         identity.replaced_version.map(|version| version.to_string()),
         waiting.clone(),
         linked_by.clone(),
+        identity.hints.as_ref().filter(|_| latest.is_none()).map(|hints| hints_text(layout, hints)),
     ]
 }
 
@@ -138,4 +158,23 @@ pub(super) fn change_row(change: &CausedChange, seq: i64) -> Row {
         Some(serde_json::json!(change.change.changed).to_string()),
         Some(change.cause.clone()),
     ]
+}
+
+/// Hints as they are stored: a JSON object of what is there.
+pub(super) fn hints_text(layout: &Layout, hints: &Columns) -> String {
+    let there = layout.columns().filter_map(|column| {
+        Some((layout.name(column).to_owned(), serde_json::Value::from(hints.get(column)?)))
+    });
+    serde_json::Value::Object(there.collect()).to_string()
+}
+
+pub(super) fn hints(layout: &Layout, text: &str) -> Columns {
+    let cells: std::collections::HashMap<String, String> = serde_json::from_str(text).unwrap_or_default();
+    let mut hints = Columns::default();
+    for (name, value) in cells {
+        if let Some(column) = layout.column(&name) {
+            hints.set(column, Some(value));
+        }
+    }
+    hints
 }

@@ -156,7 +156,7 @@ impl Store {
         let exists = !tx.fetch(&self.users_table().exists(), vec![]).await?.is_empty();
         match self.users_table().is_adopted() {
             true => self.adopted_steps(adopted.is_some(), &mut steps),
-            false => self.own_steps(exists, made, &mut steps)?,
+            false => self.own_steps(tx, exists, made, &mut steps).await?,
         }
         self.state_steps(tx, exists, &fields, &mut steps).await?;
         if stored.as_deref() != Some(&*fields.join(",")) {
@@ -221,7 +221,13 @@ impl Store {
         }
     }
 
-    fn own_steps(&self, exists: bool, made: bool, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    async fn own_steps(
+        &self,
+        tx: &mut dyn Tx,
+        exists: bool,
+        made: bool,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), StoreError> {
         let users = self.users_table();
         if exists && !made {
             return Err(StoreError::Setup(
@@ -234,6 +240,14 @@ impl Store {
         if !exists {
             let sql = format!("{};\n{}", users.create(), self.set_setting(USERS_MADE, "yes"));
             steps.push(Step { title: "the users table".to_owned(), sql });
+            return Ok(());
+        }
+        let columns: Vec<String> = texts(tx.fetch(&users.column_names(), vec![]).await?);
+        for (name, definition) in users.later_columns() {
+            if !columns.iter().any(|column| column == name) {
+                let title = format!("column {name} of the users table");
+                steps.push(Step { title, sql: users.add_column(&definition) });
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) const MIGRATIONS: [Migration; 3] = [
+pub(super) const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "tables",
@@ -40,5 +40,13 @@ pub(super) const MIGRATIONS: [Migration; 3] = [
         postgres: include_str!("../../migrations/postgres/0003_adopt.sql"),
         sqlite: include_str!("../../migrations/sqlite/0003_adopt.sql"),
         oldest_reader: 1,
+    },
+    Migration {
+        version: 4,
+        name: "calls",
+        postgres: include_str!("../../migrations/postgres/0004_calls.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0004_calls.sql"),
+        // Whoever does not know the hashes of erased accounts would make their users anew.
+        oldest_reader: 4,
     },
 ];

@@ -11,7 +11,9 @@ use super::error::StoreError;
 use super::inbox::{first, number, take};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
-use crate::core::decide::{Change, Deletion, User};
+use crate::core::change::Change;
+use crate::core::columns::Columns;
+use crate::core::decide::{Deletion, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,9 +46,16 @@ pub struct Locked {
     pub deletion: Option<Deletion>,
     pub latest: Option<StoredLatest>,
     pub replaced_version: Option<i64>,
+    pub hints: Option<Columns>,
     pub user: Option<User>,
     /// Nothing has been heard of the account yet: its row was made for the lock.
     pub unheard: bool,
+    /// The application has made the user itself, and the feed has not told of it.
+    pub unannounced: bool,
+    /// The user was there before the account, and no snapshot has come since.
+    pub linked_now: bool,
+    /// The user has another account that is not deleted.
+    pub others_live: bool,
 }
 
 /// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
@@ -177,12 +186,39 @@ impl Reconciliation {
             elsewhere = self.existing(&ids).await?;
         }
         self.load_held(&mut users).await?;
-        locked.retain(|_, account| {
+        let shared = self.shared_users(&users).await?;
+        locked.retain(|key, account| {
             let Some(id) = &account.user_id else { return true };
-            account.user = users.remove(id);
+            account.others_live = shared.iter().any(|(user_id, other)| user_id == id && other != key);
+            // Of two accounts of one user both see its row.
+            account.user = users.get(id).cloned();
             account.user.is_some() || !elsewhere.contains(id)
         });
         Ok(locked)
+    }
+
+    /// The accounts that are not deleted of those of the users that have several. Read under the users' locks.
+    async fn shared_users(
+        &mut self,
+        users: &HashMap<String, User>,
+    ) -> Result<Vec<(String, IdentityKey)>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.dialect.own(&format!(
+            "SELECT i.user_id, i.source, i.provider_id FROM headcount.identities i
+             JOIN (SELECT s.user_id FROM {} JOIN headcount.identities s ON s.user_id = v.c1
+                   GROUP BY s.user_id HAVING count(*) > 1) AS m ON m.user_id = i.user_id
+             WHERE i.state <> 'deleted'",
+            self.dialect.rows(1, 1)
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(id_rows(users.keys()))]).await?;
+        let account = |row| {
+            let [user_id, source, provider_id] = take(row);
+            let key = IdentityKey { source: source?, provider_id: provider_id? };
+            Some((user_id?, key))
+        };
+        Ok(rows.into_iter().filter_map(account).collect())
     }
 
     /// Those of the users that nobody else holds, by id.
@@ -227,7 +263,7 @@ impl Reconciliation {
     ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
         let sql = self.dialect.own(&format!(
             "SELECT i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}, {}, {},
-                    i.deleted_by, CAST(i.replaced_version AS text)
+                    i.deleted_by, CAST(i.replaced_version AS text), i.hints, {}, i.linked_by
              FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
              ORDER BY i.source, i.provider_id {}",
             self.dialect.timestamp_text("i.occurred_at"),
@@ -235,11 +271,13 @@ impl Reconciliation {
             self.dialect.timestamp_text("i.deleted_at"),
             // Another headcount, one schema older, may have written the row.
             self.dialect.timestamp_text("coalesce(i.deletion_received_at, i.synced_at, i.first_seen_at)"),
+            self.dialect.timestamp_text("i.announced_at"),
             self.dialect.rows(1, 2),
             self.dialect.lock_rows_of("i")
         ));
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        Ok(rows.into_iter().map(identity).collect())
+        let layout = self.users.layout().clone();
+        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
     }
 
     /// How many users of the source a delivery has deleted within the last hour.

@@ -128,17 +128,19 @@ impl Reconciliation {
                  deletion_received_at = {}, replaced_version = CAST(v.c14 AS bigint), waiting_reason = v.c15,
                  waiting_since = CASE WHEN v.c15 IS NULL THEN NULL ELSE coalesce(waiting_since, {clock}) END,
                  linked_by = coalesce(v.c16, linked_by),
-                 linked_at = CASE WHEN v.c16 IS NULL THEN linked_at ELSE {clock} END
+                 linked_at = CASE WHEN v.c16 IS NULL THEN linked_at ELSE {clock} END, hints = v.c17,
+                 announced_at = coalesce(announced_at, CASE WHEN v.c3 IS NOT NULL THEN {clock} END)
              FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
             self.dialect.timestamp_value("v.c6"),
             self.dialect.timestamp_value("v.c8"),
             self.dialect.timestamp_value("v.c9"),
             self.dialect.timestamp_value("v.c12"),
             self.dialect.timestamp_value("v.c13"),
-            self.dialect.rows(1, 16),
+            self.dialect.rows(1, 17),
             clock = self.dialect.clock(),
         ));
-        self.write_rows(&sql, writes.iter().map(identity_row).collect()).await
+        let layout = self.users.layout().clone();
+        self.write_rows(&sql, writes.iter().map(|write| identity_row(write, &layout)).collect()).await
     }
 
     /// Every row that is held must be there to be written.

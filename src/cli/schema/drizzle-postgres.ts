@@ -29,4 +29,6 @@ export const users = pgTable("users", {
   suspendedBySource: boolean("suspended_by_source").notNull().default(false),
   provisional: boolean("provisional").notNull().default(false),
   stateSince: time("state_since").notNull().default(sql`clock_timestamp()`),
+  suspendedByApp: boolean("suspended_by_app").notNull().default(false),
+  kept: text("kept").notNull().default(""),
 });

@@ -34,4 +34,6 @@ export const users = sqliteTable("users", {
   suspendedBySource: truth("suspended_by_source").notNull().default(sql`0`),
   provisional: truth("provisional").notNull().default(sql`0`),
   stateSince: text("state_since").notNull().default(now),
+  suspendedByApp: truth("suspended_by_app").notNull().default(sql`0`),
+  kept: text("kept").notNull().default(""),
 });

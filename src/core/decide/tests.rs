@@ -1,6 +1,7 @@
 //! Deliveries, one by one.
 
 use super::*;
+use crate::core::change::ChangeKind;
 use crate::core::columns::Column;
 use crate::core::event::IdentityKey;
 use crate::core::layout::Layout;

@@ -45,7 +45,9 @@ impl UsersTable {
             .map(|placed| {
                 let cell = placed.cell.text(self.dialect, &placed.sql());
                 match placed.field {
-                    Field::SuspendedBySource | Field::Provisional => format!("coalesce({cell}, 'false')"),
+                    Field::SuspendedBySource | Field::SuspendedByApp | Field::Provisional => {
+                        format!("coalesce({cell}, 'false')")
+                    }
                     Field::Kept => format!("coalesce({cell}, '')"),
                     _ => cell,
                 }
@@ -65,10 +67,13 @@ impl UsersTable {
         )
     }
 
-    /// What only the provider decides about: its columns, then the facts.
+    /// What only the provider decides about: its columns, then the facts. What is kept of an application's own choice
+    /// matters where a column's owner may be undeclared.
     fn compared(&self) -> impl Iterator<Item = &super::Placed> {
         self.fields.iter().filter(|placed| match placed.field {
             Field::Column(column) => self.layout.owner(column).is_provider(),
+            Field::SuspendedByApp => false,
+            Field::Kept => self.is_adopted,
             _ => placed.place != Place::Nowhere,
         })
     }
@@ -81,6 +86,7 @@ impl UsersTable {
             Field::Column(column) => columns.get(column),
             Field::DeletedAt => None,
             Field::SuspendedBySource => truth(suspended),
+            Field::SuspendedByApp => None,
             Field::Provisional => truth(false),
             Field::Kept => Some(""),
         };

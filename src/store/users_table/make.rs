@@ -42,7 +42,25 @@ impl UsersTable {
         columns.push(format!("suspended_by_source {truth} NOT NULL DEFAULT {no}"));
         columns.push(format!("provisional {truth} NOT NULL DEFAULT {no}"));
         columns.push(format!("state_since {time} NOT NULL DEFAULT {now}"));
+        columns.extend(self.later_columns().map(|(_, definition)| definition));
         format!("CREATE TABLE {} (\n    {}\n)", self.table, columns.join(",\n    "))
+    }
+
+    /// Columns that older versions of this table lack: name and definition.
+    pub fn later_columns(&self) -> [(&'static str, String); 2] {
+        let (truth, no) = match self.dialect {
+            Dialect::Postgres => ("boolean", "false"),
+            Dialect::Sqlite => ("boolean", "0"),
+        };
+        [
+            ("suspended_by_app", format!("suspended_by_app {truth} NOT NULL DEFAULT {no}")),
+            ("kept", "kept text NOT NULL DEFAULT ''".to_owned()),
+        ]
+    }
+
+    /// Adds one of [`Self::later_columns`].
+    pub fn add_column(&self, definition: &str) -> String {
+        format!("ALTER TABLE {} ADD COLUMN {definition}", self.table)
     }
 
     /// A row where there is a table of that name.

@@ -32,15 +32,17 @@ pub(super) enum Field {
     Column(Column),
     DeletedAt,
     SuspendedBySource,
+    SuspendedByApp,
     Provisional,
     /// The names of [`User::kept`], each in quotes.
     Kept,
 }
 
 /// The fields that are no [`Column`], in the order of rows.
-const FACTS: [(Field, &str, ColumnType); 4] = [
+const FACTS: [(Field, &str, ColumnType); 5] = [
     (Field::DeletedAt, "deleted_at", ColumnType::Timestamp),
     (Field::SuspendedBySource, "suspended_by_source", ColumnType::Bool),
+    (Field::SuspendedByApp, "suspended_by_app", ColumnType::Bool),
     (Field::Provisional, "provisional", ColumnType::Bool),
     (Field::Kept, "kept", ColumnType::Text),
 ];
@@ -154,8 +156,7 @@ impl UsersTable {
         });
         let facts = FACTS.map(|(field, name, column_type)| Placed {
             field,
-            // Every owner is known: nothing is kept until somebody declares one.
-            place: if field == Field::Kept { Place::Nowhere } else { Place::Users },
+            place: Place::Users,
             name: name.to_owned(),
             cell: column_type.into(),
         });

@@ -316,7 +316,11 @@ impl UsersTable {
         for state in AccountState::PRECEDENCE {
             let condition = match state {
                 AccountState::Deleted => format!("{} IS NOT NULL", self.fact(view, "deleted_at")),
-                AccountState::Suspended => self.fact(view, "suspended_by_source"),
+                AccountState::Suspended => format!(
+                    "{} OR {}",
+                    self.fact(view, "suspended_by_source"),
+                    self.fact(view, "suspended_by_app")
+                ),
                 AccountState::Provisional => self.fact(view, "provisional"),
                 AccountState::Incomplete if absent.is_empty() => continue,
                 AccountState::Incomplete => absent.join(" OR "),

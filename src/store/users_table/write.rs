@@ -108,6 +108,7 @@ impl UsersTable {
             Field::Column(column) => user.columns.get(column).map(str::to_owned),
             Field::DeletedAt => user.deleted_at.map(|at| at.to_string()),
             Field::SuspendedBySource => Some(user.suspended_by_source.to_string()),
+            Field::SuspendedByApp => Some(user.suspended_by_app.to_string()),
             Field::Provisional => Some(user.provisional.to_string()),
             Field::Kept => Some(self.kept_text(user)),
         }));
@@ -125,11 +126,11 @@ impl UsersTable {
         kept.map(|column| format!("\"{}\"", self.layout.name(column))).collect::<Vec<_>>().join(",")
     }
 
-    /// Reads [`Field::Kept`]: whose owner was declared since keeps nothing.
+    /// Reads [`Field::Kept`]: what the provider or the application was declared to own since keeps nothing.
     pub fn kept(&self, text: &str) -> ColumnSet {
         self.layout
             .columns()
-            .filter(|&column| self.layout.owner(column) == Owner::Undeclared)
+            .filter(|&column| matches!(self.layout.owner(column), Owner::Undeclared | Owner::AppOnceSet))
             .filter(|&column| text.contains(&format!("\"{}\"", self.layout.name(column))))
             .collect()
     }

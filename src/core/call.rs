@@ -1,0 +1,127 @@
+//! What the application or an operator asks for of one user: its row before anything has come from the provider,
+//! columns of its own, a ban, a way back, another account.
+
+use super::account::IdentityState;
+use super::change::{Change, change_between};
+use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
+use super::decide::{Account, Held, Identity, User, account_after};
+use super::layout::Layout;
+use super::timestamp::Timestamp;
+
+/// What a call sets in a user's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// Columns that the application may set ([`Layout::is_settable`]).
+    pub columns: Vec<(Column, Cell)>,
+    /// A ban, or its end.
+    pub suspended: Option<bool>,
+}
+
+/// An account as it is after a call, and what the feed says of it.
+pub type Called = (Account, Option<Change>);
+
+/// The account with a row of which nothing has come from the provider: `hints` fill it where it is new.
+///
+/// An account that has a row, or has ended, is left as it is.
+pub fn provisional(
+    layout: &Layout,
+    known: &Account,
+    hints: &Columns,
+    setting: &Setting,
+    fresh_id: &str,
+) -> Called {
+    let has_row = known.user.is_some() && !known.linked_now;
+    if has_row || known.identity.as_ref().is_some_and(|identity| identity.deletion.is_some()) {
+        return (known.clone(), None);
+    }
+    let mut hints = hints.clone();
+    if hints.get(Column::EmailVerified).is_none() {
+        hints.set(Column::EmailVerified, Some("false".to_owned()));
+    }
+    layout.fit(&mut hints);
+    let user = known.user.clone().unwrap_or_else(|| User {
+        id: fresh_id.to_owned(),
+        columns: layout.follow_first(&Columns::default(), &hints).0,
+        deleted_at: None,
+        suspended_by_source: false,
+        suspended_by_app: false,
+        provisional: true,
+        kept: ColumnSet::default(),
+        held: Held::default(),
+    });
+    let identity = known.identity.clone().unwrap_or(Identity {
+        state: IdentityState::Present,
+        latest: None,
+        deletion: None,
+        replaced_version: None,
+        hints: Some(hints),
+    });
+    let mut user = apply(layout, user, setting);
+    user.provisional = identity.latest.is_none();
+    let change = change_between(layout, known.user.as_ref(), &user);
+    let linked_now = known.linked_now;
+    (Account { identity: Some(identity), user: Some(user), linked_now, ..Account::default() }, change)
+}
+
+/// The account with these columns set; values that were held back are tried again.
+pub fn set(layout: &Layout, known: &Account, setting: &Setting) -> Called {
+    let (Some(before), Some(identity)) = (&known.user, &known.identity) else {
+        return (known.clone(), None);
+    };
+    let with = Account { user: Some(apply(layout, before.clone(), setting)), ..known.clone() };
+    let (after, _) = account_after(layout, &with, identity.clone(), &before.id);
+    let told = Some(before).filter(|_| !known.unannounced);
+    let change = after.user.as_ref().and_then(|user| change_between(layout, told, user));
+    (after, change)
+}
+
+/// The account as it was before its deletion, by a person's word.
+pub fn revive(layout: &Layout, known: &Account, fresh_id: &str) -> Called {
+    let Some(identity) = &known.identity else { return (known.clone(), None) };
+    let suspended = identity.latest.as_ref().is_some_and(|latest| latest.snapshot.suspended);
+    let state = if suspended { IdentityState::Suspended } else { IdentityState::Present };
+    account_after(layout, known, Identity { state, deletion: None, ..identity.clone() }, fresh_id)
+}
+
+/// The account with this user for its own. `others_live`: whether the user has another one that is not deleted.
+pub fn linked(layout: &Layout, known: &Account, user: User, others_live: bool) -> Called {
+    let Some(identity) = &known.identity else { return (known.clone(), None) };
+    let id = user.id.clone();
+    let with =
+        Account { user: Some(user), linked_now: true, unannounced: false, others_live, ..known.clone() };
+    account_after(layout, &with, identity.clone(), &id)
+}
+
+/// A user whose last account has gone to another one.
+pub fn abandoned(layout: &Layout, user: &User, at: Timestamp) -> (User, Option<Change>) {
+    let after = User {
+        columns: layout.freed(&user.columns),
+        deleted_at: user.deleted_at.or(Some(at)),
+        provisional: false,
+        kept: layout.kept_of_deleted(user.kept),
+        held: Held::default(),
+        ..user.clone()
+    };
+    let change = change_between(layout, Some(user), &after);
+    (after, change)
+}
+
+/// What a row holds of a person, as nothing: whoever owns the columns.
+pub fn blank(layout: &Layout) -> Columns {
+    let mut blank = Columns::default();
+    blank.set(Column::EmailVerified, Some("false".to_owned()));
+    layout.fit(&mut blank);
+    blank
+}
+
+fn apply(layout: &Layout, mut user: User, setting: &Setting) -> User {
+    for (column, cell) in &setting.columns {
+        user.columns.set(*column, cell.clone());
+        user.held.instead.remove(column);
+        if layout.owner(*column) != Owner::App {
+            user.kept.insert(*column);
+        }
+    }
+    user.suspended_by_app = setting.suspended.unwrap_or(user.suspended_by_app);
+    user
+}

@@ -1,0 +1,66 @@
+//! What the feed says of a user (`changes`).
+
+use super::columns::Columns;
+use super::decide::User;
+use super::layout::Layout;
+
+/// What happened to the user (`changes.kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Created,
+    Updated,
+    Deleted,
+    Revived,
+    /// Nothing of the person is left.
+    Erased,
+}
+
+impl ChangeKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ChangeKind::Created => "created",
+            ChangeKind::Updated => "updated",
+            ChangeKind::Deleted => "deleted",
+            ChangeKind::Revived => "revived",
+            ChangeKind::Erased => "erased",
+        }
+    }
+}
+
+/// One entry of the feed, without its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub user_id: String,
+    pub kind: ChangeKind,
+    /// Names of columns of `users`.
+    pub changed: Vec<String>,
+}
+
+/// The way from the one row to the other; `None` where nothing that anybody reads has changed.
+pub(super) fn change_between(layout: &Layout, before: Option<&User>, after: &User) -> Option<Change> {
+    let suspended = |user: &User| user.suspended_by_source || user.suspended_by_app;
+    let state_of = |user: &User| (user.deleted_at.is_some(), suspended(user), user.provisional);
+    let none = Columns::default();
+    let mut changed: Vec<String> = before
+        .map_or(&none, |user| &user.columns)
+        .differing(&after.columns)
+        .map(|column| layout.name(column).to_owned())
+        .collect();
+    if before.map(state_of) != Some(state_of(after)) {
+        changed.push("account_state".to_owned());
+    }
+    if before.and_then(|user| user.deleted_at) != after.deleted_at {
+        changed.push("deleted_at".to_owned());
+    }
+    if changed.is_empty() {
+        return None;
+    }
+    let was_deleted = before.is_some_and(|user| user.deleted_at.is_some());
+    let kind = match (before, after.deleted_at) {
+        (_, Some(_)) if !was_deleted => ChangeKind::Deleted,
+        (Some(_), None) if was_deleted => ChangeKind::Revived,
+        (None, _) => ChangeKind::Created,
+        _ => ChangeKind::Updated,
+    };
+    Some(Change { user_id: after.id.clone(), kind, changed })
+}
