@@ -17,5 +17,6 @@ pub mod simulate;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod view;
 pub mod web;
 pub mod worker;

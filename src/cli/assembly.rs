@@ -1,18 +1,19 @@
 //! A worker put together from its parts.
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Poll};
-use crate::reconcile::Deliveries;
-use crate::resync::{Resync, Settings};
+use crate::config::{Config, OnDelete, Poll};
+use crate::reconcile::{Calls, Deliveries, Leaves};
+use crate::resync::{Ensure, Resync, Settings};
 use crate::source::Source;
 use crate::store::Store;
-use crate::web::{Public, public_router};
+use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    Ingest, Refusals, Times, run_applier, run_confirmations, run_held, run_housekeeping, run_schedule,
-    supervised,
+    Ingest, Keeping, Refusals, Times, run_applier, run_calls, run_confirmations, run_held, run_housekeeping,
+    run_schedule, supervised,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -35,15 +36,19 @@ pub enum Role {
     Apply,
     /// Reads sources that have an API key, on schedule
     Resync,
+    /// Answers applications and operators on the admin listener
+    Admin,
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Ingest, Role::Apply, Role::Resync];
+    pub const ALL: [Role; 4] = [Role::Ingest, Role::Apply, Role::Resync, Role::Admin];
 }
 
 /// A running worker.
 pub struct Serving {
     public: Public,
+    /// Where this process plays that part.
+    admin: Option<Arc<Admin>>,
     writers: Option<JoinSet<()>>,
     loops: Vec<JoinHandle<()>>,
     /// Ends the loops, once no delivery comes any more.
@@ -64,6 +69,11 @@ impl Serving {
         let (applies, reads) = (CancellationToken::new(), CancellationToken::new());
         let (ingest, writers) = plays(Role::Ingest).then(|| Ingest::start(store, &stored)).unzip();
         let mut loops = Vec::new();
+        let calls = Calls { store: store.clone(), sources: sources.clone(), clock: clock.clone() };
+        let mut admin = None;
+        if plays(Role::Admin) {
+            admin = Some(Arc::new(self::admin(config, store, calls.clone(), &reads)?));
+        }
         if plays(Role::Apply) {
             let deliveries = Arc::new(Deliveries {
                 store: store.clone(),
@@ -72,7 +82,10 @@ impl Serving {
                 delete_limit: config.delete_limit,
                 batch_max: BATCH_MAX,
             });
-            let (held, stop) = (deliveries.clone(), applies.clone());
+            let held = deliveries.clone();
+            let (calls, keeping, stop) = (calls.clone(), keeping(config), applies.clone());
+            loops.push(supervised("calls", move || run_calls(calls.clone(), keeping, stop.clone())));
+            let stop = applies.clone();
             loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
             let (stored, stop) = (stored.clone(), applies.clone());
             loops.push(supervised("applier", move || {
@@ -93,12 +106,24 @@ impl Serving {
         }
         let bytes_max = config.body_bytes_max;
         let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), bytes_max);
-        Ok(Self { public, writers, loops, applies, reads, refusals, store: store.clone() })
+        Ok(Self { public, admin, writers, loops, applies, reads, refusals, store: store.clone() })
     }
 
     /// Listens until `stop`, then ends everything in its order.
-    pub async fn until(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-        crate::web::serve(listener, public_router(self.public.clone()), stop).await;
+    pub async fn until(
+        self,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let public = crate::web::serve(listener, public_router(self.public.clone()), stop.clone());
+        match (admin, self.admin.clone()) {
+            (Some(listener), Some(admin)) => {
+                tokio::spawn(admin.ensure.clone().check_instances());
+                tokio::join!(public, crate::web::serve(listener, admin_router(admin), stop));
+            }
+            _ => public.await,
+        }
         info!("stopping");
         self.finish().await
     }
@@ -119,6 +144,43 @@ impl Serving {
         self.refusals.flush(&self.store).await;
         Ok(())
     }
+}
+
+/// What becomes of the rows of people who are erased.
+pub fn leaves(config: &Config) -> Leaves {
+    match config.on_delete {
+        OnDelete::Keep | OnDelete::Anonymize => Leaves::Emptied,
+        OnDelete::Remove => Leaves::Removed,
+    }
+}
+
+fn keeping(config: &Config) -> Option<Keeping> {
+    let keeping = Keeping { leaves: leaves(config), for_ms: config.erase_after_ms };
+    (config.on_delete != OnDelete::Keep).then_some(keeping)
+}
+
+fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken) -> anyhow::Result<Admin> {
+    let read = |source: &Source| {
+        let clock = &calls.clock;
+        Resync::new(store, source, clock, settings(config), Arc::new(|_| {}), stop.clone())
+    };
+    let with_key = || config.sources.iter().filter(|source| source.api.is_some());
+    let asking = with_key().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut reading = HashMap::new();
+    for source in with_key() {
+        reading.insert(source.name.clone(), Arc::new(read(source)?));
+    }
+    let timeout = Duration::from_millis(config.admin.ensure_timeout_ms.unsigned_abs());
+    Ok(Admin {
+        store: store.clone(),
+        ensure: Ensure::new(calls, asking, timeout),
+        reading,
+        tokens: Tokens::new(config.admin.token.as_ref(), config.admin.app_token.as_ref()),
+        hosts: config.admin.hosts.clone(),
+        erasure_leaves: leaves(config),
+        silence_after_ms: config.resync.silence_after_ms,
+        budget: BodyBudget::new(BODY_BYTES_MAX),
+    })
 }
 
 /// How a source is read, as it is configured.

@@ -1,6 +1,6 @@
 //! `headcount events`
 
-use super::output::{confirm, print, print_json, table, visible};
+use super::output::{confirm, json_of, print, print_json, table, visible};
 use super::{Context, DONE, FOUND};
 use crate::config::ConfigError;
 use crate::store::{DeliveryFilter, Selection, Store, StoredDelivery};
@@ -160,20 +160,7 @@ fn row(delivery: StoredDelivery) -> Vec<String> {
 }
 
 fn event_json(delivery: &StoredDelivery) -> Value {
-    json!({
-        "seq": delivery.seq,
-        "source": delivery.source,
-        "message_id": delivery.message_id,
-        "event_type": delivery.event_type,
-        "provider_id": delivery.provider_id,
-        "occurred_at": delivery.occurred_at,
-        "received_at": delivery.received_at,
-        "status": delivery.status,
-        "attempts": delivery.attempts,
-        "next_attempt_at": delivery.next_attempt_at,
-        "last_error": delivery.last_error,
-        "finished_at": delivery.finished_at,
-    })
+    json_of(&crate::view::Event::from(delivery))
 }
 
 async fn show(store: &Store, seq: i64, json: bool) -> anyhow::Result<u8> {

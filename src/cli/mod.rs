@@ -1,5 +1,6 @@
 //! The command line: one file a command, and the composition of everything else.
 
+mod access;
 mod adopt;
 mod assembly;
 mod completions;

@@ -1,11 +1,12 @@
 //! How things are printed: tables for people, one JSON object for programs.
 
-use crate::core::columns::{Column, ColumnType};
+use crate::core::columns::Column;
 use crate::store::UserView;
 use anyhow::bail;
 use comfy_table::LineStyle;
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
 /// Prints lines; a reader that has gone away (`| head`) is no error.
@@ -45,31 +46,21 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
-/// A user as the contract has it in JSON.
-pub fn user_json(user: &UserView) -> Value {
-    let mut fields = Map::new();
-    fields.insert("id".into(), json!(user.id));
-    fields.insert("account_state".into(), json!(user.account_state));
-    fields.insert("missing".into(), json!(user.missing));
-    for column in Column::ALL {
-        let value = user.columns.get(column);
-        let value = match column.column_type() {
-            ColumnType::Bool => json!(value == Some("true")),
-            ColumnType::Text | ColumnType::Timestamp | ColumnType::Integer => json!(value),
+/// What programs read, as JSON.
+pub fn json_of(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// A line for each field that has a value.
+pub fn print_fields(object: &Value) {
+    for (name, value) in object.as_object().into_iter().flatten() {
+        let text = match value {
+            Value::Null => "–".to_owned(),
+            Value::String(text) => visible(text),
+            other => visible(&other.to_string()),
         };
-        fields.insert(column.name().into(), value);
+        print(&format!("{name:16} {text}"));
     }
-    fields.insert("updated_at".into(), json!(user.updated_at));
-    fields.insert("deleted_at".into(), json!(user.deleted_at));
-    let identities: Vec<Value> = user
-        .identities
-        .iter()
-        .map(|identity| {
-            json!({"source": identity.source, "provider_id": identity.provider_id, "state": identity.state, "version": identity.version})
-        })
-        .collect();
-    fields.insert("identities".into(), json!(identities));
-    Value::Object(fields)
 }
 
 /// The columns that tell people apart at a glance.

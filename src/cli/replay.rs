@@ -1,11 +1,12 @@
 //! `headcount replay`
 
-use super::output::{print, print_json, user_json, users_table};
+use super::output::{json_of, print, print_json, users_table};
 use super::{Context, DONE, FAILED, FOUND};
 use crate::clock::SystemClock;
 use crate::config::ConfigError;
 use crate::replay::{Counts, Replayed, collect_paths, replay, send};
 use crate::store::{Store, UserView};
+use crate::view::User;
 use clap::Args;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -80,7 +81,7 @@ async fn resulting_users(store: &Store, replayed: &Replayed) -> anyhow::Result<V
 fn show(context: &Context, counts: &Counts, users: &[UserView]) {
     if context.json {
         let mut object = json!(counts);
-        object["users"] = users.iter().map(user_json).collect();
+        object["users"] = users.iter().map(|user| json_of(&User::from(user))).collect();
         print_json(&object);
         return;
     }

@@ -1,7 +1,7 @@
 //! `headcount resync`
 
 use super::assembly::settings;
-use super::output::{print, print_json, table, visible};
+use super::output::{json_of, print, print_json, table, visible};
 use super::{Context, DONE, FAILED, FOUND};
 use crate::clock::{Clock, SystemClock};
 use crate::config::ConfigError;
@@ -11,7 +11,7 @@ use crate::source::Source;
 use crate::store::{Run, Store};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -115,22 +115,7 @@ fn code(run: &Run, dry_run: bool) -> u8 {
 
 /// A run as programs read it.
 pub fn run_json(run: &Run) -> Value {
-    let at = |at: Option<crate::core::timestamp::Timestamp>| at.map(|at| at.to_string());
-    let mut fields = Map::new();
-    fields.insert("run".into(), json!(run.id));
-    fields.insert("source".into(), json!(run.source));
-    fields.insert("mode".into(), json!(run.mode));
-    fields.insert("status".into(), json!(run.status));
-    fields.insert("cause".into(), json!(run.cause));
-    for (name, count) in run.counts.named() {
-        fields.insert(name.into(), json!(count));
-    }
-    fields.insert("started_at".into(), json!(at(run.started_at)));
-    fields.insert("finished_at".into(), json!(at(run.finished_at)));
-    fields.insert("duration_ms".into(), json!(run.duration_ms()));
-    fields.insert("approved_until".into(), json!(at(run.approved_until)));
-    fields.insert("error".into(), json!(run.error));
-    Value::Object(fields)
+    json_of(&crate::view::Run::from(run))
 }
 
 fn show(context: &Context, report: &Report, dry_run: bool) {

@@ -5,13 +5,12 @@ use super::resync::{Bar, run_json, sentence};
 use super::{Context, DONE, FOUND};
 use crate::config::ConfigError;
 use crate::store::{HeldSet, Run, Store};
+use crate::web::APPROVAL_MS;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-/// How long a yes holds: 24 hours.
-const APPROVAL_MS: i64 = 24 * 3_600_000;
 /// Accounts of a held run that are read at once.
 const HELD_MAX: i64 = 100_000;
 /// Of those, how many a person is shown.

@@ -14,13 +14,17 @@ use tracing::{info, warn};
 
 /// Runs the worker: receives deliveries, applies them, reads sources on schedule, keeps house
 ///
-/// Public: POST /webhooks/{source}, GET /healthz, GET /readyz. SIGTERM answers the requests that are in, finishes the
+/// Public: POST /webhooks/{source}, GET /healthz, GET /readyz. For applications and operators, behind tokens: /v1 and
+/// /openapi.json on the admin listener. SIGTERM answers the requests that are in, finishes the
 /// batch under way and exits 0; what is still in the inbox waits for the next start. Several may run on one PostgreSQL.
 #[derive(Args)]
 pub struct Serve {
     /// Where to listen [env: HEADCOUNT_LISTEN] [default: 127.0.0.1:8787]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Where applications and operators are answered [env: HEADCOUNT_ADMIN_LISTEN] [default: 127.0.0.1:8788]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
     /// The parts that this process plays, so that replicas can differ
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Role::ALL)]
     role: Vec<Role>,
@@ -28,8 +32,9 @@ pub struct Serve {
 
 impl Serve {
     /// The settings that it overrides.
-    pub fn flags(&self) -> Option<(&'static str, String)> {
-        self.listen.as_ref().map(|listen| ("listen", listen.clone()))
+    pub fn flags(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let given = [("listen", self.listen.clone()), ("admin_listen", self.admin_listen.clone())];
+        given.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
 }
 
@@ -50,7 +55,7 @@ pub fn source_notes(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
+pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     let config = &context.config;
     if config.port_is_dictated && config.database_is_default {
         return Err(ConfigError(
@@ -71,15 +76,23 @@ pub async fn run(command: Serve, context: Context) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
     let store = context.migrated_store().await?;
+    store.name_sources(&config.source_names()).await?;
     warn_of_required_fields(&context, &store).await?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = listener.local_addr()?;
-
-    announce(config, address);
+    let mut admin = None;
+    if command.role.contains(&Role::Admin) {
+        admin = super::access::listen(config).await?;
+        super::access::settle_token(&mut context.config);
+    }
+    let config = &context.config;
+    announce(config, listener.local_addr()?);
+    if let Some(admin) = &admin {
+        info!("answers applications and operators at http://{}/v1", admin.local_addr()?);
+    }
     let serving = Serving::start(config, &store, &command.role)?;
-    serving.until(listener, stop).await?;
+    serving.until(listener, admin, stop).await?;
     store.close().await;
     info!("stopped");
     Ok(DONE)

@@ -1,9 +1,10 @@
 //! `headcount users`
 
-use super::output::{print, print_json, user_json, users_table, visible};
+use super::output::{json_of, print, print_fields, print_json, users_table};
 use super::{Context, DONE};
 use crate::config::ConfigError;
 use crate::store::{Store, UserFilter};
+use crate::view::User;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<()> {
     let next =
         (users.len() as i64 == command.limit).then(|| users.last().map(|last| last.id.clone())).flatten();
     if json {
-        print_json(&json!({"users": users.iter().map(user_json).collect::<Vec<_>>(), "next_after": next}));
+        print_json(&json!({"users": users.iter().map(User::from).collect::<Vec<_>>(), "next_after": next}));
         return Ok(());
     }
     print(&users_table(&users));
@@ -93,7 +94,7 @@ async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<()> {
             bail!("{} users fit; name one by its id: {}", several.len(), ids.join(", "));
         }
     };
-    let mut shown = user_json(user);
+    let mut shown = json_of(&User::from(user));
     let held = store.held_of_user(&user.id).await?;
     let held: Vec<Value> = held
         .iter()
@@ -106,13 +107,6 @@ async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<()> {
         print_json(&shown);
         return Ok(());
     }
-    for (name, value) in shown.as_object().into_iter().flatten() {
-        let text = match value {
-            Value::Null => "–".to_owned(),
-            Value::String(text) => visible(text),
-            other => visible(&other.to_string()),
-        };
-        print(&format!("{name:16} {text}"));
-    }
+    print_fields(&shown);
     Ok(())
 }

@@ -186,8 +186,8 @@ impl Layers {
             }
             _ => return Err(self.error(setting.key, "must be a text, a number or a list of texts")),
         };
-        if setting.secret && text.contains('@') {
-            let advice = format!("may hold a password; give it as {0}_env or {0}_file", setting.key);
+        if setting.secret && (text.contains('@') || setting.key.ends_with("_token")) {
+            let advice = format!("is or may hold a secret; give it as {0}_env or {0}_file", setting.key);
             return Err(self.error(setting.key, &advice));
         }
         Ok(Some((text, origin())))

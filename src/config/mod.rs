@@ -5,7 +5,7 @@ mod sources;
 mod users;
 mod values;
 
-pub use layers::{Entry, Environment, Origin};
+pub use layers::{Entry, Environment, Origin, read_secret};
 pub use values::Poll;
 
 use crate::core::brake::DeleteLimit;
@@ -14,6 +14,7 @@ use crate::core::schedule::Schedule;
 use crate::source::Source;
 use crate::store::{DatabaseUrl, UsersConfig};
 use layers::Layers;
+use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -36,11 +37,18 @@ const fn setting(key: &'static str, variable: &'static str, default: &'static st
     Setting { key, variable, secret: false, default }
 }
 
-pub const SETTINGS: [Setting; 16] = [
+pub const SETTINGS: [Setting; 23] = [
     Setting { secret: true, ..setting("database_url", "HEADCOUNT_DATABASE_URL", "sqlite://headcount.db") },
     setting("migrate", "HEADCOUNT_MIGRATE", "auto"),
     Setting { secret: true, ..setting("migrate_database_url", "HEADCOUNT_MIGRATE_DATABASE_URL", "") },
     setting("listen", "HEADCOUNT_LISTEN", "127.0.0.1:8787"),
+    setting("admin_listen", "HEADCOUNT_ADMIN_LISTEN", "127.0.0.1:8788"),
+    Setting { secret: true, ..setting("admin_token", "HEADCOUNT_ADMIN_TOKEN", "") },
+    Setting { secret: true, ..setting("app_token", "HEADCOUNT_APP_TOKEN", "") },
+    setting("admin_hosts", "HEADCOUNT_ADMIN_HOSTS", ""),
+    setting("ensure_timeout", "HEADCOUNT_ENSURE_TIMEOUT", "2s"),
+    setting("on_delete", "HEADCOUNT_ON_DELETE", "keep"),
+    setting("erase_after", "HEADCOUNT_ERASE_AFTER", "30d"),
     setting("required_fields", "HEADCOUNT_REQUIRED_FIELDS", "email"),
     setting("resync_schedule", "HEADCOUNT_RESYNC_SCHEDULE", "6h"),
     setting("poll", "HEADCOUNT_POLL", "default"),
@@ -65,6 +73,10 @@ pub struct Config {
     /// Whether `serve` creates and upgrades the tables.
     pub migrate: bool,
     pub listen: SocketAddr,
+    pub admin: AdminSettings,
+    pub on_delete: OnDelete,
+    /// The time in which a wrong deletion can be undone.
+    pub erase_after_ms: i64,
     /// `None` where nobody has said: then the database's own list stands.
     pub required_fields: Option<Vec<String>>,
     pub resync: ResyncSettings,
@@ -82,6 +94,29 @@ pub struct Config {
     pub entries: Vec<Entry>,
     /// What looks like a mistake but stops nothing.
     pub warnings: Vec<String>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    pub listen: SocketAddr,
+    /// Whether nobody has said where.
+    pub listen_is_default: bool,
+    /// `None` where it is to be made.
+    pub token: Option<SecretString>,
+    pub app_token: Option<SecretString>,
+    /// Further names that it is asked for by.
+    pub hosts: Vec<String>,
+    /// How long `ensure` waits for a provider.
+    pub ensure_timeout_ms: i64,
+}
+
+/// What becomes of a deleted user's row, once `erase_after_ms` is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    Keep,
+    Anonymize,
+    Remove,
 }
 
 /// How sources are read.
@@ -111,7 +146,8 @@ impl Config {
         environment: &Environment,
         file: Option<&str>,
     ) -> Result<Self, ConfigError> {
-        let layers = Layers::load(flags, environment, file)?;
+        let mut layers = Layers::load(flags, environment, file)?;
+        let admin = admin(&mut layers)?;
         let database = layers.value("database_url")?;
         let parsed = |value: &str| DatabaseUrl::parse(value).map_err(|error| ConfigError(error.to_string()));
         let migrate_database = layers.value("migrate_database_url")?;
@@ -132,6 +168,13 @@ impl Config {
             },
             migrate: values::one_of(&layers, "migrate", &[("auto", true), ("off", false)])?,
             listen: listen(&layers, environment)?,
+            admin,
+            on_delete: values::one_of(
+                &layers,
+                "on_delete",
+                &[("keep", OnDelete::Keep), ("anonymize", OnDelete::Anonymize), ("remove", OnDelete::Remove)],
+            )?,
+            erase_after_ms: values::duration_ms(&layers, "erase_after")?,
             required_fields: (required.origin != Origin::Default).then(|| values::list(&required.text)),
             resync: ResyncSettings {
                 schedule: values::schedule(&layers, "resync_schedule")?,
@@ -171,7 +214,42 @@ fn listen(layers: &Layers, environment: &Environment) -> Result<SocketAddr, Conf
         Some(port) => format!("0.0.0.0:{port}"),
         None => given.text.clone(),
     };
-    text.parse().map_err(|_| {
-        ConfigError(format!("{} is `{text}`; it must be ADDRESS:PORT, such as 127.0.0.1:8787", given.name()))
+    address(&text, &given.name(), "127.0.0.1:8787")
+}
+
+fn address(text: &str, name: &str, such_as: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse()
+        .map_err(|_| ConfigError(format!("{name} is `{text}`; it must be ADDRESS:PORT, such as {such_as}")))
+}
+
+fn admin(layers: &mut Layers) -> Result<AdminSettings, ConfigError> {
+    let listen = layers.value("admin_listen")?;
+    let mut token = |key| -> Result<Option<SecretString>, ConfigError> {
+        let value = layers.value(key)?;
+        if (1..TOKEN_BYTES_MIN).contains(&value.text.len()) {
+            layers.warnings.push(format!(
+                "{} is shorter than {TOKEN_BYTES_MIN} characters and may be guessed; `openssl rand -hex 32` makes one",
+                value.name()
+            ));
+        }
+        Ok((!value.text.is_empty()).then(|| value.text.into()))
+    };
+    let (admin_token, app_token) = (token("admin_token")?, token("app_token")?);
+    let same = |(a, b): (&SecretString, &SecretString)| a.expose_secret() == b.expose_secret();
+    if admin_token.as_ref().zip(app_token.as_ref()).is_some_and(same) {
+        return Err(ConfigError(
+            "HEADCOUNT_APP_TOKEN is HEADCOUNT_ADMIN_TOKEN: the application could do everything; set another one".into(),
+        ));
+    }
+    Ok(AdminSettings {
+        listen: address(&listen.text, &listen.name(), "127.0.0.1:8788")?,
+        listen_is_default: listen.origin == Origin::Default,
+        token: admin_token,
+        app_token,
+        hosts: values::list(&layers.value("admin_hosts")?.text),
+        ensure_timeout_ms: values::duration_ms(layers, "ensure_timeout")?,
     })
 }
+
+/// Of a token: what is shorter can be guessed.
+const TOKEN_BYTES_MIN: usize = 16;

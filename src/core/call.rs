@@ -34,6 +34,13 @@ pub fn provisional(
     if has_row || known.identity.as_ref().is_some_and(|identity| identity.deletion.is_some()) {
         return (known.clone(), None);
     }
+    if let Some(identity) = known.identity.as_ref().filter(|identity| identity.latest.is_some()) {
+        // The provider has spoken, and the row was kept out by what the call may bring.
+        let (mut after, _) = account_after(layout, known, identity.clone(), fresh_id);
+        after.user = after.user.map(|user| apply(layout, user, setting));
+        let change = after.user.as_ref().and_then(|user| change_between(layout, known.user.as_ref(), user));
+        return (after, change);
+    }
     let mut hints = hints.clone();
     if hints.get(Column::EmailVerified).is_none() {
         hints.set(Column::EmailVerified, Some("false".to_owned()));
@@ -114,7 +121,8 @@ pub fn blank(layout: &Layout) -> Columns {
     blank
 }
 
-fn apply(layout: &Layout, mut user: User, setting: &Setting) -> User {
+/// The row with what a call sets in it.
+pub fn apply(layout: &Layout, mut user: User, setting: &Setting) -> User {
     for (column, cell) in &setting.columns {
         user.columns.set(*column, cell.clone());
         user.held.instead.remove(column);

@@ -110,6 +110,7 @@ pub(super) fn difference(
         linked_by,
         waiting: None,
         held: Vec::new(),
+        also: Vec::new(),
     })
 }
 

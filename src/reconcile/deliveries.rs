@@ -18,6 +18,7 @@ use crate::store::{
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tracing::warn;
 
 /// Applies what lies in the inbox.
 pub struct Deliveries {
@@ -140,7 +141,7 @@ impl Deliveries {
         }
         let rowless = work.values().filter(|work| work.held.has_no_row()).count();
         let mut ids = FreshIds::take(&mut tx, &self.clock, rowless, false).await?;
-        let mut deferred = Vec::new();
+        let (mut deferred, mut erased) = (Vec::new(), Vec::new());
         for (pending, event) in &events {
             match work.get_mut(&event.key) {
                 Some(work) => {
@@ -150,6 +151,7 @@ impl Deliveries {
                     let budget = budgets.entry(event.key.source.clone()).or_insert(u64::MAX);
                     self.take(work, pending, event, budget);
                 }
+                None if tx.is_erased(&event.key) => erased.push(event.key.clone()),
                 None => deferred.push(elsewhere(pending)),
             }
         }
@@ -162,11 +164,17 @@ impl Deliveries {
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.finish(&finished).await?;
         tx.finish(&deferred).await?;
+        tx.forget_deliveries(&erased).await?;
         tx.commit(&changes).await?;
+        if !erased.is_empty()
+            && let Err(error) = self.store.scrub().await
+        {
+            warn!("what came of erased accounts is not out of the database's log yet: {error}");
+        }
         let count = |status: &str| finished.iter().filter(|finished| finished.status == status).count();
         Ok(Applied {
             claimed,
-            finished: finished.len(),
+            finished: finished.len() + erased.len(),
             dead: count("dead"),
             held: count("held"),
             retried: count("pending"),

@@ -1,5 +1,6 @@
 //! What a batch of readings has come to.
 
+use super::wanted::NoRoom;
 use crate::core::change::ChangeKind;
 use crate::core::decide::Account;
 use crate::core::event::IdentityKey;
@@ -21,6 +22,8 @@ pub struct Applied {
     pub linked: u64,
     /// Accounts of which the application's constraints let in only a part.
     pub narrowed: u64,
+    /// Of a call that waits: what it wants does not fit, and nothing was kept of the batch.
+    pub no_room: Option<NoRoom>,
 }
 
 /// One difference between a source and the tables.
@@ -41,6 +44,7 @@ impl Applied {
         self.refusals.extend(other.refusals);
         self.linked += other.linked;
         self.narrowed += other.narrowed;
+        self.no_room = self.no_room.take().or(other.no_room);
     }
 }
 

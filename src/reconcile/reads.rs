@@ -7,10 +7,11 @@ use super::linking::{FirstSeen, link, link_as_planned};
 use super::narrow::Care;
 use super::outcome::{Applied, count};
 use super::retry::Retry;
+use super::wanted::Wanted;
 use crate::clock::Clock;
 use crate::core::decide::Doubt;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::read::{Circumstances, ReadDecision, Reading, Repair, Said, decide_read, sweep};
+use crate::core::read::{Circumstances, ReadDecision, Reading, Repair, Said, decide_read};
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{
@@ -42,6 +43,8 @@ pub struct Errand {
     pub waits: bool,
     /// Of an adoption: the rows that these accounts (by provider id) are tied to; nobody gets a row beside them.
     pub plan: Option<Arc<HashMap<String, String>>>,
+    /// Of a single reading that a call waits for: what else the row is to hold.
+    pub wanted: Wanted,
 }
 
 /// A run, as far as a transaction needs it.
@@ -117,6 +120,11 @@ impl Reads {
         let mut batch = Batch::default();
         for (key, reading) in readings {
             let Some(held) = accounts.remove(key) else {
+                if tx.is_erased(key) {
+                    batch.unchanged += 1;
+                    batch.settled.push(key.clone());
+                    continue;
+                }
                 batch.doubts.push(doubt(key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 continue;
             };
@@ -139,7 +147,7 @@ impl Reads {
         if let (Some(run), false) = (&errand.run, errand.dry) {
             tx.progress(&run.id, &run.holder, cursor, counts).await?;
         }
-        if !errand.dry {
+        if !errand.dry && applied.no_room.is_none() {
             tx.commit(&changes).await?;
         }
         Ok(applied)
@@ -239,6 +247,7 @@ impl Reads {
         for (key, held, repair) in std::mem::take(&mut batch.repairs) {
             match difference(&key, &held.known, &repair.account, true, held.linked_by.clone()) {
                 Some(write) => {
+                    let write = errand.wanted.put_into(self.store.layout(), write);
                     writes.push(care.of(self.store.layout(), write));
                     written.push((key, held, repair));
                 }
@@ -251,6 +260,10 @@ impl Reads {
             None => Mirrored::new(),
         };
         let mut outcomes = write_each(tx, writes).await?;
+        if !errand.wanted.is_empty() {
+            let layout = self.store.layout();
+            applied.no_room = outcomes.iter().find_map(|outcome| errand.wanted.unmet(layout, outcome));
+        }
         let retry =
             Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: errand.dry };
         let mut changes = retry.after(tx, care, &mut outcomes).await?;
@@ -320,58 +333,8 @@ impl Reads {
         Ok(Applied { doubted: 1, refusals: vec![(key, reason)], ..Applied::default() })
     }
 
-    /// Deletes those of the accounts, all proven to be gone, about which nothing was received since `marked_at`. Those
-    /// that were deleted.
-    pub async fn sweep(
-        &self,
-        tx: &mut Reconciliation,
-        keys: &[IdentityKey],
-        marked_at: Timestamp,
-        errand: &Errand,
-    ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
-        let locked = tx.lock(keys).await?;
-        let received = tx.received(keys).await?;
-        let now = tx.now().await?;
-        let (mut writes, mut changes) = (Vec::new(), Vec::new());
-        let mut unheard = Vec::new();
-        let mut ids = FreshIds::take(tx, &self.clock, 0, false).await?;
-        for (key, locked) in locked {
-            let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
-            let held = held(Some(&self.source), self.store.layout(), locked);
-            if held.unheard {
-                unheard.push(key);
-                continue;
-            }
-            if raced || held.known.identity.as_ref().is_none_or(|identity| identity.deletion.is_some()) {
-                continue;
-            }
-            let id = ids.next(tx, &held).await?;
-            let repair = sweep(self.store.layout(), &held.known, now, &id);
-            if let Some(write) = difference(&key, &held.known, &repair.account, true, None) {
-                writes.push(write);
-                changes.push(repair.change);
-            }
-        }
-        tx.forget_unheard(&unheard).await?;
-        let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
-        let mut outcomes = write_each(tx, writes).await?;
-        let retry = Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: false };
-        let mut caused = retry.after(tx, Care::Usual, &mut outcomes).await?;
-        let cause = self.cause(errand);
-        let mut deleted = Vec::new();
-        for ((key, change), outcome) in keys.into_iter().zip(changes).zip(&outcomes) {
-            if matches!(outcome, Outcome::Written(_)) {
-                deleted.push(key);
-                caused.extend(
-                    told(change, outcome).map(|change| CausedChange { change, cause: cause.clone() }),
-                );
-            }
-        }
-        Ok((deleted, caused))
-    }
-
     /// Self-contained: runs are pruned, the history is not.
-    fn cause(&self, errand: &Errand) -> String {
+    pub(super) fn cause(&self, errand: &Errand) -> String {
         let run = errand.run.as_ref().map(|run| run.id.as_str());
         serde_json::json!({"read": {"source": self.source.name, "run": run, "by": errand.cause}}).to_string()
     }

@@ -229,6 +229,7 @@ impl Resync {
 
     /// Reads the accounts that deliveries have asked about and that are due; how many it were.
     pub async fn confirm_asked(&self) -> Result<usize, ResyncError> {
+        self.store.ask_provisional(&self.source.name, BATCH).await?;
         let due = self.store.due_confirmations(&self.source.name, None, BATCH).await?;
         if due.is_empty() {
             return Ok(0);
@@ -239,10 +240,15 @@ impl Resync {
         self.forget(&given_up).await?;
         let count = due.len();
         let (readings, _) = self.read_each(due).await?;
+        let since = readings.iter().map(|(_, reading)| reading.marked_at).min();
         let errand = Errand { cause: "confirmation", ..Errand::default() };
         let applied = self.reads.apply(&readings, &[], &errand, "", Counts::default()).await?;
-        // Only a full run may conclude anything from absence.
-        self.forget(&applied.gone).await?;
+        // Only a full run may conclude anything from absence, but for accounts of which nothing has ever come.
+        let mut tx = self.store.reconciliation().await?;
+        let since = since.unwrap_or(tx.now().await?);
+        let (_, changes) = self.reads.sweep(&mut tx, &applied.gone, since, &errand).await?;
+        tx.settle(&applied.gone).await?;
+        tx.commit(&changes).await?;
         info!(
             source.name = self.source.name,
             read.count = count,

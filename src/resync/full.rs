@@ -9,7 +9,7 @@ use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
-use crate::reconcile::{Drift, Errand, RunRef};
+use crate::reconcile::{Drift, Errand, RunRef, Wanted};
 use crate::store::{Counts, Ending, Mode, NewConfirmation, Run, run_lease};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -86,6 +86,7 @@ impl Running {
             dry: self.mode == Mode::DryRun,
             waits: matches!(self.mode, Mode::Full | Mode::User),
             plan: None,
+            wanted: Wanted::default(),
         }
     }
 

@@ -108,10 +108,37 @@ impl Gate {
         path: &str,
         read: impl Fn(&str) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
+        self.ask_until(None, path, read).await
+    }
+
+    /// The same for somebody who waits: until `deadline`, and not at all where the source is left alone for longer.
+    pub(super) async fn ask_by<T>(
+        &self,
+        deadline: Instant,
+        path: &str,
+        read: impl Fn(&str) -> Result<T, Malformed>,
+    ) -> Result<(Option<T>, Timestamp), ResyncError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, self.ask_until(Some(deadline), path, read)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Who hangs is left alone as well, in the end.
+                self.failed(&ApiError::Hangs).await?;
+                Err(ApiError::Hangs.into())
+            }
+        }
+    }
+
+    async fn ask_until<T>(
+        &self,
+        deadline: Option<Instant>,
+        path: &str,
+        read: impl Fn(&str) -> Result<T, Malformed>,
+    ) -> Result<(Option<T>, Timestamp), ResyncError> {
         let mut retry = Retry::new();
         let (mut attempts, mut throttles) = (0, 0);
         loop {
-            let leave = self.leave().await?;
+            let leave = self.leave(deadline).await?;
             let marked_at = leave.mark();
             self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = tokio::select! {
@@ -179,20 +206,31 @@ impl Gate {
     }
 
     /// Waits for its turn. Without the database there is no leave.
-    async fn leave(&self) -> Result<Leave, ResyncError> {
+    async fn leave(&self, deadline: Option<Instant>) -> Result<Leave, ResyncError> {
         let mut told = false;
         loop {
             let leave = self.take().await?;
             match leave {
                 Ok(leave) => {
                     let wait = leave.at.saturating_duration_since(Instant::now());
+                    if deadline.is_some_and(|deadline| leave.at > deadline) {
+                        let for_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                        return Err(ResyncError::Blocked {
+                            for_ms,
+                            reason: "others are asked for first".into(),
+                        });
+                    }
                     if !wait.is_zero() {
                         self.sleep(wait).await?;
                     }
                     return Ok(leave);
                 }
                 Err((for_ms, reason)) => {
-                    if for_ms > PATIENCE_MS_MAX {
+                    let patience_ms = deadline.map_or(PATIENCE_MS_MAX, |deadline| {
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        i64::try_from(left.as_millis()).unwrap_or(PATIENCE_MS_MAX)
+                    });
+                    if for_ms > patience_ms {
                         return Err(ResyncError::Blocked { for_ms, reason });
                     }
                     if !std::mem::replace(&mut told, true) {

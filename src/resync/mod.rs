@@ -6,6 +6,7 @@
 mod adopt;
 mod compare;
 mod confirm;
+mod ensure;
 mod full;
 mod gate;
 mod guard;
@@ -18,6 +19,7 @@ mod sweep;
 mod walk;
 
 pub use adopt::Adoption;
+pub use ensure::{Ensure, EnsureError, Signup};
 pub use incremental::Poll;
 pub use matching::{ColumnEffect, Matching};
 

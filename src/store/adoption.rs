@@ -83,7 +83,7 @@ impl Reconciliation {
             let (in_users, _) = users.touched(&users.row(now), &before);
             if in_users != 0 {
                 let row = users.part(&before, in_users);
-                self.tx.execute(&users.update(in_users), vec![Arg::Rows(vec![row])]).await?;
+                self.tx.execute(&users.update(in_users, &[]), vec![Arg::Rows(vec![row])]).await?;
             }
         }
         let ids = id_rows(rows.iter().map(|(now, _)| &now.id));

@@ -140,6 +140,22 @@ impl Dialect {
         }
     }
 
+    /// The names in a list, as a relation `name` with the column `value`.
+    pub fn each(self, list: &str, name: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("unnest({list}) AS {name}(value)"),
+            Dialect::Sqlite => format!("json_each({list}) AS {name}"),
+        }
+    }
+
+    /// Whether a list has this name.
+    pub fn list_has(self, list: &str, name: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("{name} = ANY ({list})"),
+            Dialect::Sqlite => format!("EXISTS (SELECT 1 FROM json_each({list}) h WHERE h.value = {name})"),
+        }
+    }
+
     /// The rows of the last parameter, `$first`, as a relation `v` with text columns `c1` to `c{width}`.
     ///
     /// PostgreSQL gets an array a column, SQLite one JSON text.

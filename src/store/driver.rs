@@ -37,6 +37,8 @@ pub enum Access {
 pub trait Driver: Send + Sync {
     fn dialect(&self) -> Dialect;
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError>;
+    /// Has the files forget what rows have forgotten.
+    async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.
     async fn close(&self);
 }

@@ -159,7 +159,7 @@ impl Reconciliation {
     pub async fn swept_lately(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(&format!(
             "SELECT CAST(count(*) AS text) FROM headcount.identities
-             WHERE source = $1 AND deleted_by = 'sweep' AND deletion_received_at > {}",
+             WHERE source = $1 AND deleted_by = 'sweep' AND version IS NOT NULL AND deletion_received_at > {}",
             self.dialect.began_plus_ms("$2")
         ));
         self.count(&sql, vec![Arg::text(source), Arg::Int(-24 * 3_600_000)]).await

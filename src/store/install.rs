@@ -51,6 +51,10 @@ impl Store {
         if !tx.fetch(&users.exists(), vec![]).await?.is_empty() {
             steps.push(Step { title: "the account state trigger".to_owned(), sql: users.remove_state() });
         }
+        if self.dialect() == Dialect::Sqlite {
+            let sql = "DROP VIEW IF EXISTS headcount_people".to_owned();
+            steps.push(Step { title: "the view of people".to_owned(), sql });
+        }
         if tables.iter().any(|table| table == "settings") {
             for (role, revoke) in self.granted(&mut *tx).await? {
                 let exists = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";

@@ -29,15 +29,13 @@ pub struct Migrated {
     pub required_fields: Vec<String>,
 }
 
-const REQUIRED_FIELDS: &str = "required_fields";
+pub(super) const REQUIRED_FIELDS: &str = "required_fields";
 const USERS_MADE: &str = "users_table_made";
 /// The application's own table, where headcount works on one.
 const USERS_ADOPTED: &str = "users_table";
 /// The schema version from which on it may be.
 const ADOPTED_SINCE: i64 = 3;
-const REQUIRED_BY_DEFAULT: &str = "email";
-/// Rows whose state is corrected in one transaction.
-const SLICE_ROWS_MAX: i64 = 2_000;
+pub(super) const REQUIRED_BY_DEFAULT: &str = "email";
 /// `CREATE … IF NOT EXISTS` of two processes at once can still collide.
 const BOOTSTRAP_ATTEMPTS_MAX: u32 = 5;
 
@@ -52,26 +50,21 @@ impl Store {
     /// Creates or upgrades the tables. `required` sets the required fields; `None` leaves them as they are. Several
     /// processes may do this at once: one does it, the others find it done.
     pub async fn migrate(&self, required: Option<&[String]>) -> Result<Migrated, StoreError> {
-        if self.migration_plan(required).await?.is_empty() {
-            let required_fields = self.required_fields().await?;
-            return Ok(Migrated { steps: Vec::new(), required_fields });
+        let mut steps = self.migration_plan(required).await?;
+        if !steps.is_empty() {
+            self.bootstrap().await?;
+            let mut tx = self.begin(Access::Write).await?;
+            if self.dialect() == Dialect::Postgres {
+                tx.script("LOCK TABLE headcount.migrations IN EXCLUSIVE MODE").await?;
+            }
+            (steps, _) = self.steps(&mut *tx, required).await?;
+            for step in &steps {
+                tx.script(&step.sql).await?;
+            }
+            tx.commit().await?;
         }
-        self.bootstrap().await?;
-        let mut tx = self.begin(Access::Write).await?;
-        if self.dialect() == Dialect::Postgres {
-            tx.script("LOCK TABLE headcount.migrations IN EXCLUSIVE MODE").await?;
-        }
-        let (steps, required_fields) = self.steps(&mut *tx, required).await?;
-        for step in &steps {
-            tx.script(&step.sql).await?;
-        }
-        tx.commit().await?;
-        let states =
-            |step: &Step| step.title.starts_with(STATE_STEP) || step.title.starts_with(REQUIRED_STEP);
-        if steps.iter().any(states) {
-            self.correct_states(&required_fields).await?;
-        }
-        Ok(Migrated { steps, required_fields })
+        self.correct_states().await?;
+        Ok(Migrated { steps, required_fields: self.required_fields().await? })
     }
 
     /// For a process that must not change the schema: whether it can work on this one.
@@ -159,6 +152,7 @@ impl Store {
             false => self.own_steps(tx, exists, made, &mut steps).await?,
         }
         self.state_steps(tx, exists, &fields, &mut steps).await?;
+        self.offered_step(tx, !applied.is_empty(), &fields, &mut steps).await?;
         if stored.as_deref() != Some(&*fields.join(",")) {
             steps.push(Step {
                 title: format!("{REQUIRED_STEP}: {}", fields.join(", ")),
@@ -252,45 +246,6 @@ impl Store {
         Ok(())
     }
 
-    async fn state_steps(
-        &self,
-        tx: &mut dyn Tx,
-        exists: bool,
-        required: &[String],
-        steps: &mut Vec<Step>,
-    ) -> Result<(), StoreError> {
-        let users = self.users_table();
-        let mut columns = users.requirable();
-        columns.extend(match exists {
-            true => texts(tx.fetch(&users.column_names(), vec![]).await?),
-            false => created_columns(users.create().as_str()),
-        });
-        check_required(required, &columns)?;
-        let installed = match exists {
-            true => texts(tx.fetch(&users.installed_state(), vec![]).await?),
-            false => Vec::new(),
-        };
-        if installed != users.state_source(required) {
-            let title = format!("{STATE_STEP} (required: {})", required.join(", "));
-            steps.push(Step { title, sql: users.install_state(required) });
-        }
-        Ok(())
-    }
-
-    /// Rows written under other required fields get the state that they have under these, a slice at a time.
-    async fn correct_states(&self, required: &[String]) -> Result<(), StoreError> {
-        let users = self.users_table();
-        let mut after = String::new();
-        loop {
-            let mut tx = self.begin(Access::Write).await?;
-            let end = tx.fetch(&users.slice_end(), vec![Arg::text(&after), Arg::Int(SLICE_ROWS_MAX)]).await?;
-            let [Some(end)] = first(end) else { return Ok(()) };
-            tx.execute(&users.correct_state(required), vec![Arg::text(&after), Arg::text(&end)]).await?;
-            tx.commit().await?;
-            after = end;
-        }
-    }
-
     /// `(version, checksum matches or version unknown, oldest reader)` of what was applied.
     async fn applied(&self, tx: &mut dyn Tx) -> Result<Vec<(i64, bool, i64)>, StoreError> {
         let there = match self.dialect() {
@@ -345,7 +300,6 @@ impl Reconciliation {
     }
 }
 
-const STATE_STEP: &str = "the account state trigger";
 const REQUIRED_STEP: &str = "required fields";
 
 /// The highest version that this headcount knows.
@@ -372,27 +326,10 @@ fn check_history(applied: &[(i64, bool, i64)]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_required(required: &[String], columns: &[String]) -> Result<(), StoreError> {
-    for field in required {
-        if !columns.contains(field) {
-            let nearest = columns.iter().min_by_key(|column| strsim::damerau_levenshtein(column, field));
-            return Err(StoreError::Setup(format!(
-                "required field `{field}` is no column of users; the nearest is `{}`",
-                nearest.map(String::as_str).unwrap_or_default()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn created_columns(create: &str) -> Vec<String> {
-    create.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
-}
-
-fn split(fields: &str) -> Vec<String> {
+pub(super) fn split(fields: &str) -> Vec<String> {
     fields.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect()
 }
 
-fn checksum(sql: &str) -> String {
+pub(super) fn checksum(sql: &str) -> String {
     Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

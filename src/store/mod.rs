@@ -3,14 +3,18 @@
 //! `driver.rs` is the trait that two databases implement; `dialect.rs` is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
+mod accounts;
 mod adoption;
 mod codec;
 mod compare;
 mod confirmations;
 mod counts;
+mod derived;
 mod dialect;
 mod driver;
+mod erasure;
 mod error;
+mod feed;
 mod held;
 mod held_values;
 mod inbox;
@@ -27,15 +31,19 @@ mod runs;
 mod sources;
 mod sqlite;
 mod url;
+mod users;
 mod users_table;
 mod writing;
 
+pub use accounts::{AccountOfUser, UserRow};
 pub use adoption::{ADOPTED, Adopted, Mirrored};
 pub use compare::{Known, RangeEnd};
 pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use counts::Counts;
 pub use dialect::Dialect;
+pub use erasure::Ended;
 pub use error::StoreError;
+pub use feed::{Feed, Told};
 pub use held::HeldSet;
 pub use held_values::{HELD_STATE, HeldGroup, HeldValue};
 pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
@@ -44,22 +52,25 @@ pub use linking::wanted;
 pub use migrate::{Migrated, Step};
 pub use migrations::own_table_names;
 pub use reconciliation::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
-pub use reports::{IdentityView, MissingField, Refusal, SourceReport, StatusReport, UserFilter, UserView};
+pub use reports::{MissingField, Refusal, SourceReport, StatusReport};
 pub use runs::{Ending, Mode, Run, run_lease};
 pub use sources::{Bearings, SourceRow};
 pub use url::DatabaseUrl;
-pub use users_table::{AdoptedTable, UsersConfig, UsersTable};
+pub use users::{IdentityView, UserFilter, UserView};
+pub use users_table::{AdoptedTable, TheirCell, TheirColumn, UsersConfig, UsersTable};
 pub use writing::AccountWrite;
 
 use crate::core::layout::Layout;
 use driver::{Access, Arg, Driver, Row, Tx};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The database, and the only way to it.
 #[derive(Clone)]
 pub struct Store {
     driver: Arc<dyn Driver>,
     users: Arc<UsersTable>,
+    /// Once somebody needed it.
+    erasure_key: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -89,7 +100,7 @@ impl Store {
             other => other,
         })?;
         let users = Arc::new(UsersTable::own(driver.dialect(), config));
-        let store = Self { driver, users };
+        let store = Self { driver, users, erasure_key: Arc::default() };
         match &config.adopted {
             None => Ok(store),
             Some(table) => store.adopt_table(config, table).await,

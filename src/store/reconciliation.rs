@@ -17,7 +17,7 @@ use crate::core::decide::{Deletion, User};
 use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bodies that one transaction takes into memory; a single larger one is taken all the same.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -93,6 +93,9 @@ pub struct Reconciliation {
     pub(super) required: Option<Vec<String>>,
     /// Broken references that there were before, where each write looks for new ones itself.
     pub(super) broken_before: Option<u64>,
+    pub(super) erasure_key: Arc<OnceLock<String>>,
+    /// Accounts that [`Self::lock`] was asked for and that were erased.
+    erased: HashSet<IdentityKey>,
 }
 
 impl Store {
@@ -103,6 +106,8 @@ impl Store {
             dialect: self.dialect(),
             required: None,
             broken_before: None,
+            erasure_key: self.erasure_key.clone(),
+            erased: HashSet::new(),
         })
     }
 }
@@ -168,13 +173,15 @@ impl Reconciliation {
         Ok(())
     }
 
-    /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer.
+    /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer, and
+    /// so is what was erased ([`Self::is_erased`]).
     pub async fn lock(&mut self, keys: &[IdentityKey]) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
         self.insert_unknown(keys).await?;
         let mut locked = self.lock_identities(keys).await?;
+        self.leave_out_erased(&mut locked).await?;
         let ids: Vec<String> = locked.values().filter_map(|account| account.user_id.clone()).collect();
         if ids.is_empty() {
             return Ok(locked);
@@ -195,6 +202,29 @@ impl Reconciliation {
             account.user.is_some() || !elsewhere.contains(id)
         });
         Ok(locked)
+    }
+
+    /// Whether a look at the account has found that it was erased: nothing is ever stored of it again.
+    pub fn is_erased(&self, key: &IdentityKey) -> bool {
+        self.erased.contains(key)
+    }
+
+    /// Only who has no snapshot can have been erased.
+    async fn leave_out_erased(
+        &mut self,
+        locked: &mut BTreeMap<IdentityKey, Locked>,
+    ) -> Result<(), StoreError> {
+        let unknown = |locked: &Locked| locked.latest.is_none() && locked.deletion.is_none();
+        let keys: Vec<IdentityKey> =
+            locked.iter().filter(|(_, account)| unknown(account)).map(|(key, _)| key.clone()).collect();
+        let erased = self.find_erased(&keys).await?;
+        if erased.is_empty() {
+            return Ok(());
+        }
+        locked.retain(|key, _| !erased.contains(key));
+        self.forget_unheard(&erased.iter().cloned().collect::<Vec<_>>()).await?;
+        self.erased.extend(erased);
+        Ok(())
     }
 
     /// The accounts that are not deleted of those of the users that have several. Read under the users' locks.

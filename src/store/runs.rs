@@ -172,7 +172,8 @@ impl Store {
         ending: &Ending,
     ) -> Result<(), StoreError> {
         let sql = self.dialect().own(&format!(
-            "UPDATE headcount.runs SET status = $3, error = $4, finished_at = {}, count_after = $5, {}
+            "UPDATE headcount.runs SET status = $3, error = $4, finished_at = {}, count_after = $5,
+                 cursor = CASE WHEN $3 = 'interrupted' THEN cursor END, {}
              WHERE id = $1 AND holder = $2 AND status = 'running'",
             self.dialect().clock(),
             assignments(6)

@@ -15,6 +15,7 @@ use std::time::Duration;
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SCRUB_ATTEMPTS_MAX: u32 = 40;
 
 pub(super) struct SqliteDriver {
     /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
@@ -32,6 +33,8 @@ impl SqliteDriver {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
+            // What is deleted is overwritten with zeros: erased people must not be found in the file's free space.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let pool = |connections: u32| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
@@ -54,6 +57,20 @@ impl Driver for SqliteDriver {
             Access::Write => self.writer.begin_with("BEGIN IMMEDIATE").await?,
         };
         Ok(Box::new(SqliteTx(tx)))
+    }
+
+    /// The log holds what was written last: it goes into the file and is cut off. A reader may hold it for a moment.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        for _ in 0..SCRUB_ATTEMPTS_MAX {
+            let row = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
+            if row.try_get_unchecked::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(StoreError::Unavailable(
+            "a reader holds the database's log, which still has what was erased".to_owned(),
+        ))
     }
 
     async fn close(&self) {

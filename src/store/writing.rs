@@ -5,7 +5,7 @@ use super::driver::{Arg, Row};
 use super::error::StoreError;
 use super::held_values::HeldValue;
 use super::reconciliation::Reconciliation;
-use super::users_table::FieldSet;
+use super::users_table::{FieldSet, TheirCell};
 use crate::core::columns::Column;
 use crate::core::decide::{Identity, User};
 use crate::core::event::IdentityKey;
@@ -28,6 +28,8 @@ pub struct AccountWrite {
     pub waiting: Option<String>,
     /// What the database does not let into the row.
     pub held: Vec<HeldValue>,
+    /// Columns of the application's own that a call sets.
+    pub also: Vec<TheirCell>,
 }
 
 /// Rows by the statement that writes them.
@@ -35,6 +37,8 @@ pub struct AccountWrite {
 struct Rows {
     inserts: Vec<Row>,
     updates: BTreeMap<FieldSet, Vec<Row>>,
+    /// Those that write columns of the application's as well: each with its statement.
+    single: Vec<(String, Row)>,
     accounts: Vec<Row>,
     ids: Vec<Row>,
 }
@@ -72,10 +76,13 @@ impl Reconciliation {
             self.write_rows(&vacate, rows.ids.clone()).await?;
         }
         for (set, rows) in rows.updates {
-            self.write_rows(&users.update(set), rows).await?;
+            self.write_rows(&users.update(set, &[]), rows).await?;
         }
         if !rows.inserts.is_empty() {
-            self.write_rows(&users.insert(), rows.inserts).await?;
+            self.write_rows(&users.insert(&[]), rows.inserts).await?;
+        }
+        for (sql, row) in rows.single {
+            self.write_rows(&sql, vec![row]).await?;
         }
         if users.is_adopted() && !rows.accounts.is_empty() {
             let required = self.required_fields().await?;
@@ -98,8 +105,15 @@ impl Reconciliation {
             let Some(user) = &write.user else { continue };
             let id = vec![Some(user.id.clone())];
             let row = self.users.row(user);
+            let more = write.also.iter().map(|cell| cell.value.clone());
             let Some(before) = &write.before else {
-                rows.inserts.push(row.clone());
+                match write.also.as_slice() {
+                    [] => rows.inserts.push(row.clone()),
+                    also => {
+                        rows.single
+                            .push((self.users.insert(also), row.iter().cloned().chain(more).collect()));
+                    }
+                }
                 rows.accounts.push(row);
                 rows.ids.push(id);
                 continue;
@@ -109,7 +123,10 @@ impl Reconciliation {
                 before.columns.set(*column, None);
             }
             let (in_users, in_accounts) = self.users.touched(&self.users.row(&before), &row);
-            if in_users != 0 || (in_accounts != 0 && self.users.dates_itself()) {
+            if !write.also.is_empty() {
+                let part = self.users.part(&row, in_users).into_iter().chain(more).collect();
+                rows.single.push((self.users.update(in_users, &write.also), part));
+            } else if in_users != 0 || (in_accounts != 0 && self.users.dates_itself()) {
                 rows.updates.entry(in_users).or_default().push(self.users.part(&row, in_users));
             }
             if in_users != 0 || in_accounts != 0 || write.linked_by.is_some() {
@@ -160,7 +177,7 @@ impl Reconciliation {
 
     /// Has deferred constraints speak up: on PostgreSQL they can be asked, on SQLite broken references are counted
     /// where somebody has asked for it.
-    async fn check_now(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn check_now(&mut self) -> Result<(), StoreError> {
         if let Some(check) = self.dialect.check_deferred() {
             self.tx.script(check).await?;
         }

@@ -68,5 +68,8 @@ impl BodyBudget {
 }
 
 fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than HEADCOUNT_MAX_BODY")
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the body is larger than what is taken here (of a delivery: HEADCOUNT_MAX_BODY)",
+    )
 }

@@ -1,48 +1,62 @@
 //! Errors as RFC 9457 has them.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::borrow::Cow;
 
-/// An `application/problem+json` answer. `detail` is a fixed sentence: nothing of the request is repeated.
+/// An `application/problem+json` answer. To whoever needs no token `detail` is a fixed sentence, which repeats nothing
+/// of the request.
 pub struct Problem {
     pub status: StatusCode,
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
+    /// The columns that are to blame.
+    pub columns: Vec<String>,
     /// For 503: in how many seconds to come again.
     pub retry_after_seconds: Option<u32>,
 }
 
 impl Problem {
-    pub fn new(status: StatusCode, detail: &'static str) -> Self {
-        Self { status, detail, retry_after_seconds: None }
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), columns: Vec::new(), retry_after_seconds: None }
     }
 
-    pub fn unavailable(detail: &'static str, retry_after_seconds: u32) -> Self {
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after_seconds: u32) -> Self {
         Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            detail,
             retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
+    }
+
+    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if !self.columns.is_empty() {
+            body["columns"] = serde_json::json!(self.columns);
+        }
         let mut response =
             (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string())
                 .into_response();
+        let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // The rest of the body stays unread and the connection ends with it: said, so that nobody sends the next
         // delivery on it.
         if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

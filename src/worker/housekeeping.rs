@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+/// How long the feed goes back: 120 days.
+const CHANGES_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// Pruning is gone about every so many flushes: once an hour.
 const FLUSHES_PER_PRUNE: u32 = 720;
@@ -67,6 +69,7 @@ pub async fn run_housekeeping(
     loop {
         if prunes && flushes % FLUSHES_PER_PRUNE == 0 {
             prune(&store, retention_ms, &stop).await;
+            prune_changes(&store, &stop).await;
         }
         tokio::select! {
             () = tokio::time::sleep(FLUSH_EVERY) => {}
@@ -74,6 +77,19 @@ pub async fn run_housekeeping(
         }
         refusals.flush(&store).await;
         flushes += 1;
+    }
+}
+
+async fn prune_changes(store: &Store, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match store.prune_changes(CHANGES_RETENTION_MS).await {
+            Ok(false) => return,
+            Ok(true) => tokio::time::sleep(SLICE_PAUSE).await,
+            Err(error) => {
+                warn!("the feed could not be pruned: {error}");
+                return;
+            }
+        }
     }
 }
 

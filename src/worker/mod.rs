@@ -1,12 +1,14 @@
 //! Loops that wake by timer and by signal. They hold no rule: each looks at the tables and calls what has one.
 
 mod applier;
+mod calls;
 mod held;
 mod housekeeping;
 mod ingest;
 mod schedule;
 
 pub use applier::run_applier;
+pub use calls::{Keeping, run_calls};
 pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use ingest::{Ingest, IngestError};

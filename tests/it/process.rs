@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Nothing waits longer than this for something that has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
+pub const APP_TOKEN: &str = "the-app-token-of-the-tests";
+
 /// The binary with an environment of its own and a folder to run in.
 pub fn headcount(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
@@ -46,6 +49,8 @@ pub fn fails_quietly_with(what: &str, code: Option<i32>, error: &str, expected: 
 pub struct Server {
     child: Child,
     pub address: String,
+    /// Of the admin listener.
+    pub admin: String,
     pub log: PathBuf,
     _folder: tempfile::TempDir,
     client: Client,
@@ -59,20 +64,24 @@ impl Server {
     pub async fn start_with(db: &Db, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
+        // Both at once, so that they differ.
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [address, admin] = free.map(|listener| listener.local_addr().unwrap().to_string());
         let child = headcount(&db.url)
             .args(["serve", "--listen", &address, "--log", "debug"])
             .args(args)
             .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
             .env("HEADCOUNT_MAX_DELETE_DELIVERED", "off")
+            .env("HEADCOUNT_ADMIN_LISTEN", &admin)
+            .env("HEADCOUNT_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("HEADCOUNT_APP_TOKEN", APP_TOKEN)
             .envs(variables.iter().copied())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         // The one that `main` of the binary sets; in a test there is no main.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = Self { child, address, log, _folder: folder, client: Client::new() };
+        let server = Self { child, address, admin, log, _folder: folder, client: Client::new() };
         server.until(|| async { server.get("/readyz").await == Some(StatusCode::OK) }).await;
         server
     }

@@ -159,7 +159,7 @@ async fn a_single_read_in_flight_across_a_sweep_revives_nobody(db: Db) {
     let asked_at = store.now().await.unwrap();
     let mut tx = store.reconciliation().await.unwrap();
     let (deleted, changes) =
-        reads(&store).sweep(&mut tx, &[key("user_1")], asked_at, &errand(None)).await.unwrap();
+        reads(&store).sweep(&mut tx, &[key("user_1")], asked_at, &errand(Some(asked_at))).await.unwrap();
     tx.commit(&changes).await.unwrap();
     assert_eq!(deleted.len(), 1);
     let deleted = "users WHERE account_state = 'deleted'";

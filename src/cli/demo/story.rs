@@ -69,7 +69,7 @@ impl Story {
         let listener = TcpListener::bind(config.listen).await.context("cannot listen on loopback")?;
         let worker_address = listener.local_addr()?;
         let serving = Serving::start(&config, &store, &[Role::Ingest, Role::Apply])?;
-        let worker = tokio::spawn(serving.until(listener, stop.clone()));
+        let worker = tokio::spawn(serving.until(listener, None, stop.clone()));
         simulator.deliver_to(format!("http://{worker_address}/webhooks/clerk").parse()?);
         let paints = std::io::stdout().is_terminal() && !json;
         let users = command.users;

@@ -11,13 +11,16 @@ mod known;
 mod link;
 mod make;
 mod mirror;
+mod offered;
 mod rights;
 mod show;
 mod state;
+mod theirs;
 mod types;
 mod write;
 
 pub use config::{AdoptedTable, UsersConfig};
+pub use theirs::{TheirCell, TheirColumn};
 
 use super::dialect::{Dialect, quoted};
 use crate::core::columns::{Column, ColumnType};

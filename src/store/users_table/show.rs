@@ -32,6 +32,20 @@ impl UsersTable {
         ))
     }
 
+    /// As [`Self::list`], for the accounts (source and id) in the rows of the only parameter.
+    pub fn show_of_accounts(&self) -> String {
+        self.dialect.own(&format!(
+            "{} JOIN (SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i
+                      ON i.source = v.c1 AND i.provider_id = v.c2 WHERE i.user_id IS NOT NULL) AS k ON {} = {}
+             ORDER BY {}",
+            self.select(),
+            self.dialect.rows(1, 2),
+            self.id_sql("u."),
+            self.id_value("k.user_id"),
+            self.id_sql("u.")
+        ))
+    }
+
     /// The ids of users with text `$1` as e-mail, username or phone number, at most ten.
     pub fn find(&self) -> String {
         let any: Vec<String> = ["email", "username", "phone"]
@@ -76,7 +90,7 @@ impl UsersTable {
     }
 
     /// A column that no source fills, where it is kept.
-    fn computed(&self, name: &str) -> String {
+    pub(super) fn computed(&self, name: &str) -> String {
         format!("{}.{name}", if self.is_adopted { "a" } else { "u" })
     }
 

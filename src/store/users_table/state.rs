@@ -13,11 +13,11 @@ const TRIGGER: &str = "zz_headcount_state";
 const SQLITE_TRIGGERS: [&str; 2] = ["headcount_state_insert", "headcount_state_update"];
 
 /// How an expression reaches the columns of a user.
-struct View<'a> {
+pub(super) struct View<'a> {
     /// Before a column of `users`.
-    users: &'a str,
+    pub users: &'a str,
     /// The expression for a column of `accounts`.
-    accounts: &'a dyn Fn(&str) -> String,
+    pub accounts: &'a dyn Fn(&str) -> String,
 }
 
 const STORED: View<'static> =
@@ -284,7 +284,7 @@ impl UsersTable {
     }
 
     /// The list of required fields that are absent; empty for a deleted account, which nobody will complete.
-    fn missing(&self, view: &View<'_>, required: &[String]) -> String {
+    pub(super) fn missing(&self, view: &View<'_>, required: &[String]) -> String {
         let none = match self.dialect {
             Dialect::Postgres => "CAST('{}' AS text[])",
             Dialect::Sqlite => "'[]'",

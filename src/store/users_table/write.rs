@@ -1,14 +1,14 @@
 //! Writing rows, and the order of their cells.
 
-use super::{Field, FieldSet, IdOrigin, Place, Placed, UsersTable};
+use super::{Field, FieldSet, IdOrigin, Place, Placed, TheirCell, UsersTable};
 use crate::core::columns::{Column, ColumnSet, Owner};
 use crate::core::decide::User;
 use crate::store::dialect::{Dialect, quoted};
 use crate::store::driver::Row;
 
 impl UsersTable {
-    /// Inserts the rows of the only parameter: id, then each field.
-    pub fn insert(&self) -> String {
+    /// Inserts the rows of the only parameter: id, then each field, then these columns of the application's.
+    pub fn insert(&self, also: &[TheirCell]) -> String {
         let mut names = vec![quoted(&self.id.name)];
         let mut values = vec![self.id_value("v.c1")];
         for (placed, value) in self.fields.iter().zip(self.values()) {
@@ -21,7 +21,9 @@ impl UsersTable {
             names.push(quoted(&mirror.theirs));
             values.push(mirror.cell.value(self.dialect, self.state_at_first(mirror.ours)));
         }
-        if let Some((name, value)) = self.updated_now() {
+        for (name, value) in
+            self.updated_now().into_iter().chain(self.their_values(also, self.fields.len() + 2))
+        {
             names.push(name);
             values.push(value);
         }
@@ -34,24 +36,27 @@ impl UsersTable {
             self.table,
             names.join(", "),
             values.join(", "),
-            self.rows()
+            self.dialect.rows(1, 1 + self.fields.len() + also.len())
         )
     }
 
-    /// Writes these fields of the rows of the only parameter: id, then each of them; those that lie in `users`.
-    pub fn update(&self, set: FieldSet) -> String {
+    /// Writes these fields of the rows of the only parameter: id, then each of them (those that lie in `users`), then
+    /// these columns of the application's.
+    pub fn update(&self, set: FieldSet, also: &[TheirCell]) -> String {
         let mut assignments = Vec::new();
         let chosen = self.fields.iter().enumerate().filter(|(n, _)| set & (1 << n) != 0);
         for (n, (_, placed)) in chosen.enumerate() {
             let value = placed.cell.value(self.dialect, &format!("v.c{}", n + 2));
             assignments.push(format!("{} = {value}", quoted(&placed.name)));
         }
-        assignments.extend(self.updated_now().map(|(name, value)| format!("{name} = {value}")));
+        let width = 1 + set.count_ones() as usize;
+        let more = self.updated_now().into_iter().chain(self.their_values(also, width + 1));
+        assignments.extend(more.map(|(name, value)| format!("{name} = {value}")));
         format!(
             "UPDATE {0} SET {1} FROM {2} WHERE {0}.{3} = {4}",
             self.table,
             assignments.join(", "),
-            self.dialect.rows(1, 1 + set.count_ones() as usize),
+            self.dialect.rows(1, width + also.len()),
             quoted(&self.id.name),
             self.id_value("v.c1")
         )
@@ -99,6 +104,17 @@ impl UsersTable {
     /// Whether `users` itself shows when a row was written last.
     pub fn dates_itself(&self) -> bool {
         self.updated_now().is_some()
+    }
+
+    /// Removes the users in the only parameter.
+    pub fn remove(&self) -> String {
+        format!(
+            "DELETE FROM {0} WHERE {1} IN (SELECT {2} FROM {3})",
+            self.table,
+            quoted(&self.id.name),
+            self.id_value("v.c1"),
+            self.dialect.rows(1, 1)
+        )
     }
 
     /// The row as statements take it: id, then each field.

@@ -1,0 +1,341 @@
+//! What the application and operators ask for of one user: the way of a delivery, but that somebody waits for the answer.
+
+use super::account::{FreshIds, Held, difference, held, told, write_each};
+use super::linking::link;
+use super::narrow::Care;
+use super::retry::Retry;
+use super::wanted::{NoRoom, Wanted, with_theirs};
+use crate::clock::Clock;
+use crate::core::call::{self, Called};
+use crate::core::change::Change;
+use crate::core::columns::Columns;
+use crate::core::decide::Account;
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::source::Source;
+use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError, TheirCell};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// What is held by another transaction is tried again so often.
+const ATTEMPTS_MAX: u32 = 60;
+const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
+
+/// Carries calls out.
+#[derive(Clone)]
+pub struct Calls {
+    pub store: Store,
+    pub sources: Arc<Vec<Source>>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Who asks, and why: what the history keeps of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// `application`, `operator`, `policy`
+    pub by: &'static str,
+    pub reason: Option<&'a str>,
+}
+
+impl Caller<'_> {
+    pub const APPLICATION: Caller<'static> = Caller { by: "application", reason: None };
+    pub const OPERATOR: Caller<'static> = Caller { by: "operator", reason: None };
+
+    pub(super) fn cause(&self, what: &str) -> String {
+        serde_json::json!({"call": {"what": what, "by": self.by, "reason": self.reason}}).to_string()
+    }
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, Error)]
+pub enum CallError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no such user")]
+    Unknown,
+    #[error("the row belongs to no account of a source: it is the application's own")]
+    NoAccount,
+    #[error("the user is deleted")]
+    Deleted,
+    #[error("the user is not deleted")]
+    NotDeleted,
+    #[error("the account was erased here, and nothing brings it back")]
+    Erased,
+    #[error("column {column} may not be set by a call: {reason}")]
+    NotSettable { column: String, reason: String },
+    #[error("the application's own constraints leave no room for it ({}): {}", .0.columns.join(", "), .0.reason)]
+    NoRoom(NoRoom),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("another transaction holds the user; try again")]
+    Busy,
+}
+
+impl Calls {
+    /// A user for an account of which nothing has come yet. `Ok` where there is one now, whoever made it.
+    pub async fn provisional(
+        &self,
+        key: &IdentityKey,
+        hints: &Columns,
+        wanted: &Wanted,
+    ) -> Result<(), CallError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            pause(attempt).await;
+            match self.try_provisional(key, hints, wanted).await {
+                Err(CallError::Busy) => {}
+                Err(error) => return Err(self.with_columns(error, wanted).await?),
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(CallError::Busy)
+    }
+
+    async fn try_provisional(
+        &self,
+        key: &IdentityKey,
+        hints: &Columns,
+        wanted: &Wanted,
+    ) -> Result<(), CallError> {
+        let mut tx = self.store.reconciliation().await?;
+        let mut held = self.lock(&mut tx, key).await?;
+        if held.known.user.is_some() && !held.known.linked_now {
+            return Ok(());
+        }
+        if held.has_no_row() {
+            // Of rules that ask the provider's word none can speak: hints never link.
+            let bearings = tx.bearings().await?;
+            let first_seen = vec![(key.clone(), Cow::Owned(nothing()), &mut held)];
+            if !link(&mut tx, &self.sources, &bearings, first_seen).await?.is_empty() {
+                return Err(CallError::Busy);
+            }
+        }
+        let mut ids = FreshIds::take(&mut tx, &self.clock, 1, false).await?;
+        let id = ids.next(&mut tx, &held).await?;
+        let called = call::provisional(self.store.layout(), &held.known, hints, &wanted.setting, &id);
+        if called.0.user.is_none() {
+            return Err(CallError::Deleted);
+        }
+        let write = self.write_of(key, &held, &called.0, wanted.also.clone());
+        let changes = self.write(&mut tx, write, called.1, wanted, "ensure", Caller::APPLICATION).await?;
+        Ok(tx.commit(&changes).await?)
+    }
+
+    /// Sets columns of a user, bans it, or lifts the ban. Whether anything was to be changed.
+    pub async fn set(&self, user_id: &str, wanted: &Wanted, caller: Caller<'_>) -> Result<bool, CallError> {
+        let what = match wanted.setting.suspended {
+            Some(true) => "suspend",
+            Some(false) => "lift",
+            None => "set",
+        };
+        let decide = |known: &Account| match is_deleted(known) {
+            true => Err(CallError::Deleted),
+            false => Ok(call::set(self.store.layout(), known, &wanted.setting)),
+        };
+        self.on_user(user_id, wanted, what, caller, decide).await
+    }
+
+    /// Brings a deleted user back, by a person's word: each of its accounts that was not erased.
+    pub async fn revive(&self, user_id: &str, caller: Caller<'_>) -> Result<(), CallError> {
+        let decide = |known: &Account| match is_deleted(known) {
+            true => Ok(call::revive(self.store.layout(), known, user_id)),
+            false => Err(CallError::NotDeleted),
+        };
+        self.on_user(user_id, &Wanted::default(), "revive", caller, decide).await?;
+        Ok(())
+    }
+
+    /// Whether the account was erased here.
+    pub async fn is_erased(&self, key: &IdentityKey) -> Result<bool, StoreError> {
+        let mut tx = self.store.reconciliation().await?;
+        Ok(tx.find_erased(std::slice::from_ref(key)).await?.contains(key))
+    }
+
+    /// One user, by the account that leads it: locked, decided, written.
+    async fn on_user(
+        &self,
+        user_id: &str,
+        wanted: &Wanted,
+        what: &str,
+        caller: Caller<'_>,
+        decide: impl Fn(&Account) -> Result<Called, CallError>,
+    ) -> Result<bool, CallError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            pause(attempt).await;
+            match self.try_on_user(user_id, wanted, what, caller, &decide).await {
+                Err(CallError::Busy) => {}
+                Err(error) => return Err(self.with_columns(error, wanted).await?),
+                Ok(written) => return Ok(written),
+            }
+        }
+        Err(CallError::Busy)
+    }
+
+    async fn try_on_user(
+        &self,
+        user_id: &str,
+        wanted: &Wanted,
+        what: &str,
+        caller: Caller<'_>,
+        decide: impl Fn(&Account) -> Result<Called, CallError>,
+    ) -> Result<bool, CallError> {
+        let also = self.store.unlike(user_id, &wanted.also).await?;
+        let key = self.leading(user_id).await?;
+        let mut tx = self.store.reconciliation().await?;
+        let held = self.lock(&mut tx, &key).await?;
+        if held.known.user.as_ref().is_none_or(|user| user.id != user_id) {
+            return Err(CallError::Busy);
+        }
+        let (after, change) = decide(&held.known)?;
+        let write = self.write_of(&key, &held, &after, also);
+        let is_written = write.is_some();
+        let changes = self.write(&mut tx, write, change, wanted, what, caller).await?;
+        tx.commit(&changes).await?;
+        Ok(is_written)
+    }
+
+    /// The account that a user's row follows: of several, one that is not deleted.
+    async fn leading(&self, user_id: &str) -> Result<IdentityKey, CallError> {
+        let accounts = self.store.accounts_of_user(user_id).await?;
+        if accounts.is_empty() {
+            let user = self.store.users_by_id(&[user_id.to_owned()]).await?;
+            return Err(if user.is_empty() { CallError::Unknown } else { CallError::NoAccount });
+        }
+        let alive = accounts.iter().find(|account| !account.is_deleted);
+        let leading = alive.or_else(|| accounts.iter().find(|account| !account.is_erased));
+        Ok(leading.ok_or(CallError::Erased)?.key.clone())
+    }
+
+    pub(super) async fn lock(&self, tx: &mut Reconciliation, key: &IdentityKey) -> Result<Held, CallError> {
+        let source = self.sources.iter().find(|source| source.name == key.source);
+        let locked = tx.lock(std::slice::from_ref(key)).await?.remove(key);
+        if tx.is_erased(key) {
+            return Err(CallError::Erased);
+        }
+        let locked = locked.ok_or(CallError::Busy)?;
+        if locked.latest.is_some() && source.is_none() {
+            return Err(CallError::Conflict(format!(
+                "source {} is not configured here, so its accounts cannot be understood",
+                key.source
+            )));
+        }
+        Ok(held(source, self.store.layout(), locked))
+    }
+
+    fn write_of(
+        &self,
+        key: &IdentityKey,
+        held: &Held,
+        after: &Account,
+        also: Vec<TheirCell>,
+    ) -> Option<AccountWrite> {
+        let write = difference(key, &held.known, after, false, held.linked_by.clone());
+        let same = || {
+            let (identity, user) = (held.known.identity.clone()?, held.known.user.clone());
+            let as_it_is = Account { identity: Some(identity), user, ..Account::default() };
+            difference(key, &Account::default(), &as_it_is, false, None)
+                .map(|write| AccountWrite { before: held.known.user.clone(), ..write })
+        };
+        let write = write.or_else(|| (!also.is_empty()).then(same).flatten())?;
+        Some(AccountWrite { also, ..write })
+    }
+
+    /// Writes, where everything that the call wants fits; what the feed says of it.
+    async fn write(
+        &self,
+        tx: &mut Reconciliation,
+        write: Option<AccountWrite>,
+        change: Option<Change>,
+        wanted: &Wanted,
+        what: &str,
+        caller: Caller<'_>,
+    ) -> Result<Vec<CausedChange>, CallError> {
+        let Some(write) = write else { return Ok(Vec::new()) };
+        let mut outcomes = write_each(tx, vec![write.clone()]).await?;
+        if let Some(mut no_room) = wanted.unmet(self.store.layout(), &outcomes[0]) {
+            if no_room.columns.is_empty() {
+                no_room.columns = self.guilty(tx, &write, wanted).await?;
+            }
+            return Err(CallError::NoRoom(no_room));
+        }
+        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
+        let mut changes = retry.after(tx, Care::Usual, &mut outcomes).await?;
+        let change = with_theirs(change, &write);
+        let own = told(change, &outcomes[0]).map(|change| CausedChange { change, cause: caller.cause(what) });
+        changes.splice(0..0, own);
+        Ok(changes)
+    }
+
+    /// The columns of the call without which the write would be let in.
+    async fn guilty(
+        &self,
+        tx: &mut Reconciliation,
+        write: &AccountWrite,
+        wanted: &Wanted,
+    ) -> Result<Vec<String>, CallError> {
+        let layout = self.store.layout().clone();
+        let mut guilty = Vec::new();
+        let mut tries: HashMap<String, AccountWrite> = HashMap::new();
+        for (column, _) in &wanted.setting.columns {
+            let mut without = write.clone();
+            let before = write.before.as_ref().and_then(|before| before.columns.get(*column));
+            if let Some(user) = &mut without.user {
+                user.columns.set(*column, before.map(str::to_owned));
+            }
+            tries.insert(layout.name(*column).to_owned(), without);
+        }
+        for cell in &write.also {
+            let also = write.also.iter().filter(|other| *other != cell).cloned().collect();
+            tries.insert(cell.column.name.clone(), AccountWrite { also, ..write.clone() });
+        }
+        for (name, without) in tries {
+            match tx.write(&[without]).await {
+                Ok(()) => guilty.push(name),
+                Err(StoreError::Rejected(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        guilty.sort();
+        Ok(guilty)
+    }
+
+    /// The error, with the columns named that must have a value and were given none, where no other is to blame. What
+    /// the database says only at the commit (SQLite's deferred foreign keys) is of the same kind.
+    pub async fn with_columns(&self, error: CallError, wanted: &Wanted) -> Result<CallError, CallError> {
+        let NoRoom { mut columns, reason } = match error {
+            CallError::NoRoom(no_room) => no_room,
+            CallError::Store(StoreError::Rejected(reason)) => NoRoom { columns: Vec::new(), reason },
+            other => return Ok(other),
+        };
+        if columns.is_empty() {
+            let given = wanted.names(self.store.layout());
+            let theirs = self.store.their_columns().await?;
+            let lacking =
+                theirs.into_iter().filter(|column| column.is_required && !given.contains(&column.name));
+            columns = lacking.map(|column| column.name).collect();
+        }
+        Ok(CallError::NoRoom(NoRoom { columns, reason }))
+    }
+}
+
+fn is_deleted(known: &Account) -> bool {
+    known.user.as_ref().is_some_and(|user| user.deleted_at.is_some())
+}
+
+/// A snapshot that says nothing at all.
+fn nothing() -> Snapshot {
+    Snapshot {
+        version: 0,
+        profile: String::new(),
+        columns: Columns::default(),
+        suspended: false,
+        external_id: None,
+    }
+}
+
+pub(super) async fn pause(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(ATTEMPT_EVERY).await;
+    }
+}

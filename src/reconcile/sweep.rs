@@ -1,0 +1,65 @@
+//! Accounts that the source is proven to have no more.
+
+use super::account::{FreshIds, Outcome, difference, held, told, write_each};
+use super::narrow::Care;
+use super::reads::{Errand, Reads};
+use super::retry::Retry;
+use crate::core::event::IdentityKey;
+use crate::core::read::sweep;
+use crate::core::timestamp::Timestamp;
+use crate::store::{CausedChange, Reconciliation, StoreError};
+
+impl Reads {
+    /// Deletes those of the accounts, all proven to be gone, about which nothing was received since `marked_at`. Those
+    /// that were deleted.
+    pub async fn sweep(
+        &self,
+        tx: &mut Reconciliation,
+        keys: &[IdentityKey],
+        marked_at: Timestamp,
+        errand: &Errand,
+    ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
+        let locked = tx.lock(keys).await?;
+        let received = tx.received(keys).await?;
+        let now = tx.now().await?;
+        let (mut writes, mut changes) = (Vec::new(), Vec::new());
+        let mut unheard = Vec::new();
+        let mut ids = FreshIds::take(tx, &self.clock, 0, false).await?;
+        for (key, locked) in locked {
+            let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
+            let held = held(Some(&self.source), self.store.layout(), locked);
+            if held.unheard {
+                unheard.push(key);
+                continue;
+            }
+            let is_over = held.known.identity.as_ref().is_none_or(|identity| identity.deletion.is_some());
+            let was_there = held.known.identity.as_ref().is_some_and(|identity| identity.latest.is_some());
+            // Without a run's mark there is no proof: nobody ends who ever was there.
+            if raced || is_over || (errand.since.is_none() && was_there) {
+                continue;
+            }
+            let id = ids.next(tx, &held).await?;
+            let repair = sweep(self.store.layout(), &held.known, now, &id);
+            if let Some(write) = difference(&key, &held.known, &repair.account, true, None) {
+                writes.push(write);
+                changes.push(repair.change);
+            }
+        }
+        tx.forget_unheard(&unheard).await?;
+        let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
+        let mut outcomes = write_each(tx, writes).await?;
+        let retry = Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: false };
+        let mut caused = retry.after(tx, Care::Usual, &mut outcomes).await?;
+        let cause = self.cause(errand);
+        let mut deleted = Vec::new();
+        for ((key, change), outcome) in keys.into_iter().zip(changes).zip(&outcomes) {
+            if matches!(outcome, Outcome::Written(_)) {
+                deleted.push(key);
+                caused.extend(
+                    told(change, outcome).map(|change| CausedChange { change, cause: cause.clone() }),
+                );
+            }
+        }
+        Ok((deleted, caused))
+    }
+}

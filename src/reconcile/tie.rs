@@ -1,0 +1,163 @@
+//! Accounts that a person ties to another user, and users that the application has made by itself.
+
+use super::account::{FreshIds, Outcome, difference, told, write_each};
+use super::calls::{CallError, Caller, Calls, pause};
+use super::erase::Leaves;
+use super::narrow::Care;
+use super::retry::Retry;
+use crate::core::call::{abandoned, linked};
+use crate::core::change::Change;
+use crate::core::decide::{Account, User, again};
+use crate::core::event::IdentityKey;
+use crate::store::{AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
+
+const ATTEMPTS_MAX: u32 = 60;
+
+/// What tying an account to a user came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tied {
+    /// The user that the account had before, where it had one.
+    pub from: Option<String>,
+    /// That user has no other account: its row ends as deleted, and gives up what it held.
+    pub ended: bool,
+}
+
+impl Calls {
+    /// Ties an account to the user, by a person's word. It is the one way in which two users become one.
+    pub async fn link(
+        &self,
+        key: &IdentityKey,
+        user_id: &str,
+        caller: Caller<'_>,
+    ) -> Result<Tied, CallError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            pause(attempt).await;
+            match self.try_link(key, user_id, caller).await {
+                Err(CallError::Busy) => {}
+                result => return result,
+            }
+        }
+        Err(CallError::Busy)
+    }
+
+    async fn try_link(
+        &self,
+        key: &IdentityKey,
+        user_id: &str,
+        caller: Caller<'_>,
+    ) -> Result<Tied, CallError> {
+        if self.store.known_of(&key.source, std::slice::from_ref(&key.provider_id)).await?.is_empty() {
+            return Err(CallError::Conflict(format!(
+                "source {} has no account {} here; `headcount resync {0} --user {1}` reads it",
+                key.source, key.provider_id
+            )));
+        }
+        let theirs = self.store.accounts_of_user(user_id).await?;
+        if theirs.iter().any(|account| account.key == *key) {
+            return Err(CallError::Conflict("the account is this user's already".to_owned()));
+        }
+        if theirs.iter().any(|account| account.is_erased) {
+            return Err(CallError::Erased);
+        }
+        let mut tx = self.store.reconciliation().await?;
+        let account = self.lock(&mut tx, key).await?;
+        let target = match tx.lock_user(user_id).await? {
+            UserRow::Held(user) => user,
+            UserRow::Elsewhere => return Err(CallError::Busy),
+            UserRow::Gone => return Err(CallError::Unknown),
+        };
+        let others_live = theirs.iter().any(|account| !account.is_deleted);
+        let mut changes = Vec::new();
+        let mut tied = Tied { from: account.known.user.as_ref().map(|user| user.id.clone()), ended: false };
+        if let Some(from) = &account.known.user {
+            let others = self.store.accounts_of_user(&from.id).await?;
+            tied.ended = others.iter().all(|other| other.key == *key);
+            if tied.ended {
+                changes.extend(self.abandon(&mut tx, key, &account.known, from).await?);
+            }
+        }
+        tx.retie(key, user_id).await?;
+        let (after, change) = linked(self.store.layout(), &account.known, target.clone(), others_live);
+        let before = Account { user: Some(target), linked_now: true, ..account.known.clone() };
+        let Some(write) = difference(key, &before, &after, false, Some("hand".to_owned())) else {
+            return Err(CallError::Conflict("there is nothing to tie".to_owned()));
+        };
+        let mut outcomes = write_each(&mut tx, vec![write]).await?;
+        if let Outcome::Refused(reason) = &outcomes[0] {
+            return Err(CallError::Conflict(reason.clone()));
+        }
+        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
+        let retried = retry.after(&mut tx, Care::Usual, &mut outcomes).await?;
+        changes.extend(told(change, &outcomes[0]));
+        let cause = caller.cause("link");
+        let mut caused: Vec<CausedChange> =
+            changes.into_iter().map(|change| CausedChange { change, cause: cause.clone() }).collect();
+        caused.extend(retried);
+        tx.commit(&caused).await?;
+        Ok(tied)
+    }
+
+    /// Frees the row that loses its only account: its values are wanted by the other one.
+    async fn abandon(
+        &self,
+        tx: &mut Reconciliation,
+        key: &IdentityKey,
+        known: &Account,
+        from: &User,
+    ) -> Result<Option<Change>, CallError> {
+        let Some(identity) = known.identity.clone() else { return Ok(None) };
+        let (after, change) = abandoned(self.store.layout(), from, tx.now().await?);
+        let write = AccountWrite {
+            key: key.clone(),
+            identity,
+            before: Some(from.clone()),
+            user: Some(after),
+            synced: false,
+            linked_by: None,
+            waiting: None,
+            held: Vec::new(),
+            also: Vec::new(),
+        };
+        let outcomes = write_each(tx, vec![write]).await?;
+        Ok(told(change, &outcomes[0]))
+    }
+
+    /// Tells the feed of users that the application has made by statements of its own; how many it were.
+    pub async fn announce(&self, limit: i64) -> Result<usize, CallError> {
+        let keys = self.store.unannounced(limit).await?;
+        for (key, user_id) in &keys {
+            match self.announce_one(key).await {
+                // Whoever holds it may be the application itself.
+                Ok(()) | Err(CallError::Busy) => {}
+                // It has made a user for somebody who was erased.
+                Err(CallError::Erased) => {
+                    let caller = Caller { by: "policy", reason: Some("the account was erased before") };
+                    self.erase_accounts(std::slice::from_ref(key), user_id, Leaves::Emptied, caller).await?;
+                    self.scrub().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys.len())
+    }
+
+    async fn announce_one(&self, key: &IdentityKey) -> Result<(), CallError> {
+        let mut tx = self.store.reconciliation().await?;
+        let held = self.lock(&mut tx, key).await?;
+        if !held.known.unannounced {
+            return Ok(());
+        }
+        let mut ids = FreshIds::take(&mut tx, &self.clock, 0, false).await?;
+        let id = ids.next(&mut tx, &held).await?;
+        let (after, change) = again(self.store.layout(), &held.known, &id);
+        let Some(write) = difference(key, &held.known, &after, false, None) else { return Ok(()) };
+        let outcomes = write_each(&mut tx, vec![write]).await?;
+        let cause = Caller { by: "application", reason: Some("by a statement of its own") }.cause("ensure");
+        let change = told(change, &outcomes[0]).map(|change| CausedChange { change, cause });
+        match tx.commit(change.as_slice()).await {
+            // What speaks up at the commit only: the row is not ours to repair.
+            Err(StoreError::Rejected(_)) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}

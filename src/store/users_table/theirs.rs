@@ -1,0 +1,115 @@
+//! Columns of the users table that are the application's alone: headcount writes there only what a call asks it to.
+
+use super::config::AdoptedTable;
+use super::{Field, Place, UsersTable};
+use crate::core::columns::Cell;
+use crate::store::Store;
+use crate::store::dialect::{Dialect, quoted};
+use crate::store::driver::{Arg, Row};
+use crate::store::error::StoreError;
+
+/// A column that no layout of headcount's knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TheirColumn {
+    pub name: String,
+    /// As the database writes it.
+    type_name: String,
+    /// Without a value of its own there can be no row.
+    pub is_required: bool,
+}
+
+/// A value that a call puts there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TheirCell {
+    pub column: TheirColumn,
+    pub value: Cell,
+}
+
+impl Store {
+    /// The columns of the users table that headcount does not fill.
+    pub async fn their_columns(&self) -> Result<Vec<TheirColumn>, StoreError> {
+        let users = self.users_table();
+        let table = AdoptedTable {
+            schema: users.schema.clone(),
+            name: users.name.clone(),
+            id: users.id.name.clone(),
+            columns: Vec::new(),
+        };
+        let columns = self.catalog(&table).await?.unwrap_or_default().columns;
+        let theirs = columns.into_iter().filter(|column| !users.fills(&column.name) && !column.generated);
+        Ok(theirs
+            .map(|column| TheirColumn {
+                is_required: !column.nullable && column.default.is_none() && column.identity.is_none(),
+                name: column.name,
+                type_name: column.type_name,
+            })
+            .collect())
+    }
+
+    /// Those of the cells that the user's row does not hold already.
+    pub async fn unlike(&self, user_id: &str, cells: &[TheirCell]) -> Result<Vec<TheirCell>, StoreError> {
+        if cells.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users = self.users_table();
+        let names: Vec<String> =
+            cells.iter().map(|cell| format!("CAST(u.{} AS text)", quoted(&cell.column.name))).collect();
+        let sql = format!(
+            "SELECT {} FROM {} u WHERE {} = {}",
+            names.join(", "),
+            users.table,
+            users.id_sql("u."),
+            users.id_value("$1")
+        );
+        let row: Row =
+            self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().next().unwrap_or_default();
+        let held = row.into_iter().map(Some).chain(std::iter::repeat(None));
+        let differs = |(cell, held): &(&TheirCell, Option<Cell>)| held.as_ref() != Some(&cell.value);
+        Ok(cells.iter().zip(held).filter(differs).map(|(cell, _)| cell.clone()).collect())
+    }
+}
+
+impl UsersTable {
+    /// Whether headcount fills the column of `users` with this name.
+    fn fills(&self, name: &str) -> bool {
+        let computed = ["account_state", "missing", "updated_at", "state_since"];
+        let placed = self.fields.iter().any(|placed| placed.place == Place::Users && placed.name == name);
+        placed
+            || name == self.id.name
+            || self.mirrors.iter().any(|mirror| mirror.theirs == name)
+            || self.updated_at.as_ref().is_some_and(|(updated_at, _)| updated_at == name)
+            || (!self.is_adopted && computed.contains(&name))
+    }
+
+    /// What we call the column of `users` that has this name, where we fill it from an account.
+    pub fn ours_of(&self, theirs: &str) -> Option<&str> {
+        let placed =
+            self.fields.iter().find(|placed| placed.place == Place::Users && placed.name == theirs)?;
+        match placed.field {
+            Field::Column(column) => Some(self.layout.name(column)),
+            _ => None,
+        }
+    }
+
+    /// Assignments of these cells' columns to the columns of the rows from `first` on: name and value.
+    pub(super) fn their_values(&self, cells: &[TheirCell], first: usize) -> Vec<(String, String)> {
+        let value = |(n, cell): (usize, &TheirCell)| {
+            let text = format!("v.c{}", first + n);
+            (quoted(&cell.column.name), cell.column.value(self.dialect, &text))
+        };
+        cells.iter().enumerate().map(value).collect()
+    }
+}
+
+impl TheirColumn {
+    fn value(&self, dialect: Dialect, text: &str) -> String {
+        let is_bool = self.type_name.to_ascii_uppercase().contains("BOOL");
+        match dialect {
+            Dialect::Postgres => format!("CAST({text} AS {})", self.type_name),
+            Dialect::Sqlite if is_bool => {
+                format!("CASE {text} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {text} END")
+            }
+            Dialect::Sqlite => text.to_owned(),
+        }
+    }
+}

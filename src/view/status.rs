@@ -1,0 +1,179 @@
+//! How everything is: users by state, the incomplete, the inbox, sources, what is held back.
+
+use super::Run;
+use crate::core::timestamp::Timestamp;
+use crate::source::Source;
+use crate::store::{HeldGroup, SourceReport, Store, StoreError};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Held runs that are named one by one.
+const HELD_RUNS_MAX: i64 = 100;
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// Users by state.
+    pub users: BTreeMap<String, u64>,
+    pub missing: Vec<Missing>,
+    /// Deliveries by status.
+    pub inbox: BTreeMap<String, u64>,
+    /// When the longest waiting delivery that is due was received.
+    pub oldest_pending: Option<String>,
+    pub refused: Vec<Refused>,
+    pub sources: Vec<SourceStatus>,
+    pub held_runs: Vec<Run>,
+    pub held_back: Vec<HeldBack>,
+    /// Of a table that was there before headcount: rows that belong to no account.
+    pub rows_without_account: Option<u64>,
+    /// Of the same table: all rows.
+    pub rows: Option<u64>,
+}
+
+/// A required field, and how many people lack it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Missing {
+    pub field: String,
+    pub users: u64,
+    /// Since when the one who lacks it longest is incomplete.
+    pub oldest_since: Option<String>,
+}
+
+/// Deliveries that were refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Refused {
+    pub source: String,
+    pub reason: String,
+    pub count: u64,
+    pub last_at: Option<String>,
+}
+
+/// What there is to say about a configured source.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SourceStatus {
+    pub name: String,
+    pub kind: String,
+    pub accounts: u64,
+    pub last_delivery: Option<String>,
+    pub takes_deliveries: bool,
+    pub has_api_key: bool,
+    pub instance: Option<String>,
+    pub last_resync: Option<Run>,
+    pub lag_ms: i64,
+    /// Accounts that are in doubt.
+    pub to_be_read_again: u64,
+    pub loss: LossRate,
+    /// The alarm of a source that delivers nothing although its API shows changes.
+    pub silence: Option<String>,
+    pub blocked_until: Option<String>,
+    pub blocked_reason: Option<String>,
+    pub failures_in_a_row: i64,
+}
+
+/// What webhooks have lost: changes that only a resync found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LossRate {
+    pub rate: Option<f64>,
+    pub delivered: u64,
+    pub created: u64,
+    pub updated: u64,
+    pub deleted: u64,
+    pub lost: u64,
+}
+
+/// Values that the application's own constraints keep out, for one reason.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HeldBack {
+    pub source: String,
+    /// Null where there can be no row at all.
+    pub column: Option<String>,
+    pub reason: String,
+    pub count: u64,
+    pub oldest_since: Option<String>,
+}
+
+/// Asks for all of it.
+pub async fn status(store: &Store, sources: &[Source], silence_after_ms: i64) -> Result<Status, StoreError> {
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let report = store.status(&names).await?;
+    let mut of_sources = Vec::new();
+    for (source, report) in sources.iter().zip(report.sources) {
+        of_sources.push(source_status(store, source, report, silence_after_ms).await?);
+    }
+    let held = store.runs("", "held", HELD_RUNS_MAX).await?;
+    let unlinked = match store.users_table().is_adopted() {
+        true => Some(store.count_unlinked().await?),
+        false => None,
+    };
+    let missing = report.missing.into_iter();
+    let refused = report.refusals.into_iter();
+    Ok(Status {
+        users: report.users,
+        missing: missing
+            .map(|missing| Missing {
+                field: missing.field,
+                users: missing.users,
+                oldest_since: missing.oldest_since,
+            })
+            .collect(),
+        inbox: report.inbox,
+        oldest_pending: report.oldest_pending,
+        refused: refused
+            .map(|refusal| Refused {
+                source: refusal.source,
+                reason: refusal.reason,
+                count: refusal.count,
+                last_at: refusal.last_at,
+            })
+            .collect(),
+        sources: of_sources,
+        held_runs: held.iter().map(Run::from).collect(),
+        held_back: store.held_groups().await?.into_iter().map(HeldBack::from).collect(),
+        rows_without_account: unlinked.map(|(_, unlinked)| unlinked),
+        rows: unlinked.map(|(rows, _)| rows),
+    })
+}
+
+async fn source_status(
+    store: &Store,
+    source: &Source,
+    report: SourceReport,
+    silence_after_ms: i64,
+) -> Result<SourceStatus, StoreError> {
+    let loss = store.loss(&source.name).await?;
+    let now = store.now().await?;
+    let takes_deliveries = !source.webhook_keys.is_empty();
+    let waiting_since = report.oldest_pending.as_deref().and_then(Timestamp::parse);
+    let limiter = store.limiter(&source.name).await?;
+    Ok(SourceStatus {
+        name: source.name.clone(),
+        kind: source.provider.kind().to_owned(),
+        accounts: report.accounts,
+        last_delivery: report.last_delivery,
+        takes_deliveries,
+        has_api_key: source.api.is_some(),
+        instance: source.instance.clone().or(store.source(&source.name).await?.instance_id),
+        last_resync: store.last_full_run(&source.name).await?.as_ref().map(Run::from),
+        lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
+        to_be_read_again: report.doubted,
+        silence: takes_deliveries.then(|| loss.silence(now, silence_after_ms)).flatten(),
+        loss: LossRate {
+            rate: loss.rate(),
+            delivered: loss.delivered,
+            created: loss.created,
+            updated: loss.updated,
+            deleted: loss.deleted,
+            lost: loss.lost(),
+        },
+        blocked_until: limiter.blocked_until,
+        blocked_reason: limiter.blocked_reason,
+        failures_in_a_row: limiter.failures,
+    })
+}
+
+impl From<HeldGroup> for HeldBack {
+    fn from(group: HeldGroup) -> Self {
+        let HeldGroup { source, column, reason, count, oldest_since } = group;
+        Self { source, column, reason, count, oldest_since }
+    }
+}

@@ -1,0 +1,101 @@
+//! The OpenAPI document, put together from the handlers themselves.
+
+use super::{operate, users};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+/// An error as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+pub struct ProblemBody {
+    #[serde(rename = "type")]
+    #[schema(rename = "type")]
+    _type: String,
+    title: String,
+    status: u16,
+    /// What is wrong, and what to do next.
+    detail: String,
+    /// The columns that are to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    columns: Option<Vec<String>>,
+}
+
+/// The errors that every operation may answer with.
+pub struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [
+            ("400", "A parameter, the body, or the request itself is not as it should be."),
+            ("401", "No token, or a wrong one."),
+            ("403", "A page of another origin asks, the token may not do this, or headcount's role in the database may not."),
+            ("404", "There is nothing of that name."),
+            ("408", "The body came too slowly."),
+            ("409", "Not as things are: the detail says why, and `columns` which are to blame."),
+            ("413", "The body is too large."),
+            ("421", "Asked for by a name that is not headcount's."),
+            ("422", "A column that a call may not set."),
+            ("503", "The database or a lock cannot be had now; come again after `Retry-After`."),
+        ]
+        .into_iter()
+        .map(|(status, description)| {
+            let problem = Content::new(Some(Ref::from_schema_name("ProblemBody")));
+            let response =
+                ResponseBuilder::new().description(description).content("application/problem+json", problem);
+            (status.to_owned(), RefOr::T(response.build()))
+        })
+        .collect()
+    }
+}
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "HEADCOUNT_ADMIN_TOKEN, or HEADCOUNT_APP_TOKEN for what is tagged `application`",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "headcount",
+        description = "The users that an application reads, and the worker that keeps them true to their auth provider."
+    ),
+    paths(
+        users::ensure,
+        users::list,
+        users::show,
+        users::complete,
+        users::erase,
+        users::changes,
+        operate::status,
+        operate::runs,
+        operate::resync,
+        operate::approve,
+        operate::reject,
+        operate::events,
+        operate::retry,
+        operate::discard,
+    ),
+    components(schemas(ProblemBody)),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+    tags(
+        (name = "application", description = "What an application needs: either token."),
+        (name = "operations", description = "For operators: the admin token alone.")
+    )
+)]
+struct Document;
+
+/// The document, as it is served.
+pub fn document() -> String {
+    Document::openapi().to_json().unwrap_or_default()
+}

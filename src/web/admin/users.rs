@@ -1,0 +1,230 @@
+//! `/v1/users`, `/v1/changes`: what an application needs, and erasing.
+
+use super::Admin;
+use super::answer::{Answer, json, tagged};
+use super::ask::{Named, Parameters, bad_cursor, cells, cursor, hints, inner, object, optional_text, text};
+use super::doc::Refusals;
+use super::guard::Holder;
+use crate::reconcile::{CallError, Caller};
+use crate::resync::Signup;
+use crate::store::UserFilter;
+use crate::view::{ChangePage, Erasure, User, UserPage};
+use crate::web::problem::Problem;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Users that one call reads.
+const USERS_MAX: usize = 500;
+const PAGE_DEFAULT: i64 = 100;
+/// Entries of the feed that one call reads.
+const CHANGES_MAX: i64 = 1_000;
+const STATES: [&str; 5] = ["active", "incomplete", "provisional", "suspended", "deleted"];
+
+/// Somebody is here who may have no row yet.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "the shape of a body, for the document")]
+pub struct EnsureBody {
+    /// The name of a configured source.
+    #[schema(example = "clerk")]
+    source: String,
+    /// The account's id at the source, from a session that the application has verified.
+    #[schema(min_length = 1, max_length = 255)]
+    provider_id: String,
+    /// What that session knows, by column: it fills a provisional row until the source's word comes, and never links.
+    hints: Option<Map<String, Value>>,
+    /// Columns that the application sets, its own ones included.
+    set: Option<Map<String, Value>>,
+}
+
+/// Columns that the application sets, and its ban.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "the shape of a body, for the document")]
+pub struct CompleteBody {
+    /// A ban that no source lifts, or its end.
+    suspended: Option<bool>,
+    /// Why: it is kept in the user's history.
+    reason: Option<String>,
+    #[serde(flatten)]
+    columns: Map<String, Value>,
+}
+
+/// The sign-up gap: answers the user, known, read from its source now, or provisional.
+///
+/// One row and one call to the source, however many ask at once, before or after the delivery. 404 where the source knows
+/// no such account, or where it was erased here; 409 names the columns for which the application's own constraints leave
+/// no room.
+#[utoipa::path(post, path = "/v1/users/ensure", tag = "application", request_body = EnsureBody,
+    responses((status = 200, body = User), Refusals))]
+pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer {
+    let (head, body) = request.into_parts();
+    let known = ["source", "provider_id", "hints", "set"];
+    let asked = object(&admin.budget, &head.headers, body, Some(&known)).await?;
+    let (source, provider_id) = (text(&asked, "source")?, text(&asked, "provider_id")?);
+    let (calls, layout) = (&admin.ensure.calls, admin.store.layout());
+    let set = cells(layout, &inner(&asked, "set")?)?;
+    let signup =
+        Signup { hints: hints(layout, &inner(&asked, "hints")?)?, wanted: calls.wanted(&set).await? };
+    let user = admin.ensure.user(&source, &provider_id, &signup).await?;
+    Ok(json(StatusCode::OK, &User::from(&user)))
+}
+
+/// Lists of users, without a call to any source: by ids, by accounts, or page by page.
+#[utoipa::path(get, path = "/v1/users", tag = "application",
+    params(
+        ("ids" = Option<String>, Query, description = "up to 500, with commas between; unknown ones are left out"),
+        ("source" = Option<String>, Query, description = "with `provider_ids`, or alone: users with an account there"),
+        ("provider_ids" = Option<String>, Query, description = "up to 500 ids at `source`, with commas between"),
+        ("state" = Option<String>, Query, description = "active, incomplete, provisional, suspended or deleted"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer"),
+    ),
+    responses((status = 200, body = UserPage, headers(("ETag" = String))),
+        (status = 304, description = "The same as before."), Refusals))]
+pub async fn list(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+    let known = ["ids", "source", "provider_ids", "state", "limit", "cursor"];
+    let parameters = Parameters::read(uri.query(), &known)?;
+    let ids = parameters.list("ids", USERS_MAX)?;
+    let provider_ids = parameters.list("provider_ids", USERS_MAX)?;
+    let source = parameters.text("source");
+    let state = parameters.one_of("state", &STATES)?;
+    let limit = parameters.number("limit", 1..=USERS_MAX as i64)?.unwrap_or(PAGE_DEFAULT);
+    let after = parameters.cursor()?;
+    let by_name = ids.is_some() || provider_ids.is_some();
+    let users = match (ids, provider_ids, source) {
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+            return Err(Problem::bad_request("`ids` goes with neither `provider_ids` nor `source`"));
+        }
+        (_, Some(_), None) => return Err(Problem::bad_request("`provider_ids` needs a `source`")),
+        _ if by_name && (state.is_some() || after.is_some()) => {
+            return Err(Problem::bad_request("`state` and `cursor` go with lists, not with ids"));
+        }
+        (Some(ids), _, _) => {
+            let table = admin.store.users_table();
+            let ids: Vec<String> = ids.iter().filter_map(|id| table.id_from(id)).collect();
+            let mut users = admin.store.users_by_id(&ids).await?;
+            // As they were asked for.
+            users.sort_by_key(|user| ids.iter().position(|id| *id == user.id));
+            users
+        }
+        (None, Some(provider_ids), Some(source)) => {
+            if provider_ids.iter().any(|id| id.contains('\0')) || source.contains('\0') {
+                return Err(Problem::bad_request("an id holds a NUL character"));
+            }
+            admin.store.users_of(source, &provider_ids).await?
+        }
+        (None, None, source) => {
+            let after = match after {
+                None => None,
+                Some(place) => Some(admin.store.users_table().id_from(&place).ok_or_else(bad_cursor)?),
+            };
+            if source.is_some_and(|source| source.contains('\0')) {
+                return Err(Problem::bad_request("`source` holds a NUL character"));
+            }
+            let filter = UserFilter { state, source: source.map(str::to_owned), after, limit };
+            admin.store.users(&filter).await?
+        }
+    };
+    let is_full = !by_name && users.len() as i64 == limit;
+    let next_cursor = users.last().filter(|_| is_full).map(|last| cursor(&last.id));
+    Ok(tagged(&headers, &UserPage { users: users.iter().map(User::from).collect(), next_cursor }))
+}
+
+/// One user.
+#[utoipa::path(get, path = "/v1/users/{id}", tag = "application",
+    params(("id" = String, Path), ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
+    responses((status = 200, body = User, headers(("ETag" = String))),
+        (status = 304, description = "The same as before."), Refusals))]
+pub async fn show(State(admin): State<Arc<Admin>>, Named(id): Named, headers: HeaderMap) -> Answer {
+    Ok(tagged(&headers, &found(&admin, &id).await?))
+}
+
+/// Completes a user: columns that the application may set, or a ban.
+///
+/// 409 where a value is taken or otherwise refused by the application's own constraints, 422 where a column is not the
+/// application's to set.
+#[utoipa::path(patch, path = "/v1/users/{id}", tag = "application", params(("id" = String, Path)),
+    request_body = CompleteBody, responses((status = 200, body = User), Refusals))]
+pub async fn complete(
+    State(admin): State<Arc<Admin>>,
+    Extension(holder): Extension<Holder>,
+    Named(id): Named,
+    request: Request,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    let mut asked = object(&admin.budget, &head.headers, body, None).await?;
+    let reason = optional_text(&asked, "reason")?;
+    let suspended = match asked.get("suspended") {
+        None => None,
+        Some(Value::Bool(suspended)) => Some(*suspended),
+        Some(_) => return Err(Problem::bad_request("`suspended` must be true or false")),
+    };
+    asked.remove("suspended");
+    asked.remove("reason");
+    if suspended.is_none() && (asked.is_empty() || reason.is_some()) {
+        return Err(Problem::bad_request(
+            "nothing is to be set: name columns, or `suspended` with its `reason`",
+        ));
+    }
+    if reason.as_ref().is_some_and(|reason| reason.len() > 1_000 || reason.contains('\0')) {
+        return Err(Problem::bad_request("`reason` is longer than 1000 bytes, or holds a NUL character"));
+    }
+    let id = known_id(&admin, &id)?;
+    let calls = &admin.ensure.calls;
+    let mut wanted = calls.wanted(&cells(admin.store.layout(), &asked)?).await?;
+    wanted.setting.suspended = suspended;
+    let by = if holder == Holder::Operator { "operator" } else { "application" };
+    calls.set(&id, &wanted, Caller { by, reason: reason.as_deref() }).await?;
+    Ok(json(StatusCode::OK, &found(&admin, &id).await?))
+}
+
+/// Erases a user for good: the row is emptied (or removed, with HEADCOUNT_ON_DELETE=remove), hashes stand in for its
+/// accounts, and neither a delivery nor a resync brings it back.
+#[utoipa::path(delete, path = "/v1/users/{id}", tag = "operations", params(("id" = String, Path)),
+    responses((status = 200, body = Erasure), Refusals))]
+pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer {
+    let id = known_id(&admin, &id)?;
+    let erased = admin.ensure.calls.erase(&id, admin.erasure_leaves, Caller::OPERATOR).await?;
+    Ok(json(StatusCode::OK, &Erasure::of(&id, erased)))
+}
+
+/// The feed of what changed, in order and without gaps.
+///
+/// Ask again with `after` = `next_after`. Without `after` it begins with the oldest entry that is kept. 410 says that
+/// entries after `after` are not kept any more: take `latest`, read all users anew, and go on from there.
+#[utoipa::path(get, path = "/v1/changes", tag = "application",
+    params(("after" = Option<i64>, Query, minimum = 0), ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
+        ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
+    responses((status = 200, body = ChangePage, headers(("ETag" = String))),
+        (status = 304, description = "The same as before."),
+        (status = 410, description = "Entries after `after` are not kept any more.",
+            body = super::doc::ProblemBody, content_type = "application/problem+json"), Refusals))]
+pub async fn changes(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+    let parameters = Parameters::read(uri.query(), &["after", "limit"])?;
+    let after = parameters.number("after", 0..=i64::MAX)?;
+    let limit = parameters.number("limit", 1..=CHANGES_MAX)?.unwrap_or(CHANGES_MAX);
+    let feed = admin.store.feed(after, limit).await?;
+    if after.is_some_and(|after| after < feed.pruned) {
+        let detail = format!(
+            "entries up to {} are not kept any more; read all users anew, then go on after {}",
+            feed.pruned, feed.latest
+        );
+        return Err(Problem::new(StatusCode::GONE, detail));
+    }
+    Ok(tagged(&headers, &ChangePage::of(&feed, after)))
+}
+
+fn known_id(admin: &Admin, id: &str) -> Result<String, Problem> {
+    admin.store.users_table().id_from(id).ok_or_else(|| CallError::Unknown.into())
+}
+
+async fn found(admin: &Admin, id: &str) -> Result<User, Problem> {
+    let id = known_id(admin, id)?;
+    let users = admin.store.users_by_id(&[id]).await?;
+    users.first().map(User::from).ok_or_else(|| CallError::Unknown.into())
+}

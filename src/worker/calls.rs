@@ -1,0 +1,60 @@
+//! What follows from calls, and from time: users that the application has made by itself are told to the feed, and those
+//! whose time of keeping is over are erased.
+
+use crate::reconcile::{Calls, Leaves};
+use crate::retry::Retry;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const ERASE_EVERY: Duration = Duration::from_secs(5);
+/// Users that one look takes up.
+const SLICE: i64 = 50;
+
+/// When people are erased who were deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    pub leaves: Leaves,
+    pub for_ms: i64,
+}
+
+/// Looks until `stop`. Without `keeping` deleted users stay as they are.
+pub async fn run_calls(calls: Calls, keeping: Option<Keeping>, stop: CancellationToken) {
+    let mut retry = Retry::new();
+    let mut erased_at: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        let mut wait = LOOK_EVERY;
+        match calls.announce(SLICE).await {
+            Ok(_) => retry.reset(),
+            Err(failure) => {
+                warn!("users that the application has made could not be told to the feed: {failure}");
+                wait = retry.next_delay();
+            }
+        }
+        if let Some(keeping) = keeping.filter(|_| erased_at.is_none_or(|at| at.elapsed() >= ERASE_EVERY)) {
+            erased_at = Some(Instant::now());
+            erase(&calls, keeping, &stop).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+async fn erase(calls: &Calls, keeping: Keeping, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match calls.erase_ended(keeping.for_ms, keeping.leaves, SLICE).await {
+            Ok(0) => return,
+            Ok(count) => {
+                info!(users.count = count, "deleted users whose time of keeping is over were erased")
+            }
+            Err(failure) => {
+                warn!("deleted users could not be erased: {failure}");
+                return;
+            }
+        }
+    }
+}
