@@ -178,6 +178,7 @@ fn documents_name_what_there_is() {
         "migrate",
         "status",
         "events",
+        "explain",
         "users",
         "config",
         "completions",

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod demo;
 mod events;
+mod explain;
 mod migrate;
 mod output;
 mod record;
@@ -81,6 +82,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Schema(schema::Schema),
     Status(status::Status),
+    Explain(explain::Explain),
     #[command(subcommand)]
     Events(events::Events),
     #[command(subcommand)]
@@ -154,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Schema(command) => schema::run(command, context).await,
             Command::Migrate(command) => migrate::run(command, context).await,
             Command::Status(_) => status::run(context).await,
+            Command::Explain(command) => explain::run(command, context).await,
             Command::Events(command) => events::run(command, context).await,
             Command::Users(command) => users::run(command, context).await,
             Command::Config(_) => config::run(context),

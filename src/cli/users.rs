@@ -1,13 +1,19 @@
 //! `headcount users`
 
-use super::output::{json_of, print, print_fields, print_json, users_table};
+use super::assembly::leaves;
+use super::output::{confirm, json_of, print, print_fields, print_json, users_table};
 use super::{Context, DONE};
+use crate::clock::SystemClock;
 use crate::config::ConfigError;
-use crate::store::{Store, UserFilter};
-use crate::view::User;
+use crate::core::call::Setting;
+use crate::core::event::IdentityKey;
+use crate::reconcile::{Caller, Calls, Wanted};
+use crate::store::{Store, UserFilter, UserView};
+use crate::view::{Erasure, User};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Users as the application sees them
 #[derive(Subcommand)]
@@ -16,6 +22,51 @@ pub enum Users {
     List(List),
     /// Shows one user with its identities
     Show {
+        /// Its id, provider id, e-mail address, username or phone number
+        user: String,
+    },
+    /// Ties an account to another user than its own: the one way in which two users become one
+    ///
+    /// The user that loses its only account ends as deleted, and gives up its e-mail address, phone number and username; the
+    /// feed tells of both.
+    Link {
+        /// Such as `clerk`
+        source: String,
+        /// The account's id at the source
+        provider_id: String,
+        /// The user that it is to belong to: its id
+        user: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Bans a user: no source lifts it
+    Suspend {
+        /// Its id, provider id, e-mail address, username or phone number
+        user: String,
+        /// Why: kept in the user's history
+        #[arg(long, conflicts_with = "lift")]
+        reason: Option<String>,
+        /// Ends the ban
+        #[arg(long)]
+        lift: bool,
+    },
+    /// Erases a user for good: nothing of the person is left, and nothing brings it back
+    ///
+    /// The row stays without personal data, so that what the person wrote keeps an author; with HEADCOUNT_ON_DELETE=remove
+    /// it is removed, where the application's foreign keys let it go. Columns of the application's own are its business: the
+    /// feed tells it (`erased`). Exit code 1 where constraints of the application's keep something.
+    Erase {
+        /// Its id, provider id, e-mail address, username or phone number
+        user: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Brings a deleted user back, by your word instead of the source's
+    ///
+    /// The next full resync deletes it again, with proof, if its source has it no more.
+    Revive {
         /// Its id, provider id, e-mail address, username or phone number
         user: String,
     },
@@ -46,15 +97,106 @@ enum State {
 
 pub async fn run(command: Users, context: Context) -> anyhow::Result<u8> {
     let store = context.existing_store().await?;
-    match command {
+    let code = match command {
         Users::List(command) => list(&store, command, context.json).await?,
         Users::Show { user } => show(&store, &user, context.json).await?,
-    }
+        acting => act(acting, &store, &context).await?,
+    };
     store.close().await;
+    Ok(code)
+}
+
+async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result<u8> {
+    let calls = Calls {
+        store: store.clone(),
+        sources: Arc::new(context.config.sources.clone()),
+        clock: Arc::new(SystemClock),
+    };
+    match command {
+        Users::List(_) | Users::Show { .. } => Ok(DONE),
+        Users::Link { source, provider_id, user, yes } => {
+            context.source(&source)?;
+            let user = one_user(store, &user).await?;
+            confirm(&format!("Tie account {provider_id} of {source} to user {}?", user.id), yes)?;
+            let key = IdentityKey { source, provider_id };
+            let tied = calls.link(&key, &user.id, Caller::OPERATOR).await?;
+            let ended = tied.from.filter(|_| tied.ended);
+            let note = match &ended {
+                Some(from) => format!(
+                    " User {from} had no other account: it ended as deleted, and has given up its names."
+                ),
+                None => String::new(),
+            };
+            answer(store, &user.id, context.json, &format!("The account is user {}'s now.{note}", user.id))
+                .await
+        }
+        Users::Suspend { user, reason, lift } => {
+            let user = one_user(store, &user).await?;
+            let setting = Setting { suspended: Some(!lift), ..Setting::default() };
+            let wanted = Wanted { setting, ..Wanted::default() };
+            let caller = Caller { reason: reason.as_deref(), ..Caller::OPERATOR };
+            calls.set(&user.id, &wanted, caller).await?;
+            let word = if lift {
+                "is not banned by the application any more"
+            } else {
+                "is banned; no source lifts it"
+            };
+            answer(store, &user.id, context.json, &format!("User {} {word}.", user.id)).await
+        }
+        Users::Revive { user } => {
+            let user = one_user(store, &user).await?;
+            calls.revive(&user.id, Caller::OPERATOR).await?;
+            answer(store, &user.id, context.json, &format!("User {} is back.", user.id)).await
+        }
+        Users::Erase { user, yes } => {
+            let user = one_user(store, &user).await?;
+            confirm(&format!("Erase user {} for good?", user.id), yes)?;
+            let erased = calls.erase(&user.id, leaves(&context.config), Caller::OPERATOR).await?;
+            told_erased(&Erasure::of(&user.id, erased), context.json)
+        }
+    }
+}
+
+/// The user as it is now, or a sentence.
+async fn answer(store: &Store, id: &str, json: bool, sentence: &str) -> anyhow::Result<u8> {
+    let users = store.users_by_id(&[id.to_owned()]).await?;
+    match users.first().filter(|_| json) {
+        Some(user) => print_json(&json_of(&User::from(user))),
+        None => print(sentence),
+    }
     Ok(DONE)
 }
 
-async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<()> {
+fn told_erased(erasure: &Erasure, json: bool) -> anyhow::Result<u8> {
+    if json {
+        print_json(&json_of(erasure));
+    } else {
+        match (erasure.removed, &erasure.kept_because) {
+            (true, _) => print("Erased: the row is gone."),
+            (false, Some(reason)) => print(&format!("Erased: the row stays, emptied, because: {reason}")),
+            (false, None) => print("Erased: the row stays, emptied."),
+        }
+    }
+    if erasure.left.is_empty() {
+        return Ok(DONE);
+    }
+    bail!("the application's own constraints keep what is in {}; empty it by hand", erasure.left.join(", "));
+}
+
+/// The one user that the text names.
+pub async fn one_user(store: &Store, text: &str) -> anyhow::Result<UserView> {
+    let users = store.find_users(text).await?;
+    match users.as_slice() {
+        [user] => Ok(user.clone()),
+        [] => bail!("no user has that id, provider id, e-mail address, username or phone number"),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|user| user.id.as_str()).collect();
+            bail!("{} users fit; name one by its id: {}", several.len(), ids.join(", "));
+        }
+    }
+}
+
+async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
     let after = match &command.after {
         None => None,
         Some(text) => Some(store.users_table().id_from(text).ok_or_else(|| {
@@ -75,25 +217,17 @@ async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<()> {
         (users.len() as i64 == command.limit).then(|| users.last().map(|last| last.id.clone())).flatten();
     if json {
         print_json(&json!({"users": users.iter().map(User::from).collect::<Vec<_>>(), "next_after": next}));
-        return Ok(());
+        return Ok(DONE);
     }
     print(&users_table(&users));
     if let Some(next) = next {
         print(&format!("There are more: --after {next}"));
     }
-    Ok(())
+    Ok(DONE)
 }
 
-async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<()> {
-    let users = store.find_users(text).await?;
-    let user = match users.as_slice() {
-        [user] => user,
-        [] => bail!("no user has that id, provider id, e-mail address, username or phone number"),
-        several => {
-            let ids: Vec<&str> = several.iter().map(|user| user.id.as_str()).collect();
-            bail!("{} users fit; name one by its id: {}", several.len(), ids.join(", "));
-        }
-    };
+async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<u8> {
+    let user = &one_user(store, text).await?;
     let mut shown = json_of(&User::from(user));
     let held = store.held_of_user(&user.id).await?;
     let held: Vec<Value> = held
@@ -105,8 +239,8 @@ async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<()> {
     shown["held_values"] = json!(held);
     if json {
         print_json(&shown);
-        return Ok(());
+        return Ok(DONE);
     }
     print_fields(&shown);
-    Ok(())
+    Ok(DONE)
 }

@@ -35,6 +35,12 @@ impl Owner {
     pub const NAMES: [(&'static str, Owner); 3] =
         [("provider", Owner::Provider), ("app", Owner::App), ("app-once-set", Owner::AppOnceSet)];
 
+    /// As reports show it.
+    pub fn name(self) -> &'static str {
+        let declared = Self::NAMES.iter().find(|(_, owner)| *owner == self);
+        declared.map_or("undeclared", |(name, _)| name)
+    }
+
     /// Whether another value than the provider's is drift.
     pub fn is_provider(self) -> bool {
         matches!(self, Owner::Provider | Owner::Undeclared)

@@ -10,6 +10,7 @@ pub mod change;
 pub mod columns;
 pub mod decide;
 pub mod event;
+pub mod explain;
 pub mod layout;
 pub mod link;
 pub mod loss;

@@ -1,7 +1,9 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
 use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
-use super::finished::{cause, elsewhere, ended, failed, held_back};
+use super::finished::{
+    Applied, HELD_DELAY_MS, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
+};
 use super::linking::{FirstSeen, link};
 use super::narrow::Care;
 use super::reads::READ_EVENT;
@@ -30,21 +32,6 @@ pub struct Deliveries {
     pub batch_max: i64,
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Deliveries that were claimed.
-    pub claimed: usize,
-    /// Those of them about which something was decided; the rest waits for another process's transaction.
-    pub finished: usize,
-    pub dead: usize,
-    pub held: usize,
-    /// Refused by a constraint of the application's and to be tried again.
-    pub retried: usize,
-    /// Accounts of which the application's constraints let in only a part.
-    pub narrowed: usize,
-}
-
 /// An account of the batch: what was known, what is to be, and which deliveries say so.
 struct Work {
     held: Held,
@@ -67,8 +54,33 @@ impl Deliveries {
     pub async fn apply_batch(&self) -> Result<Applied, StoreError> {
         match self.apply(self.batch_max, Care::Usual).await {
             Err((StoreError::Rejected(_), _)) => self.apply_one().await,
+            Err((StoreError::Held(_), claimed)) => self.apply_around(claimed.len()).await,
             result => result.map_err(|(error, _)| error),
         }
+    }
+
+    /// One by one, past what somebody's long transaction holds: an account, or a value of a unique column.
+    async fn apply_around(&self, count: usize) -> Result<Applied, StoreError> {
+        let mut all = Applied::default();
+        for _ in 0..count {
+            match self.apply(1, Care::Usual).await {
+                Ok(Applied { claimed: 0, .. }) => break,
+                Ok(applied) => all.add(applied),
+                Err((StoreError::Held(_), claimed)) => {
+                    let mut tx = self.store.reconciliation().await?;
+                    let put_off: Vec<Finished> = claimed
+                        .iter()
+                        .map(|&(seq, attempts)| put_off(seq, attempts, HELD_DELAY_MS))
+                        .collect();
+                    tx.finish(&put_off).await?;
+                    tx.commit(&[]).await?;
+                    all.claimed += claimed.len();
+                }
+                Err((StoreError::Rejected(_), _)) => all.add(self.apply_one().await?),
+                Err((error, _)) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     async fn apply_one(&self) -> Result<Applied, StoreError> {
@@ -365,15 +377,4 @@ fn first_seen<'a>(
         .filter(|(_, work)| work.held.has_no_row())
         .filter_map(|(key, work)| Some((key.clone(), Cow::Borrowed(*newest.get(key)?), &mut work.held)))
         .collect()
-}
-
-/// Why a delivery is not this source's; `None` where it is, or does not say.
-fn elsewhere_from(event: &Event, source: &Source, bearings: &HashMap<String, Bearings>) -> Option<String> {
-    let known = || bearings.get(&source.name)?.instance_id.as_ref();
-    let pinned = source.instance.as_ref().or_else(known)?;
-    let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
-    Some(format!(
-        "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
-         looks like this (`headcount source repin` where the move is meant)"
-    ))
 }

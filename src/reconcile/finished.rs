@@ -3,10 +3,40 @@
 use crate::clock::jitter;
 use crate::core::attempts::next_delay_ms;
 use crate::core::event::Event;
-use crate::store::{Finished, Pending};
+use crate::source::Source;
+use crate::store::{Bearings, Finished, Pending};
+use std::collections::HashMap;
 
 /// How long a delivery is put off whose account somebody else holds: their transactions are short.
 const ELSEWHERE_DELAY_MS: u64 = 100;
+/// And one that could not be got at although it was waited for.
+pub(super) const HELD_DELAY_MS: u64 = 2_000;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Deliveries that were claimed.
+    pub claimed: usize,
+    /// Those of them about which something was decided; the rest waits for another process's transaction.
+    pub finished: usize,
+    pub dead: usize,
+    pub held: usize,
+    /// Refused by a constraint of the application's and to be tried again.
+    pub retried: usize,
+    /// Accounts of which the application's constraints let in only a part.
+    pub narrowed: usize,
+}
+
+impl Applied {
+    pub(super) fn add(&mut self, other: Applied) {
+        self.claimed += other.claimed;
+        self.finished += other.finished;
+        self.dead += other.dead;
+        self.held += other.held;
+        self.retried += other.retried;
+        self.narrowed += other.narrowed;
+    }
+}
 
 pub(super) fn ended(pending: &Pending, status: &'static str, last_error: Option<String>) -> Finished {
     let attempts = pending.attempts + 1;
@@ -26,11 +56,15 @@ pub(super) fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
 
 /// Put off, so that what waits behind it does not wait for it.
 pub(super) fn elsewhere(pending: &Pending) -> Finished {
+    put_off(pending.seq, pending.attempts, ELSEWHERE_DELAY_MS)
+}
+
+pub(super) fn put_off(seq: i64, attempts: u32, retry_in_ms: u64) -> Finished {
     Finished {
-        seq: pending.seq,
+        seq,
         status: "pending",
-        attempts: pending.attempts,
-        retry_in_ms: Some(ELSEWHERE_DELAY_MS),
+        attempts,
+        retry_in_ms: Some(retry_in_ms),
         last_error: Some("another transaction holds the account".to_owned()),
     }
 }
@@ -61,4 +95,19 @@ pub(super) fn cause(pending: &Pending, event: &Event) -> String {
         }
     })
     .to_string()
+}
+
+/// Why a delivery is not this source's; `None` where it is, or does not say.
+pub(super) fn elsewhere_from(
+    event: &Event,
+    source: &Source,
+    bearings: &HashMap<String, Bearings>,
+) -> Option<String> {
+    let known = || bearings.get(&source.name)?.instance_id.as_ref();
+    let pinned = source.instance.as_ref().or_else(known)?;
+    let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
+    Some(format!(
+        "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
+         looks like this (`headcount source repin` where the move is meant)"
+    ))
 }

@@ -21,8 +21,9 @@ use sha2::{Digest, Sha256};
 
 pub use accept::{odd_user, verified};
 pub use calls::{CallError, Caller, Calls};
-pub use deliveries::{Applied, Deliveries};
+pub use deliveries::Deliveries;
 pub use erase::{Erased, Leaves};
+pub use finished::Applied;
 pub use outcome::{Applied as ReadsApplied, Drift};
 pub use reads::{Errand, Reads, RunRef};
 pub use tie::Tied;

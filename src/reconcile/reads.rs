@@ -77,7 +77,7 @@ impl Reads {
         before: Counts,
     ) -> Result<Applied, StoreError> {
         match self.transact(readings, missing, errand, cursor, before, Care::Usual).await {
-            Err(StoreError::Rejected(_)) if !readings.is_empty() => {
+            Err(StoreError::Rejected(_) | StoreError::Held(_)) if !readings.is_empty() => {
                 let mut all = self.transact(&[], missing, errand, cursor, before, Care::Usual).await?;
                 for reading in readings {
                     let mut so_far = before;
@@ -88,7 +88,7 @@ impl Reads {
                         result = self.transact(one, &[], errand, cursor, so_far, Care::IdentityOnly).await;
                     }
                     all.add(match result {
-                        Err(StoreError::Rejected(reason)) => {
+                        Err(StoreError::Rejected(reason) | StoreError::Held(reason)) => {
                             self.refuse(reading.0.clone(), reason, errand, cursor, so_far).await?
                         }
                         other => other?,

@@ -30,6 +30,8 @@ pub enum Access {
     Read,
     /// The commit of such a transaction is durable once it has returned.
     Write,
+    /// As [`Access::Write`], and it waits for nobody's lock for long: [`StoreError::Held`].
+    Decide,
 }
 
 /// A pool of connections to one database.

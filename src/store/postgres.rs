@@ -49,6 +49,8 @@ impl Driver for PostgresDriver {
             Access::Read => "BEGIN READ ONLY",
             // A database or a role may have it off by default; an acknowledged delivery must be on disk.
             Access::Write => "BEGIN; SET LOCAL synchronous_commit = on",
+            // The application's own transaction may hold a name or an account for as long as it likes.
+            Access::Decide => "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 2000",
         };
         // Connections that a restart of the server has cut are met here, before anything was sent: the pool drops
         // each as it fails. Testing them before every use would cost a round trip.

@@ -101,7 +101,7 @@ pub struct Reconciliation {
 impl Store {
     pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
         Ok(Reconciliation {
-            tx: self.begin(Access::Write).await?,
+            tx: self.begin(Access::Decide).await?,
             users: self.users.clone(),
             dialect: self.dialect(),
             required: None,

@@ -54,7 +54,7 @@ impl Driver for SqliteDriver {
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
         let tx = match access {
             Access::Read => self.readers.begin().await?,
-            Access::Write => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+            Access::Write | Access::Decide => self.writer.begin_with("BEGIN IMMEDIATE").await?,
         };
         Ok(Box::new(SqliteTx(tx)))
     }

@@ -89,6 +89,18 @@ impl UsersTable {
         )
     }
 
+    /// Since when the users in the only parameter are in their state.
+    pub fn state_since(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT {} FROM {} JOIN {} ON {} = {}",
+            self.dialect.timestamp_text("s.state_since"),
+            self.stated(),
+            self.dialect.rows(1, 1),
+            if self.is_adopted { "s.user_id".to_owned() } else { self.id_sql("s.") },
+            if self.is_adopted { "v.c1".to_owned() } else { self.id_value("v.c1") }
+        ))
+    }
+
     /// A column that no source fills, where it is kept.
     pub(super) fn computed(&self, name: &str) -> String {
         format!("{}.{name}", if self.is_adopted { "a" } else { "u" })
