@@ -6,6 +6,8 @@ mod support;
 
 mod adopting;
 mod applying;
+mod calling;
+mod erasing;
 mod holding;
 mod inbox;
 mod linking;

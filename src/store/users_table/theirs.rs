@@ -52,8 +52,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let users = self.users_table();
-        let names: Vec<String> =
-            cells.iter().map(|cell| format!("CAST(u.{} AS text)", quoted(&cell.column.name))).collect();
+        let names: Vec<String> = cells.iter().map(|cell| cell.column.text(users.dialect)).collect();
         let sql = format!(
             "SELECT {} FROM {} u WHERE {} = {}",
             names.join(", "),
@@ -102,11 +101,24 @@ impl UsersTable {
 }
 
 impl TheirColumn {
+    fn is_bool(&self) -> bool {
+        self.type_name.to_ascii_uppercase().contains("BOOL")
+    }
+
+    fn text(&self, dialect: Dialect) -> String {
+        let column = format!("u.{}", quoted(&self.name));
+        match dialect {
+            Dialect::Sqlite if self.is_bool() => {
+                format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE {column} END")
+            }
+            _ => format!("CAST({column} AS text)"),
+        }
+    }
+
     fn value(&self, dialect: Dialect, text: &str) -> String {
-        let is_bool = self.type_name.to_ascii_uppercase().contains("BOOL");
         match dialect {
             Dialect::Postgres => format!("CAST({text} AS {})", self.type_name),
-            Dialect::Sqlite if is_bool => {
+            Dialect::Sqlite if self.is_bool() => {
                 format!("CASE {text} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {text} END")
             }
             Dialect::Sqlite => text.to_owned(),
