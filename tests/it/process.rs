@@ -5,6 +5,7 @@ use headcount::clock::{Clock, SystemClock};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use reqwest::{Client, StatusCode};
+use serde_json::Value;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -132,6 +133,25 @@ impl Server {
         }
         let answer = request.send().await.ok()?;
         Some((answer.status(), answer.text().await.ok()?))
+    }
+
+    /// A call to the admin listener: status and JSON of the answer.
+    pub async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request =
+            self.client.request(method, format!("http://{}{path}", self.admin)).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+    }
+
+    /// Somebody is here: as the application calls it.
+    pub async fn ensure(&self, provider_id: &str) -> (u16, Value) {
+        let body = serde_json::json!({"source": "clerk", "provider_id": provider_id});
+        self.call("POST", "/v1/users/ensure", APP_TOKEN, Some(body)).await
     }
 
     pub fn client(&self) -> &Client {
