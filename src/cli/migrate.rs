@@ -19,6 +19,9 @@ pub struct Migrate {
     /// Gives a role of PostgreSQL the least rights that `serve` needs with HEADCOUNT_MIGRATE=off, and prints the statements
     #[arg(long, value_name = "ROLE", conflicts_with = "uninstall")]
     grants: Option<String>,
+    /// Gives the application's own role the view headcount.people and the function headcount.ensure, and prints the statements
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["uninstall", "grants"])]
+    app_grants: Option<String>,
     /// Removes everything of headcount's but the users table
     #[arg(long)]
     uninstall: bool,
@@ -39,9 +42,12 @@ pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
             store.run_steps(&steps).await?;
         }
         steps
-    } else if let Some(role) = &command.grants {
+    } else if let Some(role) = command.grants.as_ref().or(command.app_grants.as_ref()) {
         store.check_schema().await?;
-        let steps = store.grants(role).await?;
+        let steps = match command.app_grants {
+            Some(_) => store.app_grants(role)?,
+            None => store.grants(role).await?,
+        };
         if !command.plan {
             store.run_steps(&steps).await?;
         }
@@ -59,7 +65,7 @@ pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
         print_json(&json!({"planned": command.plan, "steps": steps, "notes": notes}));
         return Ok(DONE);
     }
-    if command.grants.is_some() {
+    if command.grants.or(command.app_grants).is_some() {
         // As a script, so that somebody else can run it.
         steps.iter().for_each(|step| print(&format!("{};", step.sql)));
         return Ok(DONE);

@@ -63,7 +63,7 @@ pub enum CallError {
     NotDeleted,
     #[error("the account was erased here, and nothing brings it back")]
     Erased,
-    #[error("column {column} may not be set by a call: {reason}")]
+    #[error("column `{column}` may not be set by a call: {reason}")]
     NotSettable { column: String, reason: String },
     #[error("the application's own constraints leave no room for it ({}): {}", .0.columns.join(", "), .0.reason)]
     NoRoom(NoRoom),

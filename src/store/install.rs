@@ -42,6 +42,22 @@ impl Store {
         Ok(steps)
     }
 
+    /// What gives the application's own role what it may use of headcount's: the view of people, and the function that
+    /// makes a user in its own transaction.
+    pub fn app_grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Err(StoreError::Setup(
+                "SQLite knows no roles: who may read the file may read the view".to_owned(),
+            ));
+        }
+        let role = quoted(role);
+        Ok(vec![
+            step(format!("GRANT USAGE ON SCHEMA headcount TO {role}")),
+            step(format!("GRANT SELECT ON headcount.people TO {role}")),
+            step(format!("GRANT EXECUTE ON FUNCTION headcount.ensure(text, text, jsonb, jsonb) TO {role}")),
+        ])
+    }
+
     /// The statements that take everything of headcount's away, and leave the users table: in order.
     pub async fn uninstall_plan(&self) -> Result<Vec<Step>, StoreError> {
         let users = self.users_table();

@@ -100,7 +100,7 @@ impl UsersTable {
             .replace("{keep}", &self.ensure_keep())
             .replace("{account}", &accounts);
         format!(
-            "DROP FUNCTION IF EXISTS headcount.ensure(text, text, jsonb, jsonb);\n{body};\n\
+            "{body};\n\
              REVOKE ALL ON FUNCTION headcount.ensure(text, text, jsonb, jsonb) FROM PUBLIC"
         )
     }

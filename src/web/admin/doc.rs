@@ -23,6 +23,52 @@ pub struct ProblemBody {
     columns: Option<Vec<String>>,
 }
 
+/// The words of a state, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the words of a parameter, for the document")]
+pub enum UserState {
+    Active,
+    Incomplete,
+    Provisional,
+    Suspended,
+    Deleted,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the words of a parameter, for the document")]
+pub enum RunStatus {
+    Running,
+    Succeeded,
+    Failed,
+    Held,
+    Rejected,
+    Interrupted,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the words of a parameter, for the document")]
+pub enum EventStatus {
+    Pending,
+    Applied,
+    Stale,
+    Ignored,
+    Held,
+    Dead,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "the words of a parameter, for the document")]
+pub enum ResyncMode {
+    Full,
+    Incremental,
+    DryRun,
+    User,
+}
+
 /// The errors that every operation may answer with.
 pub struct Refusals;
 
@@ -85,7 +131,7 @@ impl Modify for Bearer {
         operate::retry,
         operate::discard,
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, UserState, RunStatus, EventStatus, ResyncMode)),
     modifiers(&Bearer),
     security(("bearer" = [])),
     tags(

@@ -3,14 +3,14 @@
 use super::Admin;
 use super::answer::{Answer, json, tagged};
 use super::ask::{Named, Parameters, bad_cursor, cursor, object, optional_text, text};
-use super::doc::Refusals;
+use super::doc::{EventStatus, Refusals, ResyncMode, RunStatus};
 use crate::resync::ResyncError;
 use crate::store::{DeliveryFilter, Selection};
 use crate::view::{Event, EventPage, Run, RunPage, Status};
 use crate::web::problem::Problem;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 use tracing::{error, info};
 use utoipa::ToSchema;
@@ -24,13 +24,13 @@ const EVENT_STATUSES: [&str; 6] = ["pending", "applied", "stale", "ignored", "he
 const MODES: [&str; 4] = ["full", "incremental", "dry-run", "user"];
 
 /// Which source to read, and how.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[expect(dead_code, reason = "the shape of a body, for the document")]
 pub struct ResyncBody {
     #[schema(example = "clerk")]
     source: String,
-    /// `full` (the default), `incremental`, `dry-run` or `user`
-    mode: Option<String>,
+    /// `full` is the default.
+    mode: Option<ResyncMode>,
     /// The account to read, with mode `user`.
     provider_id: Option<String>,
 }
@@ -57,7 +57,7 @@ pub async fn status(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMa
 
 /// Reads of sources, the newest first.
 #[utoipa::path(get, path = "/v1/runs", tag = "operations",
-    params(("source" = Option<String>, Query), ("status" = Option<String>, Query),
+    params(("source" = Option<String>, Query), ("status" = Option<RunStatus>, Query),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
     responses((status = 200, body = RunPage, headers(("ETag" = String))),
@@ -147,7 +147,7 @@ async fn decided(admin: &Admin, id: &str, done: bool, status: StatusCode) -> Ans
 
 /// Deliveries in the inbox, the newest first.
 #[utoipa::path(get, path = "/v1/events", tag = "operations",
-    params(("status" = Option<String>, Query), ("source" = Option<String>, Query),
+    params(("status" = Option<EventStatus>, Query), ("source" = Option<String>, Query),
         ("provider_id" = Option<String>, Query), ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),

@@ -3,7 +3,7 @@
 use super::Admin;
 use super::answer::{Answer, json, tagged};
 use super::ask::{Named, Parameters, bad_cursor, cells, cursor, hints, inner, object, optional_text, text};
-use super::doc::Refusals;
+use super::doc::{Refusals, UserState};
 use super::guard::Holder;
 use crate::reconcile::{CallError, Caller};
 use crate::resync::Signup;
@@ -79,7 +79,7 @@ pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer
         ("ids" = Option<String>, Query, description = "up to 500, with commas between; unknown ones are left out"),
         ("source" = Option<String>, Query, description = "with `provider_ids`, or alone: users with an account there"),
         ("provider_ids" = Option<String>, Query, description = "up to 500 ids at `source`, with commas between"),
-        ("state" = Option<String>, Query, description = "active, incomplete, provisional, suspended or deleted"),
+        ("state" = Option<UserState>, Query),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer"),
@@ -160,7 +160,7 @@ pub async fn complete(
     let mut asked = object(&admin.budget, &head.headers, body, None).await?;
     let reason = optional_text(&asked, "reason")?;
     let suspended = match asked.get("suspended") {
-        None => None,
+        None | Some(Value::Null) => None,
         Some(Value::Bool(suspended)) => Some(*suspended),
         Some(_) => return Err(Problem::bad_request("`suspended` must be true or false")),
     };
