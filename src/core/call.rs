@@ -64,6 +64,9 @@ pub fn provisional(
         hints: Some(hints),
     });
     let mut user = apply(layout, user, setting);
+    if user.columns.get(Column::EmailVerified).is_none() {
+        user.columns.set(Column::EmailVerified, Some("false".to_owned()));
+    }
     user.provisional = identity.latest.is_none();
     let change = change_between(layout, known.user.as_ref(), &user);
     let linked_now = known.linked_now;

@@ -147,6 +147,11 @@ impl Layout {
         self.columns().filter(|&column| kept.contains(column) && column.freed().is_none()).collect()
     }
 
+    /// Whether the column shows the provider's own id of the account: the one thing that is known before a snapshot.
+    pub fn is_account_id(&self, column: Column) -> bool {
+        matches!(column, Column::Path(_)) && self.name(column) == "id" && self.owner(column) != Owner::App
+    }
+
     /// Whether a call of the application's may write the column.
     pub fn is_settable(&self, column: Column) -> bool {
         match self.owner(column) {

@@ -85,7 +85,7 @@ impl Calls {
             pause(attempt).await;
             match self.try_provisional(key, hints, wanted).await {
                 Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, wanted).await?),
+                Err(error) => return Err(self.with_columns(error, wanted, hints).await?),
                 Ok(()) => return Ok(()),
             }
         }
@@ -113,7 +113,12 @@ impl Calls {
         }
         let mut ids = FreshIds::take(&mut tx, &self.clock, 1, false).await?;
         let id = ids.next(&mut tx, &held).await?;
-        let called = call::provisional(self.store.layout(), &held.known, hints, &wanted.setting, &id);
+        let layout = self.store.layout();
+        let mut hints = hints.clone();
+        for column in layout.columns().filter(|&column| layout.is_account_id(column)) {
+            hints.set(column, Some(key.provider_id.clone()));
+        }
+        let called = call::provisional(layout, &held.known, &hints, &wanted.setting, &id);
         if called.0.user.is_none() {
             return Err(CallError::Deleted);
         }
@@ -165,7 +170,7 @@ impl Calls {
             pause(attempt).await;
             match self.try_on_user(user_id, wanted, what, caller, &decide).await {
                 Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, wanted).await?),
+                Err(error) => return Err(self.with_columns(error, wanted, &Columns::default()).await?),
                 Ok(written) => return Ok(written),
             }
         }
@@ -302,18 +307,25 @@ impl Calls {
 
     /// The error, with the columns named that must have a value and were given none, where no other is to blame. What
     /// the database says only at the commit (SQLite's deferred foreign keys) is of the same kind.
-    pub async fn with_columns(&self, error: CallError, wanted: &Wanted) -> Result<CallError, CallError> {
+    pub async fn with_columns(
+        &self,
+        error: CallError,
+        wanted: &Wanted,
+        hints: &Columns,
+    ) -> Result<CallError, CallError> {
         let NoRoom { mut columns, reason } = match error {
             CallError::NoRoom(no_room) => no_room,
             CallError::Store(StoreError::Rejected(reason)) => NoRoom { columns: Vec::new(), reason },
             other => return Ok(other),
         };
         if columns.is_empty() {
-            let given = wanted.names(self.store.layout());
-            let theirs = self.store.their_columns().await?;
-            let lacking =
-                theirs.into_iter().filter(|column| column.is_required && !given.contains(&column.name));
-            columns = lacking.map(|column| column.name).collect();
+            let layout = self.store.layout();
+            let mut given = wanted.names(layout);
+            let is_given = |column| layout.is_account_id(column) || !hints.is_vacant(column);
+            let hinted = layout.columns().filter(|&column| is_given(column));
+            given.extend(hinted.map(|column| layout.name(column).to_owned()));
+            columns = self.store.required_columns().await?;
+            columns.retain(|column| !given.contains(column));
         }
         Ok(CallError::NoRoom(NoRoom { columns, reason }))
     }

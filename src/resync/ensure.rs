@@ -252,7 +252,8 @@ impl Ensure {
         let applied =
             resync.reads.apply(&[(key.clone(), reading)], &[], &errand, "", Counts::default()).await?;
         if let Some(no_room) = applied.no_room {
-            let named = self.calls.with_columns(CallError::NoRoom(no_room), &signup.wanted).await?;
+            let named =
+                self.calls.with_columns(CallError::NoRoom(no_room), &signup.wanted, &signup.hints).await?;
             return Err(named.into());
         }
         if absent {

@@ -175,6 +175,17 @@ impl Dialect {
         }
     }
 
+    /// `rows` with the rows of `table` (as `name`) whose `column` is `value` of each: by the column's index, even where
+    /// PostgreSQL knows little of the table yet and would rather read all of it.
+    pub fn each_row(self, rows: &str, table: &str, name: &str, column: &str, value: &str) -> String {
+        match self {
+            Dialect::Postgres => format!(
+                "{rows} CROSS JOIN LATERAL (SELECT * FROM {table} x WHERE x.{column} = {value} OFFSET 0) AS {name}"
+            ),
+            Dialect::Sqlite => format!("{rows} JOIN {table} {name} ON {name}.{column} = {value}"),
+        }
+    }
+
     /// Takes the row locks of `table`, passing over what others hold. SQLite has one writer at a time anyway.
     ///
     /// Not `FOR UPDATE`: that would block the application's inserts of rows that refer to these.

@@ -94,8 +94,14 @@ impl Store {
     async fn add_identities(&self, tx: &mut dyn Tx, users: &mut [UserView]) -> Result<(), StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT i.user_id, i.source, i.provider_id, i.state, CAST(i.version AS text)
-             FROM headcount.identities i JOIN {} ON i.user_id = v.c1 ORDER BY i.source, i.provider_id",
-            self.dialect().rows(1, 1)
+             FROM {} ORDER BY i.source, i.provider_id",
+            self.dialect().each_row(
+                &self.dialect().rows(1, 1),
+                "headcount.identities",
+                "i",
+                "user_id",
+                "v.c1"
+            )
         ));
         let ids = users.iter().map(|user| vec![Some(user.id.clone())]).collect();
         let mut of_user: BTreeMap<String, Vec<IdentityView>> = BTreeMap::new();

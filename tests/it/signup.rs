@@ -15,6 +15,7 @@ on_each_database!(
     replicas_ask_once_together,
     a_provider_that_is_down_makes_nobody_wait,
     who_never_was_ends_as_deleted,
+    a_sweep_and_calls_agree,
     sign_ups_in_sql_race_with_everything,
 );
 
@@ -171,6 +172,41 @@ async fn who_never_was_ends_as_deleted(db: Db) {
     assert_eq!(db.one("SELECT deleted_by FROM headcount.identities").await, "sweep");
     let (status, after) = server.ensure("user_made_up").await;
     assert_eq!((status, after["account_state"].as_str()), (200, Some("deleted")));
+}
+
+async fn a_sweep_and_calls_agree(db: Db) {
+    let provider = Provider::with_users(40).await;
+    provider.resync(&db, &[]);
+    let server = provider.server(&db).await;
+    // Gone at the source, and nobody has told us.
+    provider.simulator.set_faults(|faults| faults.drop = 1.0);
+    let gone: Vec<String> = provider.ids().into_iter().step_by(5).collect();
+    assert!(gone.iter().all(|id| provider.simulator.delete(id)));
+    let sweep = {
+        let mut command = provider.headcount(&db);
+        command.args(["resync", "clerk", "--json"]).env("HEADCOUNT_MAX_DELETE", "50%");
+        tokio::task::spawn_blocking(move || super::process::run(&mut command))
+    };
+    let one = [&server];
+    let mut rounds = 0;
+    while !sweep.is_finished() {
+        for id in &gone {
+            assert_eq!(ids(&at_once(&one, id, 3).await).len(), 1);
+            let (_, user) = server.ensure(id).await;
+            let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
+            let set = json!({"display_name": format!("Round {rounds}")});
+            let (status, problem) = server.call("PATCH", &path, APP_TOKEN, Some(set)).await;
+            // Whoever is deleted by now is not completed any more.
+            assert!([200, 409].contains(&status), "{problem}");
+        }
+        rounds += 1;
+    }
+    assert_eq!(sweep.await.unwrap().status.code(), Some(0));
+    assert_eq!((db.count("users").await, db.count("users WHERE account_state = 'deleted'").await), (40, 8));
+    for id in &gone {
+        assert_eq!(server.ensure(id).await.1["account_state"], "deleted");
+    }
+    assert_eq!(provider.resync(&db, &["--dry-run"]).0, Some(0), "nothing is left to repair");
 }
 
 async fn sign_ups_in_sql_race_with_everything(db: Db) {

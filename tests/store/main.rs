@@ -13,6 +13,7 @@ mod inbox;
 mod linking;
 mod mapping;
 mod migrating;
+mod offering;
 mod reading;
 mod states;
 

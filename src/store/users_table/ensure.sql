@@ -10,8 +10,11 @@ DECLARE
     set_in_users jsonb := {set_in_users};
     set_elsewhere jsonb := {set_elsewhere};
     ours jsonb := {ours};
-    hinted jsonb := {verified};
-    recorded jsonb := '{"email_verified": "false"}';
+    -- what a row has without any hint, here and as it is recorded
+    bare jsonb := {verified};
+    bare_record jsonb := '{"email_verified": "false"}';
+    hinted jsonb;
+    recorded jsonb;
     wanted jsonb := '{}';
     elsewhere jsonb := '{}';
     keeps text := '';
@@ -37,6 +40,13 @@ BEGIN
         RAISE EXCEPTION 'headcount.ensure: there is no source %', quote_nullable(the_source) USING ERRCODE = '22023',
             HINT = (SELECT 'There is: ' || string_agg(s.name, ', ' ORDER BY s.name) FROM headcount.sources s);
     END IF;
+
+    IF {id_column} IS NOT NULL THEN
+        bare := bare || jsonb_build_object({id_column}, the_account);
+        bare_record := bare_record || jsonb_build_object('id', the_account);
+    END IF;
+    hinted := bare;
+    recorded := bare_record;
 
     -- What the session knows, and what the application sets, by the columns where they lie.
     FOR k, v IN SELECT e.key, e.value FROM jsonb_each(coalesce($3, '{}')) e LOOP
@@ -140,11 +150,11 @@ BEGIN
                 EXIT;
             EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
                 -- Hints must not keep anybody out: once more without them, and then it is the application's to know.
-                IF attempt = 2 OR hinted = {verified} THEN
+                IF attempt = 2 OR hinted = bare THEN
                     RAISE;
                 END IF;
-                hinted := {verified};
-                recorded := '{"email_verified": "false"}';
+                hinted := bare;
+                recorded := bare_record;
             END;
         END LOOP;
         {account};

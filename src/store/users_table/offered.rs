@@ -94,6 +94,7 @@ impl UsersTable {
             )
             .replace("{ours}", &literal(&self.not_theirs()))
             .replace("{verified}", &literal(&verified))
+            .replace("{id_column}", &self.id_of_account())
             .replace("{more_columns}", &more)
             .replace("{more_values}", &values)
             .replace("{over}", over)
@@ -103,6 +104,16 @@ impl UsersTable {
             "{body};\n\
              REVOKE ALL ON FUNCTION headcount.ensure(text, text, jsonb, jsonb) FROM PUBLIC"
         )
+    }
+
+    /// The column of `users` that shows the provider's own id, as SQL.
+    fn id_of_account(&self) -> String {
+        let shows = |placed: &&Placed| match placed.field {
+            Field::Column(column) => placed.place == Place::Users && self.layout.is_account_id(column),
+            _ => false,
+        };
+        let found = self.fields.iter().find(shows);
+        found.map_or_else(|| "CAST(NULL AS text)".to_owned(), |placed| literal(&placed.name))
     }
 
     /// Our names and theirs of the columns at a place, as a JSON object.

@@ -12,7 +12,7 @@ impl UsersTable {
                AND ($4 = '' OR EXISTS (SELECT 1 FROM headcount.identities i
                                        WHERE i.user_id = {} AND i.source = $4))
              ORDER BY {} LIMIT $2",
-            self.select(),
+            self.select(&format!("{} u", self.table)),
             self.id_after("u.", "$1"),
             self.computed("account_state"),
             self.id_text("u."),
@@ -22,28 +22,23 @@ impl UsersTable {
 
     /// As [`Self::list`], for the ids in the rows of the only parameter.
     pub fn show(&self) -> String {
-        self.dialect.own(&format!(
-            "{} JOIN {} ON {} = {} ORDER BY {}",
-            self.select(),
-            self.dialect.rows(1, 1),
-            self.id_sql("u."),
-            self.id_value("v.c1"),
-            self.id_sql("u.")
-        ))
+        self.show_each(&self.dialect.rows(1, 1), "v.c1")
     }
 
     /// As [`Self::list`], for the accounts (source and id) in the rows of the only parameter.
     pub fn show_of_accounts(&self) -> String {
-        self.dialect.own(&format!(
-            "{} JOIN (SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i
-                      ON i.source = v.c1 AND i.provider_id = v.c2 WHERE i.user_id IS NOT NULL) AS k ON {} = {}
-             ORDER BY {}",
-            self.select(),
-            self.dialect.rows(1, 2),
-            self.id_sql("u."),
-            self.id_value("k.user_id"),
-            self.id_sql("u.")
-        ))
+        let accounts = format!(
+            "(SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i
+              ON i.source = v.c1 AND i.provider_id = v.c2 WHERE i.user_id IS NOT NULL) AS k",
+            self.dialect.rows(1, 2)
+        );
+        self.show_each(&accounts, "k.user_id")
+    }
+
+    fn show_each(&self, rows: &str, user_id: &str) -> String {
+        let id = quoted(&self.id.name);
+        let each = self.dialect.each_row(rows, &self.table, "u", &id, &self.id_value(user_id));
+        self.dialect.own(&format!("{} ORDER BY {}", self.select(&each), self.id_sql("u.")))
     }
 
     /// The ids of users with text `$1` as e-mail, username or phone number, at most ten.
@@ -63,8 +58,8 @@ impl UsersTable {
         ))
     }
 
-    /// Rows of the application's that belong to no account: only those that headcount knows are listed.
-    fn select(&self) -> String {
+    /// `from` has the users as `u`. Of an adopted table only those that headcount knows are listed.
+    fn select(&self, from: &str) -> String {
         let cell = |column: Column| match self.fields.get(column.index()) {
             Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
             None => "NULL".to_owned(),
@@ -79,12 +74,11 @@ impl UsersTable {
             None => self.dialect.timestamp_text(&self.computed("updated_at")),
         };
         format!(
-            "SELECT {}, {}, {}, {}, {updated_at}, {deleted_at} FROM {} u{}",
+            "SELECT {}, {}, {}, {}, {updated_at}, {deleted_at} FROM {from}{}",
             self.id_text("u."),
             self.computed("account_state"),
             self.dialect.list_text(&self.computed("missing")),
             columns.join(", "),
-            self.table,
             self.with_accounts("JOIN", &self.id_text("u."))
         )
     }

@@ -1,5 +1,6 @@
 //! Columns of the users table that are the application's alone: headcount writes there only what a call asks it to.
 
+use super::catalog::CatalogColumn;
 use super::config::AdoptedTable;
 use super::{Field, Place, UsersTable};
 use crate::core::columns::Cell;
@@ -14,8 +15,6 @@ pub struct TheirColumn {
     pub name: String,
     /// As the database writes it.
     type_name: String,
-    /// Without a value of its own there can be no row.
-    pub is_required: bool,
 }
 
 /// A value that a call puts there.
@@ -29,21 +28,35 @@ impl Store {
     /// The columns of the users table that headcount does not fill.
     pub async fn their_columns(&self) -> Result<Vec<TheirColumn>, StoreError> {
         let users = self.users_table();
+        let columns = self.catalog_of_users().await?.into_iter();
+        let theirs = columns.filter(|column| !users.fills(&column.name) && !column.generated);
+        Ok(theirs.map(|column| TheirColumn { name: column.name, type_name: column.type_name }).collect())
+    }
+
+    /// The columns without which there can be no row, and that a call may have to bring: by our names, or theirs.
+    pub async fn required_columns(&self) -> Result<Vec<String>, StoreError> {
+        let users = self.users_table();
+        let has_own =
+            |name: &str| name == users.id.name || (users.fills(name) && users.ours_of(name).is_none());
+        let needs = |column: &CatalogColumn| {
+            let is_given = column.nullable || column.default.is_some() || column.identity.is_some();
+            !is_given && !column.generated && !has_own(&column.name)
+        };
+        let needed = self.catalog_of_users().await?.into_iter().filter(needs);
+        Ok(needed
+            .map(|column| users.ours_of(&column.name).map_or(column.name.clone(), str::to_owned))
+            .collect())
+    }
+
+    async fn catalog_of_users(&self) -> Result<Vec<CatalogColumn>, StoreError> {
+        let users = self.users_table();
         let table = AdoptedTable {
             schema: users.schema.clone(),
             name: users.name.clone(),
             id: users.id.name.clone(),
             columns: Vec::new(),
         };
-        let columns = self.catalog(&table).await?.unwrap_or_default().columns;
-        let theirs = columns.into_iter().filter(|column| !users.fills(&column.name) && !column.generated);
-        Ok(theirs
-            .map(|column| TheirColumn {
-                is_required: !column.nullable && column.default.is_none() && column.identity.is_none(),
-                name: column.name,
-                type_name: column.type_name,
-            })
-            .collect())
+        Ok(self.catalog(&table).await?.unwrap_or_default().columns)
     }
 
     /// Those of the cells that the user's row does not hold already.

@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -109,7 +110,8 @@ pub async fn list(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap)
             let ids: Vec<String> = ids.iter().filter_map(|id| table.id_from(id)).collect();
             let mut users = admin.store.users_by_id(&ids).await?;
             // As they were asked for.
-            users.sort_by_key(|user| ids.iter().position(|id| *id == user.id));
+            let places: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
+            users.sort_by_key(|user| places.get(user.id.as_str()).copied());
             users
         }
         (None, Some(provider_ids), Some(source)) => {
