@@ -141,7 +141,7 @@ impl Calls {
         self.on_user(user_id, wanted, what, caller, decide).await
     }
 
-    /// Brings a deleted user back, by a person's word: each of its accounts that was not erased.
+    /// Brings a deleted user back, by a person's word: with the account that was heard of last.
     pub async fn revive(&self, user_id: &str, caller: Caller<'_>) -> Result<(), CallError> {
         let decide = |known: &Account| match is_deleted(known) {
             true => Ok(call::revive(self.store.layout(), known, user_id)),

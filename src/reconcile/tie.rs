@@ -125,6 +125,7 @@ impl Calls {
     /// Tells the feed of users that the application has made by statements of its own; how many it were.
     pub async fn announce(&self, limit: i64) -> Result<usize, CallError> {
         let keys = self.store.unannounced(limit).await?;
+        let mut failed = None;
         for (key, user_id) in &keys {
             match self.announce_one(key).await {
                 // Whoever holds it may be the application itself.
@@ -135,10 +136,11 @@ impl Calls {
                     self.erase_accounts(std::slice::from_ref(key), user_id, Leaves::Emptied, caller).await?;
                     self.scrub().await;
                 }
-                Err(error) => return Err(error),
+                // No account waits for another's failure.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(keys.len())
+        failed.map_or(Ok(keys.len()), Err)
     }
 
     async fn announce_one(&self, key: &IdentityKey) -> Result<(), CallError> {

@@ -87,6 +87,7 @@ impl Store {
 }
 
 /// A user's row, as a transaction finds it.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and mostly the large one")]
 pub enum UserRow {
     /// Locked.
     Held(User),

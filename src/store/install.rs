@@ -67,10 +67,6 @@ impl Store {
         if !tx.fetch(&users.exists(), vec![]).await?.is_empty() {
             steps.push(Step { title: "the account state trigger".to_owned(), sql: users.remove_state() });
         }
-        if self.dialect() == Dialect::Sqlite {
-            let sql = "DROP VIEW IF EXISTS headcount_people".to_owned();
-            steps.push(Step { title: "the view of people".to_owned(), sql });
-        }
         if tables.iter().any(|table| table == "settings") {
             for (role, revoke) in self.granted(&mut *tx).await? {
                 let exists = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";
@@ -83,8 +79,9 @@ impl Store {
             let sql = match self.dialect() {
                 Dialect::Postgres => "DROP SCHEMA headcount CASCADE".to_owned(),
                 Dialect::Sqlite => {
+                    let view = "DROP VIEW IF EXISTS headcount_people".to_owned();
                     let drops = tables.iter().map(|table| format!("DROP TABLE headcount_{table}"));
-                    drops.collect::<Vec<_>>().join(";\n")
+                    std::iter::once(view).chain(drops).collect::<Vec<_>>().join(";\n")
                 }
             };
             steps.push(Step { title: format!("headcount's tables: {}", tables.join(", ")), sql });

@@ -193,10 +193,11 @@ impl Reconciliation {
             elsewhere = self.existing(&ids).await?;
         }
         self.load_held(&mut users).await?;
-        let shared = self.shared_users(&users).await?;
+        let living = self.living_accounts(&users).await?;
         locked.retain(|key, account| {
             let Some(id) = &account.user_id else { return true };
-            account.others_live = shared.iter().any(|(user_id, other)| user_id == id && other != key);
+            account.others_live =
+                living.get(id).is_some_and(|accounts| accounts.iter().any(|other| other != key));
             // Of two accounts of one user both see its row.
             account.user = users.get(id).cloned();
             account.user.is_some() || !elsewhere.contains(id)
@@ -227,28 +228,28 @@ impl Reconciliation {
         Ok(())
     }
 
-    /// The accounts that are not deleted of those of the users that have several. Read under the users' locks.
-    async fn shared_users(
+    /// The users' accounts that are not deleted, read under the users' locks.
+    async fn living_accounts(
         &mut self,
         users: &HashMap<String, User>,
-    ) -> Result<Vec<(String, IdentityKey)>, StoreError> {
+    ) -> Result<HashMap<String, Vec<IdentityKey>>, StoreError> {
+        let mut living: HashMap<String, Vec<IdentityKey>> = HashMap::new();
         if users.is_empty() {
-            return Ok(Vec::new());
+            return Ok(living);
         }
+        let rows = self.dialect.rows(1, 1);
+        let accounts = self.dialect.each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
         let sql = self.dialect.own(&format!(
-            "SELECT i.user_id, i.source, i.provider_id FROM headcount.identities i
-             JOIN (SELECT s.user_id FROM {} JOIN headcount.identities s ON s.user_id = v.c1
-                   GROUP BY s.user_id HAVING count(*) > 1) AS m ON m.user_id = i.user_id
-             WHERE i.state <> 'deleted'",
-            self.dialect.rows(1, 1)
+            "SELECT i.user_id, i.source, i.provider_id FROM {accounts} WHERE i.state <> 'deleted'"
         ));
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(id_rows(users.keys()))]).await?;
-        let account = |row| {
+        for row in rows {
             let [user_id, source, provider_id] = take(row);
-            let key = IdentityKey { source: source?, provider_id: provider_id? };
-            Some((user_id?, key))
-        };
-        Ok(rows.into_iter().filter_map(account).collect())
+            if let (Some(user_id), Some(source), Some(provider_id)) = (user_id, source, provider_id) {
+                living.entry(user_id).or_default().push(IdentityKey { source, provider_id });
+            }
+        }
+        Ok(living)
     }
 
     /// Those of the users that nobody else holds, by id.

@@ -43,9 +43,9 @@ fn ids(answers: &[(u16, Value)]) -> HashSet<String> {
         .collect()
 }
 
-async fn all<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output>
+async fn all<F>(calls: impl Iterator<Item = F>) -> Vec<F::Output>
 where
-    F: Send + 'static,
+    F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     let calls: Vec<_> = calls.map(tokio::spawn).collect();

@@ -153,6 +153,36 @@ mod postgres {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn an_application_may_use_what_it_is_offered_and_no_more() {
+        let db = Db::new(Backend::Postgres).await;
+        let app = role(&db).await;
+        let store = db.store().await;
+        let as_app = |sql: &str| format!("SET ROLE {app}; {sql}");
+        let (ensure, people) =
+            ("SELECT headcount.ensure('clerk', 'user_1')", "SELECT count(*) FROM headcount.people");
+        for sql in [ensure, people] {
+            assert!(db.try_execute(&as_app(sql)).await.is_err(), "{sql}");
+        }
+        store.run_steps(&store.app_grants(&app).unwrap()).await.unwrap();
+        for sql in [ensure, people] {
+            db.execute(&as_app(sql)).await;
+        }
+        for sql in [
+            "SELECT * FROM headcount.identities",
+            "DELETE FROM users",
+            "SELECT value FROM headcount.settings",
+        ] {
+            assert!(db.try_execute(&as_app(sql)).await.is_err(), "{sql}");
+        }
+        assert_eq!(db.count("users WHERE account_state = 'provisional'").await, 1);
+        // A newer headcount puts the function anew, and takes no right away.
+        db.execute("DELETE FROM headcount.settings WHERE key = 'offered'").await;
+        store.migrate(None).await.unwrap();
+        db.execute(&as_app(ensure)).await;
+        db.execute(&as_app(people)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn the_least_rights_are_enough_and_are_taken_back() {
         let db = Db::empty(Backend::Postgres).await;
         db.execute("CREATE TABLE people (id serial PRIMARY KEY, mail text, bio text)").await;

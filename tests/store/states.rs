@@ -11,6 +11,7 @@ on_each_database!(
     rows_of_the_application_have_a_state_too,
     the_first_state_that_applies_is_the_one,
     changed_requirements_reach_every_row,
+    a_correction_that_was_interrupted_goes_on,
     users_are_listed_found_and_counted,
 );
 
@@ -74,6 +75,32 @@ async fn changed_requirements_reach_every_row(db: Db) {
     store.migrate(Some(&[])).await.unwrap();
     assert_eq!(db.count("users WHERE account_state = 'active'").await, 30);
     assert_eq!(store.required_fields().await.unwrap(), Vec::<String>::new());
+}
+
+async fn a_correction_that_was_interrupted_goes_on(db: Db) {
+    let store = db.store().await;
+    deliver(&store, &[event("user.created", user("user_1", 0, Some("a@example.com"), None, "Ann"), 0)]).await;
+    // A process that ended between the new trigger and the rows that were written under the old one.
+    let wrong = "UPDATE users SET account_state = 'incomplete'";
+    let begun = "INSERT INTO headcount.settings (key, value) VALUES ('correcting_states', '')";
+    if db.backend == super::support::Backend::Sqlite {
+        let triggers = db.query("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").await;
+        for trigger in &triggers {
+            db.execute(&format!("DROP TRIGGER {}", trigger[0].as_ref().unwrap())).await;
+        }
+        db.execute(wrong).await;
+        for trigger in &triggers {
+            db.execute(trigger[1].as_ref().unwrap()).await;
+        }
+    } else {
+        let switch = |word: &str| format!("ALTER TABLE users {word} TRIGGER zz_headcount_state");
+        db.execute(&format!("{}; {wrong}; {}", switch("DISABLE"), switch("ENABLE"))).await;
+    }
+    db.execute(begun).await;
+    assert_eq!(db.one(STATE).await, "incomplete");
+    store.migrate(None).await.unwrap();
+    assert_eq!(db.one(STATE).await, "active");
+    assert_eq!(db.count("headcount.settings WHERE key = 'correcting_states'").await, 0);
 }
 
 async fn users_are_listed_found_and_counted(db: Db) {
