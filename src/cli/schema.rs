@@ -6,7 +6,7 @@ use crate::store::DatabaseUrl;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-/// Prints the users table as an ORM's model, and the settings that keep that ORM away from headcount's tables
+/// Prints the users table as an ORM's model, the settings that keep that ORM away from headcount's tables, or the view of people
 ///
 /// headcount schema drizzle > headcount.ts; headcount schema drizzle --settings > drizzle.config.ts
 ///
@@ -14,6 +14,7 @@ use serde_json::json;
 /// what it is in your code, and the settings are all that you need.
 #[derive(Args)]
 pub struct Schema {
+    #[arg(value_name = "WHAT")]
     orm: Orm,
     /// Prints the ORM's configuration instead of the model
     #[arg(long)]
@@ -24,9 +25,21 @@ pub struct Schema {
 enum Orm {
     Drizzle,
     Prisma,
+    /// The view of people as SQL: on SQLite, beside a table of yours, `migrate` does not make it
+    View,
 }
 
 pub async fn run(command: Schema, context: Context) -> anyhow::Result<u8> {
+    if matches!(command.orm, Orm::View) {
+        let store = context.existing_store().await?;
+        let view = format!("{};", store.users_table().people());
+        store.close().await;
+        match context.json {
+            true => print_json(&json!({ "view": view })),
+            false => print(&view),
+        }
+        return Ok(DONE);
+    }
     let is_sqlite = matches!(context.config.database, DatabaseUrl::Sqlite(_));
     let (model, settings) = match (command.orm, is_sqlite) {
         (Orm::Drizzle, false) => (
@@ -37,8 +50,12 @@ pub async fn run(command: Schema, context: Context) -> anyhow::Result<u8> {
             include_str!("schema/drizzle-sqlite.ts"),
             include_str!("schema/drizzle-settings-sqlite.ts").to_owned(),
         ),
-        (Orm::Prisma, false) => (include_str!("schema/prisma-postgres.prisma"), prisma(&context, is_sqlite)),
-        (Orm::Prisma, true) => (include_str!("schema/prisma-sqlite.prisma"), prisma(&context, is_sqlite)),
+        (Orm::Prisma | Orm::View, false) => {
+            (include_str!("schema/prisma-postgres.prisma"), prisma(&context, is_sqlite))
+        }
+        (Orm::Prisma | Orm::View, true) => {
+            (include_str!("schema/prisma-sqlite.prisma"), prisma(&context, is_sqlite))
+        }
     };
     let model = match &context.config.users.adopted {
         None => model.to_owned(),

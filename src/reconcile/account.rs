@@ -101,17 +101,8 @@ pub(super) fn difference(
     if before == after {
         return None;
     }
-    Some(AccountWrite {
-        key: key.clone(),
-        identity,
-        before: before.user.clone(),
-        user: after.user.clone(),
-        synced,
-        linked_by,
-        waiting: None,
-        held: Vec::new(),
-        also: Vec::new(),
-    })
+    let write = AccountWrite::new(key.clone(), identity, before.user.clone(), after.user.clone());
+    Some(AccountWrite { synced, linked_by, ..write })
 }
 
 /// What became of a write.

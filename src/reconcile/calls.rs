@@ -238,9 +238,7 @@ impl Calls {
         let write = difference(key, &held.known, after, false, held.linked_by.clone());
         let same = || {
             let (identity, user) = (held.known.identity.clone()?, held.known.user.clone());
-            let as_it_is = Account { identity: Some(identity), user, ..Account::default() };
-            difference(key, &Account::default(), &as_it_is, false, None)
-                .map(|write| AccountWrite { before: held.known.user.clone(), ..write })
+            Some(AccountWrite::new(key.clone(), identity, user.clone(), user))
         };
         let write = write.or_else(|| (!also.is_empty()).then(same).flatten())?;
         Some(AccountWrite { also, ..write })

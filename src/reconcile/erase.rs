@@ -229,17 +229,7 @@ fn write(key: IdentityKey, before: User, user: User) -> AccountWrite {
         replaced_version: None,
         hints: None,
     };
-    AccountWrite {
-        key,
-        identity: ended,
-        before: Some(before),
-        user: Some(user),
-        synced: false,
-        linked_by: None,
-        waiting: None,
-        held: Vec::new(),
-        also: Vec::new(),
-    }
+    AccountWrite::new(key, ended, Some(before), Some(user))
 }
 
 /// Unique, and nobody's.

@@ -107,17 +107,7 @@ impl Calls {
     ) -> Result<Option<Change>, CallError> {
         let Some(identity) = known.identity.clone() else { return Ok(None) };
         let (after, change) = abandoned(self.store.layout(), from, tx.now().await?);
-        let write = AccountWrite {
-            key: key.clone(),
-            identity,
-            before: Some(from.clone()),
-            user: Some(after),
-            synced: false,
-            linked_by: None,
-            waiting: None,
-            held: Vec::new(),
-            also: Vec::new(),
-        };
+        let write = AccountWrite::new(key.clone(), identity, Some(from.clone()), Some(after));
         let outcomes = write_each(tx, vec![write]).await?;
         Ok(told(change, &outcomes[0]))
     }

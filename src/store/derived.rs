@@ -56,7 +56,7 @@ impl Store {
         steps: &mut Vec<Step>,
     ) -> Result<(), StoreError> {
         let users = self.users_table();
-        let script = users.offered(required);
+        let Some(script) = users.offered(required) else { return Ok(()) };
         let digest = checksum(&script);
         let known = match exists {
             true => self.setting(tx, OFFERED).await?,

@@ -32,6 +32,23 @@ pub struct AccountWrite {
     pub also: Vec<TheirCell>,
 }
 
+impl AccountWrite {
+    /// From the one row to the other, and nothing else.
+    pub fn new(key: IdentityKey, identity: Identity, before: Option<User>, user: Option<User>) -> Self {
+        Self {
+            key,
+            identity,
+            before,
+            user,
+            synced: false,
+            linked_by: None,
+            waiting: None,
+            held: Vec::new(),
+            also: Vec::new(),
+        }
+    }
+}
+
 /// Rows by the statement that writes them.
 #[derive(Default)]
 struct Rows {

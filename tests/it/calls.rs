@@ -13,6 +13,8 @@ on_each_database!(
     a_person_is_erased_for_good,
     an_operator_looks_and_acts,
     a_user_is_explained,
+    a_policy_is_carried_out_by_the_worker,
+    a_token_is_made_where_none_is_set,
 );
 
 async fn with_two(db: &Db) -> (Server, Vec<String>) {
@@ -182,6 +184,11 @@ async fn an_application_reads_completes_and_follows(db: Db) {
         }
     }
     assert_eq!(kinds, ["created", "created", "updated", "updated"]);
+    // Whoever was away for too long is told so, and where to go on.
+    db.execute("UPDATE headcount.counters SET value = 2 WHERE name = 'changes_pruned'").await;
+    let (status, problem) = server.call("GET", "/v1/changes?after=1", APP_TOKEN, None).await;
+    assert!(status == 410 && problem["detail"].as_str().unwrap().contains("after 4"), "{problem}");
+    assert_eq!(get("/v1/changes".to_owned()).await["changes"][0]["seq"], 3);
 }
 
 async fn a_person_is_erased_for_good(db: Db) {
@@ -355,4 +362,39 @@ async fn a_user_is_explained(db: Db) {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains(word), "{args:?}");
     }
+}
+
+async fn a_policy_is_carried_out_by_the_worker(db: Db) {
+    let policy = [("HEADCOUNT_ON_DELETE", "anonymize"), ("HEADCOUNT_ERASE_AFTER", "1ms")];
+    let server = Server::start_with(&db, &[], &policy).await;
+    let person = user("user_1", 0, Some("a@example.com"), Some("ann"), "Erasemark");
+    server.deliver("msg_1", &event("user.created", person, 0)).await;
+    server.deliver("msg_2", &event("user.deleted", json!({"id": "user_1"}), 1)).await;
+    server.until(|| async { db.count("headcount.identities WHERE deleted_by = 'erase'").await == 1 }).await;
+    assert_eq!(db.count("users WHERE account_state = 'deleted' AND display_name IS NULL").await, 1);
+    assert_eq!(db.count("headcount.identities WHERE provider_id = 'user_1'").await, 0);
+    assert_eq!(db.count("headcount.inbox WHERE body IS NOT NULL").await, 0);
+}
+
+async fn a_token_is_made_where_none_is_set(db: Db) {
+    if db.backend != super::support::Backend::Sqlite {
+        // Beside the database's file; elsewhere it would be in a folder that all tests share.
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start_with(&db, &[], &[("HEADCOUNT_ADMIN_TOKEN", "")]).await;
+    let file =
+        std::path::Path::new(db.url.trim_start_matches("sqlite://")).with_file_name("headcount-admin-token");
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(server.call("GET", "/v1/status", token.trim(), None).await.0, 200);
+    assert!(!std::fs::read_to_string(&server.log).unwrap().contains(token.trim()), "it is in no log");
+    drop(server);
+    let again = Server::start_with(&db, &[], &[("HEADCOUNT_ADMIN_TOKEN", "")]).await;
+    assert_eq!(again.call("GET", "/v1/status", token.trim(), None).await.0, 200, "and stays the same");
+    let mut command = headcount(&db.url);
+    command.env("HEADCOUNT_ADMIN_TOKEN", APP_TOKEN).env("HEADCOUNT_APP_TOKEN", APP_TOKEN).arg("status");
+    let output = run(&mut command);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("set another one") && !text(&output.stderr).contains(APP_TOKEN));
 }

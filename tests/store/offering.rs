@@ -68,6 +68,12 @@ async fn a_provisional_row_of_theirs_is_completed(db: Db) {
     assert_eq!(of(&store, "user_1").await.account_state, "suspended");
     db.execute("UPDATE people SET mail = NULL").await;
     assert_eq!(of(&store, "user_1").await.account_state, "suspended", "whoever wrote the row");
+    if db.backend == Backend::Sqlite {
+        // Migrations make tables anew there, and a view would be in their way.
+        let anew = "CREATE TABLE new_people AS SELECT * FROM people; DROP TABLE people; ALTER TABLE new_people RENAME TO people";
+        db.execute(anew).await;
+        db.execute(&store.users_table().people()).await;
+    }
     assert_eq!(db.one("SELECT account_state FROM headcount.people").await, "suspended");
 }
 

@@ -11,19 +11,19 @@ use serde_json::{Map, Value};
 const BODY: &str = include_str!("ensure.sql");
 
 impl UsersTable {
-    /// The script that makes all of it, or makes it anew.
-    pub fn offered(&self, required: &[String]) -> String {
+    /// The script that makes all of it, or makes it anew. `None` on a table of the application's in SQLite, where migrations
+    /// make tables anew, and renaming one fails while there is a view of it.
+    pub fn offered(&self, required: &[String]) -> Option<String> {
         match self.dialect {
-            Dialect::Sqlite => {
-                self.dialect.own(&format!("DROP VIEW IF EXISTS headcount.people;\n{}", self.people()))
-            }
-            Dialect::Postgres => format!(
+            Dialect::Sqlite if self.is_adopted => None,
+            Dialect::Sqlite => Some(format!("DROP VIEW IF EXISTS headcount_people;\n{}", self.people())),
+            Dialect::Postgres => Some(format!(
                 "DO $view$ BEGIN\n{};\nEXCEPTION WHEN invalid_table_definition THEN\n    DROP VIEW headcount.people;\n{};\n\
                  END $view$;\n{}",
                 self.people().replace("CREATE VIEW", "CREATE OR REPLACE VIEW"),
                 self.people(),
                 self.ensure_function(required)
-            ),
+            )),
         }
     }
 
@@ -42,19 +42,19 @@ impl UsersTable {
     }
 
     /// For lists of other people: whoever is deleted is there as such, without personal data.
-    fn people(&self) -> String {
+    pub fn people(&self) -> String {
         let state = self.computed("account_state");
         let shown = [Column::Username, Column::DisplayName, Column::AvatarUrl].map(|column| {
             let value = self.fields.get(column.index()).map_or("NULL".to_owned(), Placed::sql);
             format!("CASE WHEN coalesce({state}, '') <> 'deleted' THEN {value} END AS {}", column.name())
         });
-        format!(
+        self.dialect.own(&format!(
             "CREATE VIEW headcount.people AS\n    SELECT {} AS id, {state} AS account_state, {}\n    FROM {} u{}",
             self.id_sql("u."),
             shown.join(", "),
             self.table,
             self.with_accounts("LEFT JOIN", &self.id_text("u."))
-        )
+        ))
     }
 
     fn ensure_function(&self, required: &[String]) -> String {
