@@ -137,7 +137,14 @@ impl Deliveries {
     ) -> Result<Applied, StoreError> {
         let claimed = pending.len();
         let bearings = tx.bearings().await?;
+        let named: HashMap<i64, IdentityKey> =
+            pending.iter().filter_map(|pending| Some((pending.seq, named(pending)?))).collect();
         let (events, mut finished, mut asked) = self.normalize(pending, &bearings);
+        // Of an erased account not even what cannot be understood is kept.
+        let set_aside: Vec<IdentityKey> =
+            finished.iter().filter_map(|finished| named.get(&finished.seq).cloned()).collect();
+        let mut erased: Vec<IdentityKey> = tx.find_erased(&set_aside).await?.into_iter().collect();
+        let known_erased = erased.len();
         let mut keys: Vec<IdentityKey> = events.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort();
         keys.dedup();
@@ -153,7 +160,7 @@ impl Deliveries {
         }
         let rowless = work.values().filter(|work| work.held.has_no_row()).count();
         let mut ids = FreshIds::take(&mut tx, &self.clock, rowless, false).await?;
-        let (mut deferred, mut erased) = (Vec::new(), Vec::new());
+        let mut deferred = Vec::new();
         for (pending, event) in &events {
             match work.get_mut(&event.key) {
                 Some(work) => {
@@ -186,7 +193,7 @@ impl Deliveries {
         let count = |status: &str| finished.iter().filter(|finished| finished.status == status).count();
         Ok(Applied {
             claimed,
-            finished: finished.len() + erased.len(),
+            finished: finished.len() + erased.len() - known_erased,
             dead: count("dead"),
             held: count("held"),
             retried: count("pending"),
@@ -360,6 +367,11 @@ impl Deliveries {
         }
         Ok(narrowed)
     }
+}
+
+/// The account that a delivery is about, as far as a glance could tell.
+fn named(pending: &Pending) -> Option<IdentityKey> {
+    Some(IdentityKey { source: pending.source.clone(), provider_id: pending.provider_id.clone()? })
 }
 
 /// The accounts of the batch that may have a row already.

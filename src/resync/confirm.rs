@@ -194,7 +194,7 @@ impl Resync {
                 },
             }
         }
-        self.store.accept(&odd).await?;
+        self.store.accept_odd(&odd).await?;
         readings.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok((readings, odd.len() as u64))
     }

@@ -288,7 +288,7 @@ impl Resync {
                 Ok(snapshot) => Said::Present(snapshot.clone()),
                 Err(_) => {
                     let odd: Vec<_> = odd_user(&self.source, &entry, marked_at).into_iter().collect();
-                    self.store.accept(&odd).await?;
+                    self.store.accept_odd(&odd).await?;
                     return Ok(None);
                 }
             },

@@ -266,7 +266,7 @@ impl Resync {
         if dry {
             missing.extend(compared.missing.iter().map(|key| key.provider_id.clone()));
         } else if !compared.odd.is_empty() {
-            self.store.accept(&compared.odd).await?;
+            self.store.accept_odd(&compared.odd).await?;
         }
         self.count_requests(running);
         let quiet = compared.differing.is_empty() && compared.missing.is_empty();

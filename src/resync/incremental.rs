@@ -96,7 +96,7 @@ impl Resync {
             ..Counts::default()
         });
         self.check_creation(running, compared.unseen).await?;
-        self.store.accept(&compared.odd).await?;
+        self.store.accept_odd(&compared.odd).await?;
         self.count_requests(running);
         if compared.differing.is_empty() {
             return Ok(());

@@ -4,7 +4,7 @@ use super::Store;
 use super::codec::key_row;
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
-use super::inbox::{first, number, take};
+use super::inbox::{NewDelivery, first, number, take};
 use super::reconciliation::Reconciliation;
 use crate::core::event::IdentityKey;
 use hmac::{Hmac, KeyInit, Mac};
@@ -218,6 +218,21 @@ impl Store {
         };
         let rows = self.read(&sql, vec![Arg::Int(-age_ms), Arg::Int(limit)]).await?;
         Ok(rows.into_iter().filter_map(ended).collect())
+    }
+
+    /// Keeps users of a page that cannot be understood as dead letters: but for those that were erased.
+    pub async fn accept_odd(&self, odd: &[NewDelivery]) -> Result<(), StoreError> {
+        let key = |delivery: &NewDelivery| {
+            Some(IdentityKey { source: delivery.source.clone(), provider_id: delivery.provider_id.clone()? })
+        };
+        let keys: Vec<IdentityKey> = odd.iter().filter_map(key).collect();
+        if odd.is_empty() {
+            return Ok(());
+        }
+        let erased = self.reconciliation().await?.find_erased(&keys).await?;
+        let is_kept = |delivery: &&NewDelivery| key(delivery).is_none_or(|key| !erased.contains(&key));
+        self.accept(&odd.iter().filter(is_kept).cloned().collect::<Vec<_>>()).await?;
+        Ok(())
     }
 
     /// Has the database's file forget what its rows have forgotten, as far as that is possible: on SQLite its log, on

@@ -219,6 +219,10 @@ async fn a_person_is_erased_for_good(db: Db) {
     let (code, drift, _) = provider.resync(&db, &["--dry-run"]);
     assert_eq!(code, Some(0), "an erased person is no drift: {drift}");
     assert_eq!(server.ensure(&gone.id).await.0, 404);
+    // Not even what nobody understands is kept of an erased person.
+    provider.simulator.set_faults(|faults| faults.odd_every = 1);
+    provider.resync(&db, &[]);
+    assert_eq!(db.count("headcount.inbox WHERE status = 'dead'").await, 11);
     let email = gone.email.clone().unwrap();
     for table in headcount::store::own_table_names()
         .into_iter()

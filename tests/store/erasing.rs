@@ -103,6 +103,9 @@ async fn nothing_of_an_erased_person_is_left(db: Db) {
     )
     .await;
     look("after late deliveries").await;
+    let odd = json!({"id": "user_erasemark", "updated_at": "never", "first_name": "Erasemark"});
+    deliver(&store, &[event("user.updated", odd, 4)]).await;
+    look("after one that nobody understands").await;
     for version in [3, 4] {
         read(&store, version).await;
     }
