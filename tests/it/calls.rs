@@ -1,7 +1,7 @@
 //! The admin listener: who may do what, bad input, lists, completing, erasing, and the explanation of it all.
 
 use super::process::{ADMIN_TOKEN, APP_TOKEN, Server, headcount, run, text};
-use super::provider::{Provider, told};
+use super::provider::Provider;
 use super::support::{Db, event, user};
 use crate::on_each_database;
 use serde_json::json;
@@ -12,12 +12,11 @@ on_each_database!(
     an_application_reads_completes_and_follows,
     a_person_is_erased_for_good,
     an_operator_looks_and_acts,
-    a_user_is_explained,
     a_policy_is_carried_out_by_the_worker,
     a_token_is_made_where_none_is_set,
 );
 
-async fn with_two(db: &Db) -> (Server, Vec<String>) {
+pub async fn with_two(db: &Db) -> (Server, Vec<String>) {
     let server = Server::start(db).await;
     for (n, email) in [(1, Some("a@example.com")), (2, None)] {
         let person = user(&format!("user_{n}"), 0, email, Some(&format!("name{n}")), &format!("Name {n}"));
@@ -298,73 +297,6 @@ async fn an_operator_looks_and_acts(db: Db) {
         json!({"source": "clerk", "mode": "user"}),
     ] {
         assert_eq!(operator("POST", "/v1/resync".into(), Some(bad)).await.0, 400);
-    }
-}
-
-async fn a_user_is_explained(db: Db) {
-    let (server, ids) = with_two(&db).await;
-    let one = format!("/v1/users/{}", ids[0]);
-    server
-        .call(
-            "PATCH",
-            &one,
-            APP_TOKEN,
-            Some(json!({"username": "mine", "suspended": true, "reason": "spam"})),
-        )
-        .await;
-    db.execute(&format!(
-        "UPDATE users SET display_name = 'By SQL', first_name = 'Drifted' WHERE id = '{}'",
-        ids[0]
-    ))
-    .await;
-    let mut command = headcount(&db.url);
-    command.env("CLERK_WEBHOOK_SIGNING_SECRET", super::support::SECRET).args(["explain", "user_1", "--json"]);
-    let (code, explained, _) = told(&run(&mut command));
-    assert_eq!(code, Some(0));
-    let word = |name: &str| {
-        let columns = explained["columns"].as_array().unwrap();
-        columns.iter().find(|column| column["column"] == name).unwrap().clone()
-    };
-    for (name, expected) in [
-        ("email", "provider"),
-        ("username", "call"),
-        ("display_name", "application"),
-        ("first_name", "drift"),
-        ("phone", "nobody"),
-    ] {
-        assert_eq!(word(name)["word"], expected, "{name}");
-    }
-    assert_eq!(word("email")["written"]["cause"]["delivery"]["message_id"], "msg_1");
-    assert_eq!(word("username")["written"]["cause"]["call"]["what"], "suspend");
-    assert_eq!(word("username")["provider_says"], "name1");
-    assert_eq!(explained["state"]["account_state"], "suspended");
-    assert_eq!(explained["history"].as_array().unwrap().len(), 2);
-    let mut command = headcount(&db.url);
-    command.env("CLERK_WEBHOOK_SIGNING_SECRET", super::support::SECRET).args(["explain", &ids[1]]);
-    let shown = text(&run(&mut command).stdout);
-    for line in [
-        "incomplete since",
-        "it has no email",
-        "delivery msg_2 of clerk (user.created)",
-        "Accounts",
-        "History",
-    ] {
-        assert!(shown.contains(line), "{line} is not in\n{shown}");
-    }
-    assert!(!shown.contains('\u{1b}'), "no colours in a pipe");
-    for (args, code, word) in [
-        (vec!["users", "suspend", "user_1", "--lift"], 0, "not banned"),
-        (vec!["users", "suspend", "nobody"], 1, ""),
-        (vec!["users", "revive", "user_1"], 1, ""),
-        (vec!["users", "link", "clerk", "user_1", &ids[0], "--yes"], 1, ""),
-        (vec!["users", "erase", "user_1"], 1, ""),
-        (vec!["users", "erase", "user_1", "--yes"], 0, "Erased"),
-    ] {
-        let mut command = headcount(&db.url);
-        command.env("CLERK_WEBHOOK_SIGNING_SECRET", super::support::SECRET).args(&args);
-        let output = run(&mut command);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
-        assert!(text(&output.stdout).contains(word), "{args:?}");
     }
 }
 

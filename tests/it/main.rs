@@ -9,6 +9,7 @@ mod application;
 mod calls;
 mod commands;
 mod crashes;
+mod explained;
 mod fixtures;
 mod fuzz;
 mod process;
