@@ -8,6 +8,11 @@ use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
 use crate::core::timestamp::Timestamp;
 use crate::store::{CausedChange, Reconciliation, StoreError};
+use std::time::Duration;
+
+/// How often, and how long apart, an account is looked for that another transaction holds.
+const LOOKS_MAX: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Reads {
     /// Deletes those of the accounts, all proven to be gone, about which nothing was received since `marked_at`. Those
@@ -19,7 +24,17 @@ impl Reads {
         marked_at: Timestamp,
         errand: &Errand,
     ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
-        let locked = tx.lock(keys).await?;
+        let mut locked = tx.lock(keys).await?;
+        // A call may hold one for a moment; whoever is held for longer is found by the next run.
+        for _ in 0..LOOKS_MAX {
+            let is_elsewhere = |key: &&IdentityKey| !locked.contains_key(*key) && !tx.is_erased(key);
+            let elsewhere: Vec<IdentityKey> = keys.iter().filter(is_elsewhere).cloned().collect();
+            if elsewhere.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            locked.extend(tx.lock(&elsewhere).await?);
+        }
         let received = tx.received(keys).await?;
         let now = tx.now().await?;
         let (mut writes, mut changes) = (Vec::new(), Vec::new());
