@@ -227,7 +227,7 @@ async fn undo(store: &Store, source: &Source, command: &Adopt, context: &Context
          that. `headcount migrate --uninstall` is the way out now"
     );
     confirm(&format!("Untie {adopted} rows from accounts of {}?", source.name), command.yes)?;
-    let undone = undo_adoption(store, source).await?;
+    let undone = undo_adoption(store, source, &context.config.sources).await?;
     if context.json {
         print_json(&json!({
             "source": source.name, "untied": undone.untied, "restored": undone.restored, "left": undone.left,

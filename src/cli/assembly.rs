@@ -8,8 +8,8 @@ use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    Ingest, Keeping, Refusals, Times, run_applier, run_calls, run_confirmations, run_held, run_housekeeping,
-    run_schedule, supervised,
+    Ingest, Keeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held,
+    run_housekeeping, run_retired, run_schedule, supervised,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -94,7 +94,7 @@ impl Serving {
         }
         if plays(Role::Resync) {
             for source in sources.iter().filter(|source| source.api.is_some()) {
-                loops.extend(reading(config, store, source, &clock, &reads)?);
+                loops.extend(reading(config, store, source, &sources, &clock, &reads)?);
             }
         }
         {
@@ -104,8 +104,15 @@ impl Serving {
                 run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
             }));
         }
+        let retired = Retired::default();
+        {
+            let (store, retired, stop) = (store.clone(), retired.clone(), applies.clone());
+            loops.push(supervised("retired sources", move || {
+                run_retired(store.clone(), retired.clone(), stop.clone())
+            }));
+        }
         let bytes_max = config.body_bytes_max;
-        let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), bytes_max);
+        let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), retired, bytes_max);
         Ok(Self { public, admin, writers, loops, applies, reads, refusals, store: store.clone() })
     }
 
@@ -162,7 +169,8 @@ fn keeping(config: &Config) -> Option<Keeping> {
 fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken) -> anyhow::Result<Admin> {
     let read = |source: &Source| {
         let clock = &calls.clock;
-        Resync::new(store, source, clock, settings(config), Arc::new(|_| {}), stop.clone())
+        let settings = settings(config, source);
+        Resync::new(store, source, &calls.sources, clock, settings, Arc::new(|_| {}), stop.clone())
     };
     let with_key = || config.sources.iter().filter(|source| source.api.is_some());
     let asking = with_key().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -178,18 +186,30 @@ fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken)
         tokens: Tokens::new(config.admin.token.as_ref(), config.admin.app_token.as_ref()),
         hosts: config.admin.hosts.clone(),
         erasure_leaves: leaves(config),
-        silence_after_ms: config.resync.silence_after_ms,
+        silence_after_ms: silence_after_ms(config),
         budget: BodyBudget::new(BODY_BYTES_MAX),
     })
 }
 
+/// After how long the silence of each source is alarming.
+pub fn silence_after_ms(config: &Config) -> HashMap<String, i64> {
+    let names = config.source_names().into_iter();
+    names
+        .map(|name| {
+            let after_ms = config.resync_of(&name).silence_after_ms;
+            (name, after_ms)
+        })
+        .collect()
+}
+
 /// How a source is read, as it is configured.
-pub fn settings(config: &Config) -> Settings {
-    let resync = &config.resync;
+pub fn settings(config: &Config, source: &Source) -> Settings {
+    let resync = config.resync_of(&source.name);
     Settings {
         rate_share: resync.rate_share,
         confirm_after_ms: resync.confirm_after_ms,
         max_delete: resync.max_delete,
+        delete_limit: source.delete_limit.unwrap_or(config.delete_limit),
     }
 }
 
@@ -197,20 +217,25 @@ fn reading(
     config: &Config,
     store: &Store,
     source: &Source,
+    sources: &Arc<Vec<Source>>,
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
 ) -> anyhow::Result<[JoinHandle<()>; 2]> {
-    let make = || Resync::new(store, source, clock, settings(config), Arc::new(|_| {}), stop.clone());
+    let make = || {
+        let settings = settings(config, source);
+        Resync::new(store, source, sources, clock, settings, Arc::new(|_| {}), stop.clone())
+    };
+    let own = config.resync_of(&source.name);
     // A client each: what one waits for does not hold up the other.
     let (runs, confirmations) = (Arc::new(make()?), Arc::new(make()?));
     let times = Times {
-        schedule: config.resync.schedule.clone(),
-        poll_every: match config.resync.poll {
+        schedule: own.schedule.clone(),
+        poll_every: match own.poll {
             Poll::Off => None,
             Poll::EveryMs(ms) => Some(Duration::from_millis(ms.unsigned_abs())),
             Poll::Default => source.webhook_keys.is_empty().then_some(POLL_DEFAULT),
         },
-        silence_after_ms: config.resync.silence_after_ms,
+        silence_after_ms: own.silence_after_ms,
     };
     let (store_of_runs, stop_of_runs) = (store.clone(), stop.clone());
     let (store, stop) = (store.clone(), stop.clone());

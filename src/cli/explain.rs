@@ -3,7 +3,7 @@
 use super::output::{json_of, print, print_json, visible};
 use super::users::one_user;
 use super::{Context, DONE};
-use crate::view::{Change, ColumnWord, Explanation, explain};
+use crate::view::{Change, ColumnWord, Explanation, SourceWord, explain};
 use anstyle::{AnsiColor, Style};
 use anyhow::bail;
 use clap::Args;
@@ -199,8 +199,13 @@ fn origin(column: &ColumnWord) -> String {
         Some(None) => "; the provider says nothing".to_owned(),
         None => String::new(),
     };
+    let whose = column.source.as_deref().filter(|_| !column.sources_say.is_empty());
     match column.word {
-        "provider" => format!("the provider's: {by}"),
+        "provider" => format!(
+            "{}: {by}{}",
+            whose.map_or("the provider's".to_owned(), |source| format!("{source}'s")),
+            others(column)
+        ),
         "call" => format!("set by a call and kept: {by}{says}"),
         "application" => format!("the application's own ({}){says}", column.owner),
         "hint" => format!("hinted by the application, until the provider speaks: {by}"),
@@ -211,6 +216,16 @@ fn origin(column: &ColumnWord) -> String {
         "held-back" => format!("the provider's value does not fit{says}"),
         _ => "nobody has said anything".to_owned(),
     }
+}
+
+/// What the other sources say, where that is something else.
+fn others(column: &ColumnWord) -> String {
+    let other = |word: &&SourceWord| word.value != column.value;
+    let said = column.sources_say.iter().filter(other).map(|word| match &word.value {
+        Some(value) => format!("; {} says {value}", word.source),
+        None => format!("; {} says nothing", word.source),
+    });
+    said.collect()
 }
 
 /// The delivery, read or call behind a change, in words.
@@ -233,6 +248,7 @@ fn cause(cause: &Value) -> String {
             reason => format!("{} by the {}: {reason}", text("/call/what"), text("/call/by")),
         },
         "retry" => "a value that was held back, and fits now".to_owned(),
+        "expiry" => "a ban that ended when its source had said".to_owned(),
         "undo" => "an adoption that was undone".to_owned(),
         _ => "unknown".to_owned(),
     }

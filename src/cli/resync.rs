@@ -100,7 +100,8 @@ impl Context {
         stop: CancellationToken,
     ) -> anyhow::Result<Resync> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Resync::new(store, source, &clock, settings(&self.config), watch, stop)?)
+        let sources = Arc::new(self.config.sources.clone());
+        Ok(Resync::new(store, source, &sources, &clock, settings(&self.config, source), watch, stop)?)
     }
 }
 

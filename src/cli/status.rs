@@ -16,7 +16,7 @@ pub struct Status {}
 pub async fn run(context: Context) -> anyhow::Result<u8> {
     let store = context.existing_store().await?;
     let config = &context.config;
-    let report = status(&store, &config.sources, config.resync.silence_after_ms).await?;
+    let report = status(&store, &config.sources, &super::assembly::silence_after_ms(config)).await?;
     store.close().await;
     match context.json {
         true => print_json(&json_of(&report)),

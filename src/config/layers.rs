@@ -76,7 +76,7 @@ impl std::fmt::Display for Origin {
 /// A value before it is understood.
 #[derive(Clone, Debug)]
 pub struct Value {
-    pub key: &'static str,
+    pub key: String,
     pub variable: &'static str,
     pub text: String,
     pub origin: Origin,
@@ -153,7 +153,7 @@ impl Layers {
                 None => self.file_value(setting)?.unwrap_or((setting.default.to_owned(), Origin::Default)),
             },
         };
-        Ok(Value { key: setting.key, variable: setting.variable, text, origin })
+        Ok(Value { key: setting.key.to_owned(), variable: setting.variable, text, origin })
     }
 
     fn environment_value(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
@@ -208,6 +208,18 @@ impl Layers {
             }
             (None, None) => Ok(None),
         }
+    }
+
+    /// A value of a source's table, under the whole name that an error gives it.
+    pub fn value_in(&self, table: &toml::Table, key: &str, of: &str) -> Result<Option<Value>, ConfigError> {
+        let whole = format!("{of}{key}");
+        let text = match table.get(key) {
+            None => return Ok(None),
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(toml::Value::Integer(number)) => number.to_string(),
+            Some(_) => return Err(self.error(&whole, "must be a text or a number")),
+        };
+        Ok(Some(Value { key: whole, variable: "", text, origin: Origin::File(self.path.clone()) }))
     }
 
     /// The table of this name.

@@ -1,5 +1,6 @@
 //! What headcount is told: flags over environment over file over defaults, each value with its origin.
 
+mod described;
 mod layers;
 mod sources;
 mod users;
@@ -15,6 +16,7 @@ use crate::source::Source;
 use crate::store::{DatabaseUrl, UsersConfig};
 use layers::Layers;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -80,6 +82,8 @@ pub struct Config {
     /// `None` where nobody has said: then the database's own list stands.
     pub required_fields: Option<Vec<String>>,
     pub resync: ResyncSettings,
+    /// Of sources with settings of their own.
+    pub resync_by_source: BTreeMap<String, ResyncSettings>,
     pub delete_limit: DeleteLimit,
     pub inbox_retention_ms: i64,
     pub body_bytes_max: usize,
@@ -153,12 +157,25 @@ impl Config {
         let migrate_database = layers.value("migrate_database_url")?;
         let required = layers.value("required_fields")?;
         let port_is_dictated = environment.get("PORT").is_some();
-        let (sources, source_entries) = sources::read(environment, &layers)?;
+        let resync = ResyncSettings {
+            schedule: values::schedule(&layers.value("resync_schedule")?)?,
+            poll: values::poll(&layers.value("poll")?)?,
+            rate_share: values::share(&layers.value("rate_share")?)?,
+            confirm_after_ms: values::duration_ms(&layers.value("confirm_after")?)?,
+            max_delete: values::sweep_limit(&layers.value("max_delete")?)?,
+            silence_after_ms: values::duration_ms(&layers.value("silence_after")?)?,
+        };
+        let found = sources::read(environment, &layers, &resync)?;
+        layers.warnings.extend(found.warnings);
+        let sources = found.sources;
         let mut entries = layers.entries()?;
-        entries.extend(source_entries);
+        entries.extend(found.entries);
         let parsed_database = parsed(&database.text)?;
-        let (users, users_entries) = users::read(&layers, &parsed_database)?;
+        let (mut users, users_entries) = users::read(&layers, &parsed_database, &sources)?;
         entries.extend(users_entries);
+        if users.authority.order.is_empty() {
+            users.authority.order = sources.iter().map(|source| source.name.clone()).collect();
+        }
         Ok(Self {
             database: parsed_database,
             database_is_default: database.origin == Origin::Default,
@@ -174,19 +191,13 @@ impl Config {
                 "on_delete",
                 &[("keep", OnDelete::Keep), ("anonymize", OnDelete::Anonymize), ("remove", OnDelete::Remove)],
             )?,
-            erase_after_ms: values::duration_ms(&layers, "erase_after")?,
+            erase_after_ms: values::duration_ms(&layers.value("erase_after")?)?,
             required_fields: (required.origin != Origin::Default).then(|| values::list(&required.text)),
-            resync: ResyncSettings {
-                schedule: values::schedule(&layers, "resync_schedule")?,
-                poll: values::poll(&layers, "poll")?,
-                rate_share: values::share(&layers, "rate_share")?,
-                confirm_after_ms: values::duration_ms(&layers, "confirm_after")?,
-                max_delete: values::sweep_limit(&layers, "max_delete")?,
-                silence_after_ms: values::duration_ms(&layers, "silence_after")?,
-            },
-            delete_limit: values::delete_limit(&layers, "max_delete_delivered")?,
-            inbox_retention_ms: values::duration_ms(&layers, "inbox_retention")?,
-            body_bytes_max: values::bytes(&layers, "max_body")?,
+            resync,
+            resync_by_source: found.resync_by_source,
+            delete_limit: values::delete_limit(&layers.value("max_delete_delivered")?)?,
+            inbox_retention_ms: values::duration_ms(&layers.value("inbox_retention")?)?,
+            body_bytes_max: values::bytes(&layers.value("max_body")?)?,
             log: layers.value("log")?.text,
             log_format: values::one_of(
                 &layers,
@@ -204,6 +215,17 @@ impl Config {
     /// The names of the configured sources.
     pub fn source_names(&self) -> Vec<String> {
         self.sources.iter().map(|source| source.name.clone()).collect()
+    }
+
+    /// The names of the configured sources, and the kind of each.
+    pub fn source_kinds(&self) -> Vec<(String, String)> {
+        let kind = |source: &Source| (source.name.clone(), source.provider.kind().to_owned());
+        self.sources.iter().map(kind).collect()
+    }
+
+    /// How a source is read: as all are, but for what it has settings of its own for.
+    pub fn resync_of(&self, source: &str) -> &ResyncSettings {
+        self.resync_by_source.get(source).unwrap_or(&self.resync)
     }
 }
 
@@ -247,7 +269,7 @@ fn admin(layers: &mut Layers) -> Result<AdminSettings, ConfigError> {
         token: admin_token,
         app_token,
         hosts: values::list(&layers.value("admin_hosts")?.text),
-        ensure_timeout_ms: values::duration_ms(layers, "ensure_timeout")?,
+        ensure_timeout_ms: values::duration_ms(&layers.value("ensure_timeout")?)?,
     })
 }
 

@@ -1,11 +1,14 @@
 //! Which sources there are: one for each provider whose variables are set, and those of the file.
 
+use super::described::{DESCRIBED_KEYS, described};
 use super::layers::{Entry, Environment, Layers, nearest};
-use super::{ConfigError, values};
+use super::{ConfigError, ResyncSettings, values};
+use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
 use crate::source::http::ApiAccess;
-use crate::source::signature::SigningKey;
-use crate::source::{PROVIDERS, Source, provider};
+use crate::source::{KINDS, Provider, Source, provider};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use url::{Host, Url};
 
 /// The variables of a provider's own SDKs, which switch a source of its name on.
@@ -16,15 +19,34 @@ struct Variables {
     api_url: &'static str,
 }
 
-const VARIABLES: [Variables; 1] = [Variables {
-    kind: "clerk",
-    webhook_secret: "CLERK_WEBHOOK_SIGNING_SECRET",
-    api_key: "CLERK_SECRET_KEY",
-    api_url: "CLERK_API_URL",
-}];
+const VARIABLES: [Variables; 3] = [
+    Variables {
+        kind: "clerk",
+        webhook_secret: "CLERK_WEBHOOK_SIGNING_SECRET",
+        api_key: "CLERK_SECRET_KEY",
+        api_url: "CLERK_API_URL",
+    },
+    Variables {
+        kind: "workos",
+        webhook_secret: "WORKOS_WEBHOOK_SECRET",
+        api_key: "WORKOS_API_KEY",
+        api_url: "WORKOS_API_URL",
+    },
+    Variables {
+        kind: "supabase",
+        webhook_secret: "SUPABASE_WEBHOOK_SECRET",
+        api_key: "SUPABASE_SERVICE_ROLE_KEY",
+        api_url: "SUPABASE_URL",
+    },
+];
 
-/// Keys of `[sources.NAME]`.
-const KEYS: [&str; 9] = [
+/// The kind whose sources are described in the file.
+const DESCRIBED: &str = "standard-webhooks";
+/// Names that no source may have: of kinds, for those of another kind, and of what is not one.
+const RESERVED: [&str; 3] = ["better-auth", DESCRIBED, "headcount"];
+
+/// Keys of `[sources.NAME]`, whatever its kind.
+const KEYS: [&str; 16] = [
     "kind",
     "webhook_secret_env",
     "webhook_secret_file",
@@ -34,64 +56,151 @@ const KEYS: [&str; 9] = [
     "instance",
     "share_ids",
     "link_verified_emails",
+    "trust_verified_emails",
+    "resync_schedule",
+    "poll",
+    "rate_share",
+    "silence_after",
+    "max_delete",
+    "max_delete_delivered",
 ];
+
+/// What the configuration says of sources.
+#[derive(Default)]
+pub struct Found {
+    pub sources: Vec<Source>,
+    /// Of those with settings of their own.
+    pub resync_by_source: BTreeMap<String, ResyncSettings>,
+    pub entries: Vec<Entry>,
+    pub warnings: Vec<String>,
+}
 
 /// A source as it is written down.
 struct Written {
     name: String,
-    kind: String,
+    provider: Arc<dyn Provider>,
     webhook_secret: Option<String>,
     api_key: Option<String>,
     api_url: Option<String>,
     instance: Option<String>,
     link_by: Vec<LinkRule>,
+    trusts_verified: bool,
+    delete_limit: Option<DeleteLimit>,
     /// What an error calls the secret and the URL.
     secret_name: String,
     url_name: String,
 }
 
-pub fn read(environment: &Environment, layers: &Layers) -> Result<(Vec<Source>, Vec<Entry>), ConfigError> {
-    let mut sources = Vec::new();
-    let mut entries = Vec::new();
+pub fn read(
+    environment: &Environment,
+    layers: &Layers,
+    resync: &ResyncSettings,
+) -> Result<Found, ConfigError> {
+    let mut found = Found::default();
     for variables in &VARIABLES {
-        let secret = environment.secret(variables.webhook_secret)?;
-        let api_key = environment.secret(variables.api_key)?;
-        for (name, value) in [(variables.webhook_secret, &secret), (variables.api_key, &api_key)] {
-            if let Some((_, origin)) = value {
-                entries.push(redacted(name, &origin.to_string()));
-            }
-        }
-        let api_url = environment.get(variables.api_url).map(str::to_owned);
-        if let Some(url) = &api_url {
-            entries.push(Entry {
-                name: variables.api_url.to_owned(),
-                value: url.clone(),
-                origin: variables.api_url.to_owned(),
-            });
-        }
-        if secret.is_some() || api_key.is_some() {
-            sources.push(source(Written {
-                name: variables.kind.to_owned(),
-                kind: variables.kind.to_owned(),
-                webhook_secret: secret.map(|(secret, _)| secret),
-                api_key: api_key.map(|(key, _)| key),
-                api_url,
-                instance: None,
-                link_by: vec![LinkRule::ExternalId],
-                secret_name: variables.webhook_secret.to_owned(),
-                url_name: variables.api_url.to_owned(),
-            })?);
-        }
+        from_variables(variables, environment, &mut found)?;
     }
     for (name, table) in layers.source_tables()? {
-        sources.push(from_table(&name, table, layers, &sources)?);
-        entries.push(redacted(&format!("sources.{name}"), &layers.path.display().to_string()));
+        let source = from_table(&name, table, layers, &found.sources)?;
+        found.sources.push(source);
+        found.entries.push(redacted(&format!("sources.{name}"), &layers.path.display().to_string()));
+        if let Some(own) = own_settings(&name, table, layers, resync)? {
+            found.resync_by_source.insert(name, own);
+        }
     }
-    Ok((sources, entries))
+    found.warnings = shared_secrets(&found.sources);
+    Ok(found)
+}
+
+fn from_variables(
+    variables: &Variables,
+    environment: &Environment,
+    found: &mut Found,
+) -> Result<(), ConfigError> {
+    let secret = environment.secret(variables.webhook_secret)?;
+    let api_key = environment.secret(variables.api_key)?;
+    for (name, value) in [(variables.webhook_secret, &secret), (variables.api_key, &api_key)] {
+        if let Some((_, origin)) = value {
+            found.entries.push(redacted(name, &origin.to_string()));
+        }
+    }
+    let api_url = environment.get(variables.api_url).map(str::to_owned);
+    if let Some(url) = &api_url {
+        found.entries.push(Entry {
+            name: variables.api_url.to_owned(),
+            value: url.clone(),
+            origin: variables.api_url.to_owned(),
+        });
+    }
+    let Some(provider) = provider(variables.kind).filter(|_| secret.is_some() || api_key.is_some()) else {
+        return Ok(());
+    };
+    found.sources.push(source(Written {
+        name: variables.kind.to_owned(),
+        provider,
+        webhook_secret: secret.map(|(secret, _)| secret),
+        api_key: api_key.map(|(key, _)| key),
+        api_url,
+        instance: None,
+        link_by: vec![LinkRule::ExternalId],
+        trusts_verified: true,
+        delete_limit: None,
+        secret_name: variables.webhook_secret.to_owned(),
+        url_name: variables.api_url.to_owned(),
+    })?);
+    Ok(())
 }
 
 fn redacted(name: &str, origin: &str) -> Entry {
     Entry { name: name.to_owned(), value: "***".to_owned(), origin: origin.to_owned() }
+}
+
+fn check_name(name: &str, kind: &str, layers: &Layers, others: &[Source]) -> Result<(), ConfigError> {
+    let whole = format!("sources.{name}");
+    let plain = !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain {
+        return Err(layers.error(&whole, "must be named with a-z, 0-9 and -"));
+    }
+    if name != kind && (KINDS.contains(&name) || RESERVED.contains(&name)) {
+        let advice =
+            format!("is of kind `{kind}`, and the name is reserved; call it something like `{kind}-2`");
+        return Err(layers.error(&whole, &advice));
+    }
+    if others.iter().any(|other| other.name == name) {
+        let variables = VARIABLES.iter().find(|variables| variables.kind == name);
+        let set = variables.map_or("its variables", |variables| variables.webhook_secret);
+        let advice = format!(
+            "is configured twice: by {set} or {} as well; unset those, or give this one another name",
+            variables.map_or("others", |variables| variables.api_key)
+        );
+        return Err(layers.error(&whole, &advice));
+    }
+    Ok(())
+}
+
+/// The provider of the table's kind.
+fn kind_of(table: &toml::Table, of: &str, layers: &Layers) -> Result<Arc<dyn Provider>, ConfigError> {
+    let kind = table.get("kind").and_then(toml::Value::as_str).unwrap_or_default();
+    let mut known: Vec<&str> = KEYS.to_vec();
+    if kind == DESCRIBED {
+        known.extend(DESCRIBED_KEYS);
+    }
+    let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+    layers.check_known(table, of, &known)?;
+    if kind == DESCRIBED {
+        return Ok(Arc::new(described(table, of, layers)?));
+    }
+    provider(kind).ok_or_else(|| {
+        let kinds: Vec<String> = KINDS.into_iter().chain([DESCRIBED]).map(str::to_owned).collect();
+        let advice = format!(
+            "is `{kind}`; the nearest known kind is `{}`, and there are {}",
+            nearest(kind, &kinds),
+            kinds.join(", ")
+        );
+        layers.error(&format!("{of}kind"), &advice)
+    })
 }
 
 fn from_table(
@@ -101,24 +210,8 @@ fn from_table(
     others: &[Source],
 ) -> Result<Source, ConfigError> {
     let of = format!("sources.{name}.");
-    let plain = !name.is_empty()
-        && name.len() <= 64
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !plain {
-        return Err(layers.error(&format!("sources.{name}"), "must be named with a-z, 0-9 and -"));
-    }
-    if others.iter().any(|other| other.name == name) {
-        return Err(
-            layers.error(&format!("sources.{name}"), "is configured twice: its variables are set as well")
-        );
-    }
-    layers.check_known(table, &of, &KEYS.map(str::to_owned))?;
-    let kind = table.get("kind").and_then(toml::Value::as_str).unwrap_or_default();
-    if provider(kind).is_none() {
-        let kinds: Vec<String> = PROVIDERS.iter().map(|provider| provider.kind().to_owned()).collect();
-        let advice = format!("is `{kind}`; the nearest known kind is `{}`", nearest(kind, &kinds));
-        return Err(layers.error(&format!("{of}kind"), &advice));
-    }
+    let provider = kind_of(table, &of, layers)?;
+    check_name(name, provider.kind(), layers, others)?;
     let webhook_secret = layers.secret_in(table, "webhook_secret", &of)?;
     let api_key = layers.secret_in(table, "api_key", &of)?;
     if webhook_secret.is_none() && api_key.is_none() {
@@ -126,61 +219,132 @@ fn from_table(
             layers.error(&format!("sources.{name}"), "has neither webhook_secret_env nor api_key_env")
         );
     }
+    if api_key.is_some() && provider.directory().is_none() {
+        return Err(layers.error(&format!("{of}api_key"), "is of no use: this kind has no API to be read"));
+    }
     let text = |key: &str| match table.get(key) {
         None => Ok(None),
         Some(toml::Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(layers.error(&format!("{of}{key}"), "must be a text")),
     };
     let truth = |key: &str| match table.get(key) {
-        None => Ok(false),
-        Some(toml::Value::Boolean(truth)) => Ok(*truth),
+        None => Ok(None),
+        Some(toml::Value::Boolean(truth)) => Ok(Some(*truth)),
         Some(_) => Err(layers.error(&format!("{of}{key}"), "must be true or false")),
     };
     let mut link_by = vec![LinkRule::ExternalId];
     for (key, rule) in [("share_ids", LinkRule::SharedId), ("link_verified_emails", LinkRule::VerifiedEmail)]
     {
-        if truth(key)? {
+        if truth(key)? == Some(true) {
             link_by.push(rule);
         }
     }
+    // Of a provider that nobody here has looked at, "verified" means something only where somebody says so.
+    let links_by_address = link_by.contains(&LinkRule::VerifiedEmail);
+    let trusted = links_by_address || provider.kind() != DESCRIBED;
+    let trusts_verified = truth("trust_verified_emails")?.unwrap_or(trusted);
+    if links_by_address && !trusts_verified {
+        return Err(layers.error(
+            &format!("{of}link_verified_emails"),
+            "cannot be true while trust_verified_emails is false: an address that is not trusted links nobody",
+        ));
+    }
+    let limit = layers.value_in(table, "max_delete_delivered", &of)?;
     source(Written {
         name: name.to_owned(),
-        kind: kind.to_owned(),
+        provider,
         webhook_secret,
         api_key,
         api_url: text("api_url")?,
         instance: text("instance")?,
         link_by,
+        trusts_verified,
+        delete_limit: limit.as_ref().map(values::delete_limit).transpose()?,
         secret_name: format!("{of}webhook_secret"),
         url_name: format!("{of}api_url"),
     })
 }
 
+/// How the source is read, where its table says anything about that.
+fn own_settings(
+    name: &str,
+    table: &toml::Table,
+    layers: &Layers,
+    all: &ResyncSettings,
+) -> Result<Option<ResyncSettings>, ConfigError> {
+    let mut own = all.clone();
+    let of = format!("sources.{name}.");
+    let value = |key| layers.value_in(table, key, &of);
+    let mut any = false;
+    if let Some(value) = value("resync_schedule")? {
+        (own.schedule, any) = (values::schedule(&value)?, true);
+    }
+    if let Some(value) = value("poll")? {
+        (own.poll, any) = (values::poll(&value)?, true);
+    }
+    if let Some(value) = value("rate_share")? {
+        (own.rate_share, any) = (values::share(&value)?, true);
+    }
+    if let Some(value) = value("silence_after")? {
+        (own.silence_after_ms, any) = (values::duration_ms(&value)?, true);
+    }
+    if let Some(value) = value("max_delete")? {
+        (own.max_delete, any) = (values::sweep_limit(&value)?, true);
+    }
+    Ok(any.then_some(own))
+}
+
 fn source(written: Written) -> Result<Source, ConfigError> {
-    let kind = &written.kind;
-    let provider = provider(kind).ok_or_else(|| ConfigError(format!("`{kind}` is no kind of source")))?;
-    let webhook_keys: Result<Vec<SigningKey>, ConfigError> =
-        values::list(written.webhook_secret.as_deref().unwrap_or_default())
-            .iter()
-            .map(|secret| {
-                SigningKey::parse(secret).map_err(|error| {
-                    ConfigError(format!(
-                        "{} is no signing secret: {error}; copy it from the endpoint's page in the provider's dashboard",
-                        written.secret_name
-                    ))
-                })
-            })
-            .collect();
+    let provider = written.provider;
+    let secrets = written.webhook_secret.as_deref().unwrap_or_default();
+    let webhook_keys = provider.keys(secrets).map_err(|error| {
+        ConfigError(format!(
+            "{} is no signing secret: {error}; copy it from the endpoint's page in the provider's dashboard",
+            written.secret_name
+        ))
+    })?;
+    let default_url = provider.directory().and_then(|directory| directory.default_url());
     let api = match written.api_key {
         Some(key) => {
-            let url = written.api_url.as_deref().unwrap_or(provider.directory().default_url());
+            let url = written.api_url.as_deref().or(default_url).ok_or_else(|| {
+                ConfigError(format!(
+                    "{} is missing: the API of each project has an address of its own",
+                    written.url_name
+                ))
+            })?;
             Some(ApiAccess { url: api_url(url, &written.url_name)?, key: key.into() })
         }
         None => None,
     };
-    let (name, instance) = (written.name, written.instance);
-    let link_by = written.link_by;
-    Ok(Source { name, provider, webhook_keys: webhook_keys?, api, instance, link_by })
+    Ok(Source {
+        name: written.name,
+        provider,
+        webhook_keys,
+        api,
+        instance: written.instance,
+        link_by: written.link_by,
+        trusts_verified: written.trusts_verified,
+        delete_limit: written.delete_limit,
+    })
+}
+
+/// What one source signs would be taken for another's.
+fn shared_secrets(sources: &[Source]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (n, source) in sources.iter().enumerate() {
+        for other in &sources[..n] {
+            let shares =
+                source.webhook_keys.iter().any(|key| other.webhook_keys.iter().any(|one| one.is(key)));
+            if shares {
+                warnings.push(format!(
+                    "sources {} and {} have the same webhook secret: what is sent to one could be sent to the other; \
+                     give each endpoint a secret of its own",
+                    other.name, source.name
+                ));
+            }
+        }
+    }
+    warnings
 }
 
 /// https, unless on loopback: the key travels in every request.

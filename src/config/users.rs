@@ -3,19 +3,26 @@
 use super::ConfigError;
 use super::layers::{Entry, Layers, nearest};
 use crate::core::columns::{Column, Owner};
-use crate::source::PROVIDERS;
+use crate::core::together::Authority;
+use crate::source::{KINDS, Source, provider};
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 
-const KEYS: [&str; 4] = ["table", "id", "columns", "owners"];
+const KEYS: [&str; 5] = ["table", "id", "columns", "owners", "authority"];
+/// The key of the order for bans, and for columns without one of their own.
+const ALL_COLUMNS: &str = "default";
 /// How near to a column of ours a name is a slip of the pen rather than a field of the profile.
 const SLIP_MAX: usize = 2;
 
-pub fn read(layers: &Layers, database: &DatabaseUrl) -> Result<(UsersConfig, Vec<Entry>), ConfigError> {
+pub fn read(
+    layers: &Layers,
+    database: &DatabaseUrl,
+    sources: &[Source],
+) -> Result<(UsersConfig, Vec<Entry>), ConfigError> {
     let Some(table) = layers.table("users")? else { return Ok((UsersConfig::default(), Vec::new())) };
     layers.check_known(table, "users.", &KEYS.map(str::to_owned))?;
     let columns = pairs(layers, table, "columns")?;
     for (ours, _) in &columns {
-        check_ours(layers, ours)?;
+        check_ours(layers, ours, sources)?;
     }
     let mut owners = Vec::new();
     for (name, owner) in pairs(layers, table, "owners")? {
@@ -32,24 +39,70 @@ pub fn read(layers: &Layers, database: &DatabaseUrl) -> Result<(UsersConfig, Vec
         })?;
         owners.push((name, *owner));
     }
+    let authority = authority(layers, table, &columns, sources)?;
+    let config = UsersConfig { adopted: adopted(layers, table, database, columns)?, owners, authority };
+    let entries = entries(&config, &layers.path.display().to_string());
+    Ok((config, entries))
+}
+
+fn adopted(
+    layers: &Layers,
+    table: &toml::Table,
+    database: &DatabaseUrl,
+    columns: Vec<(String, String)>,
+) -> Result<Option<AdoptedTable>, ConfigError> {
     let text = |key: &str| match table.get(key) {
         None => Ok(None),
         Some(toml::Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(_) => Err(layers.error(&format!("users.{key}"), "must be a text")),
     };
-    let adopted = match (text("table")?, text("id")?) {
+    match (text("table")?, text("id")?) {
         (Some(table), id) => {
             let (schema, name) = split(&table, database);
-            Some(AdoptedTable { schema, name, id: id.unwrap_or_else(|| "id".to_owned()), columns })
+            Ok(Some(AdoptedTable { schema, name, id: id.unwrap_or_else(|| "id".to_owned()), columns }))
         }
-        (None, None) if columns.is_empty() => None,
-        (None, _) => {
-            return Err(layers.error("users.table", "is missing: name the table that these columns are of"));
+        (None, None) if columns.is_empty() => Ok(None),
+        (None, _) => Err(layers.error("users.table", "is missing: name the table that these columns are of")),
+    }
+}
+
+/// `[users.authority]`: by column, the sources whose word counts first.
+fn authority(
+    layers: &Layers,
+    table: &toml::Table,
+    columns: &[(String, String)],
+    sources: &[Source],
+) -> Result<Authority, ConfigError> {
+    let mut authority = Authority::default();
+    let Some(value) = table.get("authority") else { return Ok(authority) };
+    let inner = value
+        .as_table()
+        .ok_or_else(|| layers.error("users.authority", "must be a table of lists of sources, by column"))?;
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let own = Column::ALL.iter().map(|column| column.name().to_owned());
+    let known = own.chain(columns.iter().map(|(ours, _)| ours.clone())).chain([ALL_COLUMNS.to_owned()]);
+    let known: Vec<String> = known.collect();
+    layers.check_known(inner, "users.authority.", &known)?;
+    for (column, list) in inner {
+        let key = format!("users.authority.{column}");
+        let texts = list.as_array().map(|list| list.iter().map(|name| name.as_str().map(str::to_owned)));
+        let order: Option<Vec<String>> = texts.and_then(Iterator::collect);
+        let order = order.ok_or_else(|| layers.error(&key, "must be a list of names of sources"))?;
+        if let Some(unknown) = order.iter().find(|name| !names.contains(name)) {
+            let advice = format!("names `{unknown}`; the nearest source is `{}`", nearest(unknown, &names));
+            return Err(layers.error(&key, &advice));
         }
-    };
-    let config = UsersConfig { adopted, owners };
-    let entries = entries(&config, &layers.path.display().to_string());
-    Ok((config, entries))
+        match column.as_str() {
+            ALL_COLUMNS => authority.order = order,
+            // Whether an address is verified is said by whoever says the address.
+            "email_verified" => return Err(layers.error(&key, "follows email: give the order there")),
+            column => drop(authority.by_column.insert(column.to_owned(), order)),
+        }
+    }
+    // Those that were not named come behind, in the order in which they are configured.
+    let rest: Vec<String> = names.into_iter().filter(|name| !authority.order.contains(name)).collect();
+    authority.order.extend(rest);
+    Ok(authority)
 }
 
 /// A table of texts; a table within it is the beginning of a path, as unquoted dots make it.
@@ -76,7 +129,7 @@ fn pairs(layers: &Layers, table: &toml::Table, key: &str) -> Result<Vec<(String,
 }
 
 /// A column of ours, or something that may be a path of the profile.
-fn check_ours(layers: &Layers, ours: &str) -> Result<(), ConfigError> {
+fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), ConfigError> {
     if !AdoptedTable::is_path(ours) {
         return Ok(());
     }
@@ -87,7 +140,12 @@ fn check_ours(layers: &Layers, ours: &str) -> Result<(), ConfigError> {
         return Err(layers.error(&key, &format!("is unknown; the nearest known column is `{near}`")));
     }
     let field = ours.split('.').next().unwrap_or_default();
-    if PROVIDERS.iter().all(|provider| provider.leaves_out(field)) {
+    // Of the sources that there are; where there is none yet, of those that may come.
+    let mut providers: Vec<_> = sources.iter().map(|source| source.provider.clone()).collect();
+    if providers.is_empty() {
+        providers.extend(KINDS.iter().filter_map(|kind| provider(kind)));
+    }
+    if providers.iter().all(|provider| provider.leaves_out(field)) {
         return Err(layers.error(&key, &format!("cannot be filled: `{field}` is no part of what is kept")));
     }
     Ok(())
@@ -118,5 +176,13 @@ fn entries(config: &UsersConfig, origin: &str) -> Vec<Entry> {
         let named = Owner::NAMES.iter().find(|(_, known)| known == owner).map_or("", |(named, _)| named);
         entry(format!("users.owners.{name}"), named.to_owned())
     }));
+    let orders = config.authority.by_column.iter();
+    let orders = orders.map(|(column, order)| (column.as_str(), order));
+    entries.extend(
+        [(ALL_COLUMNS, &config.authority.order)]
+            .into_iter()
+            .chain(orders)
+            .map(|(column, order)| entry(format!("users.authority.{column}"), order.join(", "))),
+    );
     entries
 }

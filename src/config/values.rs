@@ -20,20 +20,18 @@ pub fn one_of<T: Copy>(layers: &Layers, key: &str, choices: &[(&str, T)]) -> Res
 }
 
 /// `1MiB`, `512KiB`, `1MB`, `1000000`.
-pub fn bytes(layers: &Layers, key: &str) -> Result<usize, ConfigError> {
-    let value = layers.value(key)?;
+pub fn bytes(value: &Value) -> Result<usize, ConfigError> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000), ("B", 1), ("", 1)];
     with_unit(&value.text, &units)
         .and_then(|bytes| usize::try_from(bytes).ok())
         .filter(|bytes| (1..=256 << 20).contains(bytes))
-        .ok_or_else(|| wrong(&value, "a size up to 256MiB, such as 1MiB or 512KiB"))
+        .ok_or_else(|| wrong(value, "a size up to 256MiB, such as 1MiB or 512KiB"))
 }
 
 /// `30d`, `6h`, `15m`, `60s`, `500ms`.
-pub fn duration_ms(layers: &Layers, key: &str) -> Result<i64, ConfigError> {
-    let value = layers.value(key)?;
+pub fn duration_ms(value: &Value) -> Result<i64, ConfigError> {
     duration(&value.text)
-        .ok_or_else(|| wrong(&value, "a time with its unit, such as 30d, 6h, 15m, 60s or 500ms"))
+        .ok_or_else(|| wrong(value, "a time with its unit, such as 30d, 6h, 15m, 60s or 500ms"))
 }
 
 fn duration(text: &str) -> Option<i64> {
@@ -53,34 +51,30 @@ pub enum Poll {
 }
 
 /// `default`, `off`, `5s`.
-pub fn poll(layers: &Layers, key: &str) -> Result<Poll, ConfigError> {
-    let value = layers.value(key)?;
+pub fn poll(value: &Value) -> Result<Poll, ConfigError> {
     match value.text.as_str() {
         "default" => Ok(Poll::Default),
         "off" => Ok(Poll::Off),
-        text => duration(text).map(Poll::EveryMs).ok_or_else(|| wrong(&value, "a time such as 5s, or off")),
+        text => duration(text).map(Poll::EveryMs).ok_or_else(|| wrong(value, "a time such as 5s, or off")),
     }
 }
 
 /// `6h`, a cron expression, `off`.
-pub fn schedule(layers: &Layers, key: &str) -> Result<Schedule, ConfigError> {
-    let value = layers.value(key)?;
+pub fn schedule(value: &Value) -> Result<Schedule, ConfigError> {
     let parsed = match value.text.as_str() {
         "off" => Some(Schedule::Off),
         text => duration(text).map(Schedule::EveryMs).or_else(|| Schedule::cron(text)),
     };
-    parsed.ok_or_else(|| {
-        wrong(&value, "an interval such as 6h, a cron expression such as `30 3 * * *`, or off")
-    })
+    parsed
+        .ok_or_else(|| wrong(value, "an interval such as 6h, a cron expression such as `30 3 * * *`, or off"))
 }
 
 /// `50%`, as `0.5`.
-pub fn share(layers: &Layers, key: &str) -> Result<f64, ConfigError> {
-    let value = layers.value(key)?;
+pub fn share(value: &Value) -> Result<f64, ConfigError> {
     percent(&value.text)
         .filter(|percent| *percent >= 1.0)
         .map(|percent| percent / 100.0)
-        .ok_or_else(|| wrong(&value, "a share from 1% to 100%"))
+        .ok_or_else(|| wrong(value, "a share from 1% to 100%"))
 }
 
 fn percent(text: &str) -> Option<f64> {
@@ -89,20 +83,18 @@ fn percent(text: &str) -> Option<f64> {
 }
 
 /// `default`, `250`, `5%`: of a sweep.
-pub fn sweep_limit(layers: &Layers, key: &str) -> Result<SweepLimit, ConfigError> {
-    let value = layers.value(key)?;
+pub fn sweep_limit(value: &Value) -> Result<SweepLimit, ConfigError> {
     let parsed = match value.text.as_str() {
         "default" => Some(SweepLimit::Default),
         text => {
             percent(text).map(SweepLimit::Percent).or_else(|| text.parse().ok().map(SweepLimit::Accounts))
         }
     };
-    parsed.ok_or_else(|| wrong(&value, "a number of accounts in 24 hours, or a share such as 1%"))
+    parsed.ok_or_else(|| wrong(value, "a number of accounts in 24 hours, or a share such as 1%"))
 }
 
 /// `default`, `250`, `5%`, `off`.
-pub fn delete_limit(layers: &Layers, key: &str) -> Result<DeleteLimit, ConfigError> {
-    let value = layers.value(key)?;
+pub fn delete_limit(value: &Value) -> Result<DeleteLimit, ConfigError> {
     let parsed = match value.text.as_str() {
         "default" => Some(DeleteLimit::Default),
         "off" => Some(DeleteLimit::Off),
@@ -110,7 +102,7 @@ pub fn delete_limit(layers: &Layers, key: &str) -> Result<DeleteLimit, ConfigErr
             percent(text).map(DeleteLimit::Percent).or_else(|| text.parse().ok().map(DeleteLimit::Accounts))
         }
     };
-    parsed.ok_or_else(|| wrong(&value, "a number of accounts per hour, a share such as 5%, or off"))
+    parsed.ok_or_else(|| wrong(value, "a number of accounts per hour, a share such as 5%, or off"))
 }
 
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {

@@ -7,6 +7,7 @@ use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
 use super::decide::{Account, Held, Identity, User, account_after};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
+use super::together::Sibling;
 
 /// What a call sets in a user's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,11 +42,7 @@ pub fn provisional(
         let change = after.user.as_ref().and_then(|user| change_between(layout, known.user.as_ref(), user));
         return (after, change);
     }
-    let mut hints = hints.clone();
-    if hints.get(Column::EmailVerified).is_none() {
-        hints.set(Column::EmailVerified, Some("false".to_owned()));
-    }
-    layout.fit(&mut hints);
+    let hints = layout.filled(hints.clone());
     let user = known.user.clone().unwrap_or_else(|| User {
         id: fresh_id.to_owned(),
         columns: layout.follow_first(&Columns::default(), &hints).0,
@@ -67,10 +64,10 @@ pub fn provisional(
     if user.columns.get(Column::EmailVerified).is_none() {
         user.columns.set(Column::EmailVerified, Some("false".to_owned()));
     }
-    user.provisional = identity.latest.is_none();
+    // Where another account has said something, the user is known already.
+    user.provisional = known.siblings.iter().all(|sibling| sibling.identity.latest.is_none());
     let change = change_between(layout, known.user.as_ref(), &user);
-    let linked_now = known.linked_now;
-    (Account { identity: Some(identity), user: Some(user), linked_now, ..Account::default() }, change)
+    (Account { identity: Some(identity), user: Some(user), unannounced: false, ..known.clone() }, change)
 }
 
 /// The account with these columns set; values that were held back are tried again.
@@ -93,12 +90,11 @@ pub fn revive(layout: &Layout, known: &Account, fresh_id: &str) -> Called {
     account_after(layout, known, Identity { state, deletion: None, ..identity.clone() }, fresh_id)
 }
 
-/// The account with this user for its own. `others_live`: whether the user has another one that is not deleted.
-pub fn linked(layout: &Layout, known: &Account, user: User, others_live: bool) -> Called {
+/// The account with this user for its own, beside those that the user has.
+pub fn linked(layout: &Layout, known: &Account, user: User, siblings: Vec<Sibling>) -> Called {
     let Some(identity) = &known.identity else { return (known.clone(), None) };
     let id = user.id.clone();
-    let with =
-        Account { user: Some(user), linked_now: true, unannounced: false, others_live, ..known.clone() };
+    let with = Account { user: Some(user), linked_now: true, unannounced: false, siblings, ..known.clone() };
     account_after(layout, &with, identity.clone(), &id)
 }
 
@@ -118,10 +114,7 @@ pub fn abandoned(layout: &Layout, user: &User, at: Timestamp) -> (User, Option<C
 
 /// What a row holds of a person, as nothing: whoever owns the columns.
 pub fn blank(layout: &Layout) -> Columns {
-    let mut blank = Columns::default();
-    blank.set(Column::EmailVerified, Some("false".to_owned()));
-    layout.fit(&mut blank);
-    blank
+    layout.filled(Columns::default())
 }
 
 /// The row with what a call sets in it.

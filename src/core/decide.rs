@@ -6,14 +6,16 @@
 use super::account::{DeletedBy, IdentityState};
 use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns};
-use super::event::{Event, EventKind, Snapshot};
-use super::layout::Layout;
+use super::event::{Event, EventKind, IdentityKey, Snapshot};
+use super::layout::{Before, Layout};
 use super::timestamp::Timestamp;
+use super::together::{Sibling, Standing, Voice, together};
 use std::collections::BTreeMap;
 
 /// What headcount knows of one account: its identity, and the user that it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
+    pub key: IdentityKey,
     /// `None` until the account is first heard of.
     pub identity: Option<Identity>,
     /// `None` where there is a tombstone without a user, or nothing yet.
@@ -22,8 +24,8 @@ pub struct Account {
     pub linked_now: bool,
     /// The application has made the row by a statement of its own, and the feed has not told of it yet.
     pub unannounced: bool,
-    /// The user has another account that is not deleted: the end of this one is not the user's.
-    pub others_live: bool,
+    /// The user's other accounts: the end of this one is not the user's where one of them lives.
+    pub siblings: Vec<Sibling>,
 }
 
 /// What is kept of one account at one source.
@@ -48,6 +50,8 @@ pub struct Deletion {
     /// When headcount last heard of it, by the database's clock: only reads marked later can revive.
     pub received_at: Timestamp,
     pub by: DeletedBy,
+    /// The latest snapshot says it, and a later one may take it back. Anything else is a tombstone.
+    pub soft: bool,
 }
 
 /// The highest snapshot and where it came from.
@@ -61,6 +65,28 @@ pub struct Latest {
 }
 
 impl Latest {
+    /// The identity that follows from this being the latest. `heard_at` is when headcount was told.
+    pub(super) fn into_identity(self, replaced_version: Option<i64>, heard_at: Timestamp) -> Identity {
+        let deletion = self.snapshot.ended_at.map(|at| Deletion {
+            at,
+            received_at: heard_at,
+            by: DeletedBy::Event,
+            soft: true,
+        });
+        Identity {
+            state: match (deletion, self.snapshot.suspended) {
+                (Some(_), _) => IdentityState::Deleted,
+                (None, true) => IdentityState::Suspended,
+                (None, false) => IdentityState::Present,
+            },
+            // Forgotten once the source has gone past it.
+            replaced_version: replaced_version.filter(|replaced| *replaced >= self.snapshot.version),
+            latest: Some(self),
+            deletion,
+            hints: None,
+        }
+    }
+
     fn rank(&self) -> (i64, Option<Timestamp>, &str) {
         (self.snapshot.version, self.occurred_at, &self.snapshot.profile)
     }
@@ -182,12 +208,12 @@ pub fn decide(
     let (after, verdict, ask) = match &event.kind {
         EventKind::Delete => {
             let at = event.occurred_at.unwrap_or(received_at);
-            let deletion = Deletion { at, received_at, by: DeletedBy::Event };
+            let deletion = Deletion { at, received_at, by: DeletedBy::Event, soft: false };
             (deleted(identity, deletion), Verdict::Applied, None)
         }
         EventKind::Upsert(snapshot) => {
             let said = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
-            upsert(identity, said)
+            upsert(identity, said, received_at)
         }
     };
     let (account, change) = account_after(layout, known, after, fresh_id);
@@ -202,6 +228,21 @@ pub fn again(layout: &Layout, known: &Account, fresh_id: &str) -> (Account, Opti
     }
 }
 
+/// The account whose ban has ended by itself, as its source said that it would.
+pub fn ban_over(layout: &Layout, known: &Account, now: Timestamp) -> (Account, Option<Change>) {
+    let is_over = |identity: &Identity| {
+        let until = identity.latest.as_ref().and_then(|latest| latest.snapshot.suspended_until);
+        identity.state == IdentityState::Suspended && until.is_some_and(|until| until <= now)
+    };
+    match &known.identity {
+        Some(identity) if is_over(identity) => {
+            let free = Identity { state: IdentityState::Present, ..identity.clone() };
+            account_after(layout, known, free, "")
+        }
+        _ => (known.clone(), None),
+    }
+}
+
 /// The account with this identity, and what the feed says about the way there.
 pub(super) fn account_after(
     layout: &Layout,
@@ -212,8 +253,8 @@ pub(super) fn account_after(
     let user = user_after(layout, known, &identity, fresh_id);
     let before = known.user.as_ref().filter(|_| !known.unannounced);
     let change = user.as_ref().and_then(|after| change_between(layout, before, after));
-    let others_live = known.others_live;
-    (Account { identity: Some(identity), user, others_live, ..Account::default() }, change)
+    let (key, siblings) = (known.key.clone(), known.siblings.clone());
+    (Account { key, identity: Some(identity), user, siblings, ..Account::default() }, change)
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
@@ -228,6 +269,7 @@ pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
                 (DeletedBy::Event, _) => DeletedBy::Event,
                 (DeletedBy::Sweep, by) => by,
             },
+            soft: false,
         },
     };
     Identity {
@@ -244,9 +286,13 @@ pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
 ///
 /// What a read has brought is the source's own word: a delivery of the same version cannot gainsay it, only have it
 /// asked again.
-fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict, Option<Doubt>) {
+fn upsert(
+    known: Option<&Identity>,
+    said: Latest,
+    received_at: Timestamp,
+) -> (Identity, Verdict, Option<Doubt>) {
     let Some(known) = known else {
-        return (present(said, None), Verdict::Applied, None);
+        return (said.into_identity(None, received_at), Verdict::Applied, None);
     };
     let erased = known.deletion.is_some_and(|deletion| deletion.by == DeletedBy::Erase);
     let Some(latest) = known.latest.as_ref().filter(|_| !erased) else {
@@ -254,7 +300,7 @@ fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict, Option<
         return match known.deletion {
             Some(_) if erased => (known.clone(), Verdict::Stale, None),
             Some(_) => (Identity { latest: Some(said), ..known.clone() }, Verdict::Stale, None),
-            None => (present(said, known.replaced_version), Verdict::Applied, None),
+            None => (said.into_identity(known.replaced_version, received_at), Verdict::Applied, None),
         };
     };
     let (version, content) = (said.snapshot.version, &said.snapshot.profile);
@@ -273,43 +319,21 @@ fn upsert(known: Option<&Identity>, said: Latest) -> (Identity, Verdict, Option<
     let by_read = same_version && latest.read_at.is_some();
     let higher = latest.rank() < said.rank() && !by_read && doubt != Some(Doubt::Replaced);
     let same = identical && (by_read || latest.rank() == said.rank());
-    let deleted = known.state == IdentityState::Deleted;
+    let deleted = known.deletion.is_some_and(|deletion| !deletion.soft);
     let after = match (higher, deleted) {
         (false, _) => known.clone(),
-        (true, false) => present(said, known.replaced_version),
+        (true, false) => said.into_identity(known.replaced_version, received_at),
         (true, true) => Identity { latest: Some(said), ..known.clone() },
     };
     let verdict = if !deleted && (higher || same) { Verdict::Applied } else { Verdict::Stale };
     (after, verdict, doubt.filter(|_| !deleted))
 }
 
-pub(super) fn present(latest: Latest, replaced_version: Option<i64>) -> Identity {
-    Identity {
-        state: if latest.snapshot.suspended { IdentityState::Suspended } else { IdentityState::Present },
-        // Forgotten once the source has gone past it.
-        replaced_version: replaced_version.filter(|replaced| *replaced >= latest.snapshot.version),
-        latest: Some(latest),
-        deletion: None,
-        hints: None,
-    }
-}
-
-/// What the identity says for the row: nothing where no snapshot was seen.
-pub(super) fn projection(layout: &Layout, identity: &Identity) -> Option<Columns> {
-    let columns = &identity.latest.as_ref()?.snapshot.columns;
-    Some(match identity.state {
-        IdentityState::Deleted => layout.freed(columns),
-        IdentityState::Present | IdentityState::Suspended => columns.clone(),
-    })
-}
-
 fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &str) -> Option<User> {
-    let deleted = identity.state == IdentityState::Deleted;
-    if deleted && known.others_live {
-        return known.user.clone();
-    }
-    let after = projection(layout, identity);
-    let (id, columns, kept) = match (&known.user, &after) {
+    let row = known.user.as_ref();
+    let after = together(layout, voices(known, Some(identity)), row.map(|user| &user.columns));
+    let deleted = after.deleted_at.is_some();
+    let (id, columns, kept) = match (row, &after.columns) {
         // A person of whom nothing but the end is known needs no row.
         (None, None) => return None,
         (None, Some(after)) => {
@@ -318,19 +342,9 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
         }
         (Some(user), None) => (user.id.clone(), user.columns.clone(), user.kept),
         (Some(user), Some(after)) => {
-            let before = known.identity.as_ref().filter(|_| !known.linked_now);
-            let (columns, kept) = match before {
+            let (columns, kept) = match before(layout, known, user) {
                 None => layout.follow_first(&user.columns, after),
-                Some(identity) => {
-                    // Without a snapshot there are at most hints.
-                    let before = projection(layout, identity).or_else(|| identity.hints.clone());
-                    let mut before = before.unwrap_or_default();
-                    // What is held back was never put there: its column follows as long as it holds what it did.
-                    for (column, instead) in &user.held.instead {
-                        before.set(*column, instead.clone());
-                    }
-                    layout.follow(&user.columns, user.kept, &before, after)
-                }
+                Some(before) => layout.follow(&user.columns, user.kept, &before, after),
             };
             (user.id.clone(), columns, kept)
         }
@@ -340,12 +354,40 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
         // Freed whoever wrote it: somebody else may need the name now.
         kept: if deleted { layout.kept_of_deleted(kept) } else { kept },
         columns: if deleted { layout.freed(&columns) } else { columns },
-        deleted_at: identity.deletion.map(|deletion| deletion.at),
-        suspended_by_source: identity.state == IdentityState::Suspended,
-        suspended_by_app: known.user.as_ref().is_some_and(|user| user.suspended_by_app),
-        provisional: after.is_none() && !deleted,
+        deleted_at: after.deleted_at,
+        suspended_by_source: after.suspended,
+        suspended_by_app: row.is_some_and(|user| user.suspended_by_app),
+        provisional: after.provisional,
         held: Held::default(),
     })
+}
+
+/// The user's accounts, this one as `identity`.
+fn voices<'a>(known: &'a Account, identity: Option<&'a Identity>) -> Vec<Voice<'a>> {
+    let own = identity.map(|identity| Voice { key: &known.key, identity, standing: Standing::Active });
+    own.into_iter().chain(known.siblings.iter().map(Sibling::voice)).collect()
+}
+
+/// What the sources said before; `None` where the row was nobody's.
+fn before(layout: &Layout, known: &Account, user: &User) -> Option<Before> {
+    let own = known.identity.as_ref().filter(|_| !known.linked_now);
+    let voices = voices(known, own);
+    if voices.is_empty() {
+        return None;
+    }
+    // Without a snapshot there are at most hints.
+    let hints = voices.iter().find_map(|voice| voice.identity.hints.clone());
+    let each = voices.iter().filter_map(Voice::columns).cloned().collect();
+    let said = together(layout, voices, Some(&user.columns)).columns;
+    if said.is_none() && known.linked_now && hints.is_none() {
+        return None;
+    }
+    let mut said = said.or(hints).unwrap_or_default();
+    // What is held back was never put there: its column follows as long as it holds what it did.
+    for (column, instead) in &user.held.instead {
+        said.set(*column, instead.clone());
+    }
+    Some(Before { said, each })
 }
 
 #[cfg(test)]

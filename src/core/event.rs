@@ -7,23 +7,29 @@ use super::timestamp::Timestamp;
 pub const PROVIDER_ID_BYTES_MAX: usize = 255;
 
 /// One account at one source.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityKey {
     pub source: String,
     pub provider_id: String,
 }
 
 /// The account's content at one moment, as the provider tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The provider's own update time, in milliseconds. Comparable within a source only.
+    /// The provider's own update time, in the provider's own unit. Comparable within a source only.
     pub version: i64,
+    /// The version as a time, where it is one.
+    pub versioned_at: Option<Timestamp>,
     /// Canonical JSON: keys sorted, without private metadata, credentials, and fields that move without meaning.
     pub profile: String,
     /// What the profile says for each column of `users`.
     pub columns: Columns,
-    /// Banned or deprovisioned at the source.
+    /// Banned or deprovisioned at the source, as of this version.
     pub suspended: bool,
+    /// When the ban ends by itself, where the provider says so.
+    pub suspended_until: Option<Timestamp>,
+    /// A soft delete: the source still has the account, and this version of it says that it ended.
+    pub ended_at: Option<Timestamp>,
     /// The application's own id of the user, where it has told the provider.
     pub external_id: Option<String>,
 }
@@ -36,6 +42,16 @@ pub struct Snapshot {
 pub enum EventKind {
     Upsert(Snapshot),
     Delete,
+}
+
+impl EventKind {
+    /// Whether the account is over, be it for good or as of this version.
+    pub fn ends(&self) -> bool {
+        match self {
+            EventKind::Upsert(snapshot) => snapshot.ended_at.is_some(),
+            EventKind::Delete => true,
+        }
+    }
 }
 
 /// What one delivery says.

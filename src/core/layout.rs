@@ -1,6 +1,7 @@
 //! Which columns there are here, who owns each of them, and what follows from that for a row (contract, rule 9).
 
 use super::columns::{Column, ColumnSet, ColumnType, Columns, Owner};
+use super::together::Authority;
 
 /// Paths of the profile that may have columns of their own.
 pub const PATHS_MAX: usize = 32;
@@ -13,6 +14,26 @@ pub struct Layout {
     paths: Vec<PathColumn>,
     /// What a column holds that may not be null, where the provider has nothing for it.
     stand_ins: Vec<(Column, String)>,
+    /// Whose word counts first where a user has accounts at several sources.
+    pub authority: Authority,
+}
+
+/// What the sources said of a user before something new was heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Together.
+    pub said: Columns,
+    /// Each of them, where there are several: the order of authority may have changed since.
+    pub each: Vec<Columns>,
+}
+
+impl Before {
+    /// Whether the row holds a source's word in this column, rather than the application's.
+    fn is_in(&self, row: &Columns, column: Column) -> bool {
+        let held = row.get(column);
+        held == self.said.get(column)
+            || (held.is_some() && self.each.iter().any(|said| said.get(column) == held))
+    }
 }
 
 /// A column of the application's that shows a path of the profile.
@@ -32,7 +53,8 @@ impl Default for Layout {
 impl Layout {
     /// With columns for these paths of the profile, at most [`PATHS_MAX`].
     pub fn new(paths: Vec<PathColumn>, owner: impl Fn(Column) -> Owner) -> Self {
-        let mut layout = Self { owners: Vec::new(), paths, stand_ins: Vec::new() };
+        let mut layout =
+            Self { owners: Vec::new(), paths, stand_ins: Vec::new(), authority: Authority::default() };
         layout.paths.truncate(PATHS_MAX);
         layout.owners = layout.columns().map(owner).collect();
         layout
@@ -58,6 +80,12 @@ impl Layout {
         self
     }
 
+    /// Whether the value says something: neither nothing nor what stands in for it.
+    pub fn is_said(&self, column: Column, value: Option<&str>) -> bool {
+        let stands_in = |(of, text): &(Column, String)| *of == column && value == Some(text);
+        value.is_some() && !self.stand_ins.iter().any(stands_in)
+    }
+
     /// What a provider says, as the columns here can hold it: stand-ins for nulls, nothing for what a typed column
     /// cannot show.
     pub fn fit(&self, columns: &mut Columns) {
@@ -78,6 +106,15 @@ impl Layout {
                 columns.set(*column, Some(text.clone()));
             }
         }
+    }
+
+    /// The row with everything in it that may not be null: an address of which nothing is known is not verified.
+    pub fn filled(&self, mut columns: Columns) -> Columns {
+        if columns.get(Column::EmailVerified).is_none() {
+            columns.set(Column::EmailVerified, Some("false".to_owned()));
+        }
+        self.fit(&mut columns);
+        columns
     }
 
     pub fn column_type(&self, column: Column) -> ColumnType {
@@ -114,7 +151,7 @@ impl Layout {
         &self,
         row: &Columns,
         kept: ColumnSet,
-        before: &Columns,
+        before: &Before,
         after: &Columns,
     ) -> (Columns, ColumnSet) {
         let stays = |column| {
@@ -126,7 +163,7 @@ impl Layout {
             Owner::Undeclared if stays(column) => Choice::Keep,
             Owner::Undeclared => Choice::Follow,
             Owner::AppOnceSet if kept.contains(column) => Choice::Keep,
-            Owner::AppOnceSet if row.get(column) == before.get(column) => Choice::Follow,
+            Owner::AppOnceSet if before.is_in(row, column) => Choice::Follow,
             Owner::AppOnceSet | Owner::App => Choice::Stay,
         })
     }
@@ -220,7 +257,10 @@ mod tests {
     #[test]
     fn what_the_application_wrote_stays_and_the_rest_follows() {
         let layout = Layout::default();
-        let follow = |row: &Columns, before, after| layout.follow(row, ColumnSet::default(), before, after).0;
+        let follow = |row: &Columns, before: &Columns, after| {
+            let before = Before { said: before.clone(), each: Vec::new() };
+            layout.follow(row, ColumnSet::default(), &before, after).0
+        };
         let row = columns("old@example.com", Some("ann"));
         let before = columns("old@example.com", None);
         let after = columns("new@example.com", Some("from_provider"));
@@ -258,11 +298,12 @@ mod tests {
         // An edit of what was not kept is drift; once the two agree, the column follows for good.
         let mut edited = linked.clone();
         edited.set(Column::Path(0), Some("owner".into()));
-        let (repaired, still) = layout.follow(&edited, kept, &after, &after);
+        let before = Before { said: after.clone(), each: Vec::new() };
+        let (repaired, still) = layout.follow(&edited, kept, &before, &after);
         assert_eq!((repaired, still), (linked.clone(), kept));
         let mut agreed = linked;
         agreed.set(Column::Email, Some("theirs@example.com".into()));
-        let (row, kept) = layout.follow(&agreed, kept, &after, &after);
+        let (row, kept) = layout.follow(&agreed, kept, &before, &after);
         assert_eq!(row.get(Column::EmailVerified), Some("true"));
         assert!(kept.is_empty());
     }
@@ -291,6 +332,7 @@ mod tests {
         let row = columns("ours@example.com", None);
         let after = columns("theirs@example.com", Some("ann"));
         assert_eq!(layout.follow_first(&row, &after).0, row);
-        assert_eq!(layout.follow(&row, ColumnSet::default(), &row, &after).0, row);
+        let before = Before { said: row.clone(), each: Vec::new() };
+        assert_eq!(layout.follow(&row, ColumnSet::default(), &before, &after).0, row);
     }
 }

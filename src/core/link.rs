@@ -40,8 +40,10 @@ pub struct Candidate {
     pub user_id: String,
     /// Whether its address is verified here; `None` where the table does not say.
     pub verified: Option<bool>,
-    /// Another account has it already.
-    pub taken: bool,
+    /// Sources that have an account of it already.
+    pub sources: Vec<String>,
+    /// Of a person who was erased.
+    pub is_erased: bool,
 }
 
 /// What comes of the rows that fit an account.
@@ -52,11 +54,13 @@ pub enum Match {
     Ambiguous(&'static str),
 }
 
-/// One row that nobody has, or none.
-pub fn matched(candidates: &[Candidate]) -> Match {
+/// One row that may be an account's of this source, or none: a row may have accounts of other sources.
+pub fn matched(candidates: &[Candidate], source: &str) -> Match {
     match candidates {
         [] => Match::None,
-        [row] if row.taken => Match::Ambiguous("its row belongs to another account already"),
+        [row] if row.is_erased || row.sources.iter().any(|other| other == source) => {
+            Match::Ambiguous("its row belongs to another account already")
+        }
         [row] if row.verified == Some(false) => Match::Ambiguous("its address is not verified in the table"),
         [row] => Match::Row(row.user_id.clone()),
         _ => Match::Ambiguous("several rows fit it"),
@@ -83,11 +87,19 @@ mod tests {
 
     #[test]
     fn only_one_free_row_is_a_match() {
-        let row = |user_id: &str| Candidate { user_id: user_id.into(), verified: None, taken: false };
+        let row = |user_id: &str| Candidate {
+            user_id: user_id.into(),
+            verified: None,
+            sources: vec!["workos".into()],
+            is_erased: false,
+        };
+        let matched = |candidates: &[Candidate]| super::matched(candidates, "clerk");
         assert_eq!(matched(&[]), Match::None);
         assert_eq!(matched(&[row("1")]), Match::Row("1".into()));
         assert!(matches!(matched(&[row("1"), row("2")]), Match::Ambiguous(_)));
-        assert!(matches!(matched(&[Candidate { taken: true, ..row("1") }]), Match::Ambiguous(_)));
+        let twice = Candidate { sources: vec!["clerk".into()], ..row("1") };
+        assert!(matches!(matched(&[twice]), Match::Ambiguous(_)));
+        assert!(matches!(matched(&[Candidate { is_erased: true, ..row("1") }]), Match::Ambiguous(_)));
         assert!(matches!(matched(&[Candidate { verified: Some(false), ..row("1") }]), Match::Ambiguous(_)));
     }
 }

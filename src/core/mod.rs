@@ -19,3 +19,4 @@ pub mod rate;
 pub mod read;
 pub mod schedule;
 pub mod timestamp;
+pub mod together;

@@ -8,9 +8,9 @@ use thiserror::Error;
 pub struct Walked {
     /// Accounts on the pages, each once.
     pub seen: u64,
-    /// The provider's own counts, before and after the walk.
-    pub count_before: u64,
-    pub count_after: u64,
+    /// The provider's own counts, before and after the walk; `None` where it counts nobody.
+    pub count_before: Option<u64>,
+    pub count_after: Option<u64>,
     /// Deletions that were received since the run's read mark.
     pub deleted_meanwhile: u64,
     /// Accounts that were known here, and not deleted, when the run began.
@@ -36,7 +36,8 @@ pub enum Unproven {
 
 /// Whether the walk was a walk over all there is.
 pub fn prove(walked: &Walked) -> Result<(), Unproven> {
-    let counted = walked.count_before.min(walked.count_after);
+    // Who counts nobody has to be believed that the list is whole: each missing account is asked for all the same.
+    let counted = walked.count_before.unwrap_or(0).min(walked.count_after.unwrap_or(0));
     if walked.seen < counted.saturating_sub(walked.deleted_meanwhile) {
         return Err(Unproven::Incomplete { seen: walked.seen, counted });
     }
@@ -74,8 +75,8 @@ mod tests {
 
     const WHOLE: Walked = Walked {
         seen: 100,
-        count_before: 100,
-        count_after: 100,
+        count_before: Some(100),
+        count_after: Some(100),
         deleted_meanwhile: 0,
         known_before: 100,
         missing: 0,
@@ -86,22 +87,26 @@ mod tests {
         assert_eq!(prove(&WHOLE), Ok(()));
         assert!(prove(&Walked { seen: 99, ..WHOLE }).is_err());
         assert_eq!(prove(&Walked { seen: 99, deleted_meanwhile: 1, ..WHOLE }), Ok(()));
-        assert_eq!(prove(&Walked { seen: 99, count_after: 99, ..WHOLE }), Ok(()));
-        assert_eq!(prove(&Walked { seen: 120, count_after: 120, ..WHOLE }), Ok(()));
+        assert_eq!(prove(&Walked { seen: 99, count_after: Some(99), ..WHOLE }), Ok(()));
+        assert_eq!(prove(&Walked { seen: 120, count_after: Some(120), ..WHOLE }), Ok(()));
     }
 
     #[test]
     fn half_of_the_known_accounts_must_be_there() {
-        let empty = Walked { seen: 0, count_before: 0, count_after: 0, ..WHOLE };
+        let empty = Walked { seen: 0, count_before: Some(0), count_after: Some(0), ..WHOLE };
         assert!(prove(&Walked { missing: 100, ..empty }).is_err());
         assert!(
-            prove(&Walked { seen: 49, count_before: 49, count_after: 49, missing: 51, ..WHOLE }).is_err()
+            prove(&Walked { seen: 49, count_before: Some(49), count_after: Some(49), missing: 51, ..WHOLE })
+                .is_err()
         );
         assert_eq!(
-            prove(&Walked { seen: 50, count_before: 50, count_after: 50, missing: 50, ..WHOLE }),
+            prove(&Walked { seen: 50, count_before: Some(50), count_after: Some(50), missing: 50, ..WHOLE }),
             Ok(())
         );
         assert_eq!(prove(&Walked { known_before: 0, ..empty }), Ok(()));
+        let uncounted = Walked { count_before: None, count_after: None, ..WHOLE };
+        assert_eq!(prove(&Walked { seen: 90, missing: 10, ..uncounted }), Ok(()));
+        assert!(prove(&Walked { seen: 40, missing: 60, ..uncounted }).is_err());
     }
 
     #[test]

@@ -5,14 +5,19 @@
 
 use super::account::{DeletedBy, IdentityState};
 use super::change::Change;
-use super::decide::{Account, Deletion, Doubt, Identity, Latest, account_after, deleted, present};
+use super::decide::{Account, Deletion, Doubt, Identity, Latest, account_after, deleted};
 use super::event::Snapshot;
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 use std::cmp::Ordering;
 
 /// A version further ahead of the read than this is not believed at first sight: 24 hours.
-pub const FUTURE_MS_MAX: i64 = 24 * 3_600_000;
+const FUTURE_MS_MAX: i64 = 24 * 3_600_000;
+
+/// Whether a version lies further ahead of the read that brought it than can be believed at first sight.
+pub fn is_future(snapshot: &Snapshot, marked_at: Timestamp) -> bool {
+    snapshot.versioned_at.is_some_and(|at| at.ms().saturating_sub(marked_at.ms()) > FUTURE_MS_MAX)
+}
 
 /// What the source said of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +98,8 @@ pub fn decide_read(
         Said::Absent => return absent(known, reading, at),
     };
     let identity = known.identity.as_ref();
-    if let Some(deletion) = identity.and_then(|identity| identity.deletion) {
+    let tombstone = identity.and_then(|identity| identity.deletion).filter(|deletion| !deletion.soft);
+    if let Some(deletion) = tombstone {
         return revive(layout, known, snapshot, deletion, reading.marked_at, at, fresh_id);
     }
     let latest = identity.and_then(|identity| identity.latest.as_ref());
@@ -105,7 +111,7 @@ pub fn decide_read(
     }
     let replaced = identity.and_then(|identity| identity.replaced_version);
     let order = latest.map_or(Ordering::Greater, |latest| snapshot.version.cmp(&latest.snapshot.version));
-    let future = snapshot.version.saturating_sub(reading.marked_at.ms()) > FUTURE_MS_MAX;
+    let future = is_future(snapshot, reading.marked_at);
     let outrun = at.received_at.is_some_and(|received_at| received_at >= reading.marked_at);
     let doubt = match order {
         _ if future => Doubt::Future,
@@ -126,7 +132,7 @@ pub fn decide_read(
 
 /// What a sweep does with an account that is proven to be gone.
 pub fn sweep(layout: &Layout, known: &Account, at: Timestamp, fresh_id: &str) -> Repair {
-    let deletion = Deletion { at, received_at: at, by: DeletedBy::Sweep };
+    let deletion = Deletion { at, received_at: at, by: DeletedBy::Sweep, soft: false };
     let (account, change) =
         account_after(layout, known, deleted(known.identity.as_ref(), deletion), fresh_id);
     Repair { account, change, local_edit: false }
@@ -195,7 +201,7 @@ fn apply(
     fresh_id: &str,
 ) -> ReadDecision {
     let latest = Latest { snapshot: snapshot.clone(), occurred_at: None, read_at: Some(marked_at) };
-    let (account, change) = account_after(layout, known, present(latest, behind), fresh_id);
+    let (account, change) = account_after(layout, known, latest.into_identity(behind, marked_at), fresh_id);
     ReadDecision::Apply(Repair { account, change, local_edit: false })
 }
 

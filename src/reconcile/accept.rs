@@ -3,25 +3,54 @@
 use super::reads::READ_EVENT;
 use super::short_digest;
 use crate::core::timestamp::Timestamp;
-use crate::source::Source;
 use crate::source::directory::Entry;
 use crate::source::signature::SignedHeaders;
+use crate::source::{Glance, Source};
 use crate::store::NewDelivery;
+use std::borrow::Cow;
 
 /// The delivery as it is stored: of a type that is not used, the outline alone (such bodies carry one-time codes and
-/// addresses).
-pub fn verified(source: &Source, signed: SignedHeaders, signed_at: Timestamp, body: &str) -> NewDelivery {
+/// addresses). `fresh_id` becomes its message id where nothing names one: then each counts as new.
+pub fn verified(
+    source: &Source,
+    signed: &SignedHeaders,
+    signed_at: Timestamp,
+    body: &str,
+    fresh_id: impl FnOnce() -> String,
+) -> NewDelivery {
     let glance = source.provider.glance(body);
+    let own_id = Some(signed.id.clone()).filter(|id| !id.is_empty());
+    let message_id = glance.message_id.clone().or(own_id).unwrap_or_else(fresh_id);
+    let signature = signed.recorded();
+    NewDelivery { message_id, signed_at, signature, ..outlined(source, glance, body) }
+}
+
+/// An event that the provider's API has told of, as the delivery that it is as well. `None` where it has no id, or is
+/// of no use.
+pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDelivery> {
+    let glance = source.provider.glance(body);
+    let message_id = glance.message_id.clone().filter(|_| glance.used)?;
+    let signature = String::new();
+    Some(NewDelivery { message_id, signed_at: read_at, signature, ..outlined(source, glance, body) })
+}
+
+fn outlined(source: &Source, glance: Glance, body: &str) -> NewDelivery {
+    let kept = glance.used.then(|| source.provider.kept(body).map(Cow::into_owned)).transpose();
+    // What cannot be told from what must not be kept is not kept.
+    let (body, dead_because) = match kept {
+        Ok(body) => (body, None),
+        Err(reason) => (None, Some(reason.to_string())),
+    };
     NewDelivery {
         source: source.name.clone(),
-        message_id: signed.id,
+        message_id: String::new(),
         event_type: glance.event_type,
         provider_id: glance.provider_id,
         occurred_at: glance.occurred_at,
-        signed_at,
-        signature: signed.signature,
-        body: glance.used.then(|| body.to_owned()),
-        dead_because: None,
+        signed_at: Timestamp::clamped(0),
+        signature: String::new(),
+        body,
+        dead_because,
     }
 }
 

@@ -7,7 +7,8 @@ use crate::core::change::{Change, ChangeKind};
 use crate::core::decide::{Account, Identity, Latest};
 use crate::core::event::IdentityKey;
 use crate::core::layout::Layout;
-use crate::source::Source;
+use crate::core::together::{Sibling, Standing};
+use crate::source::{Source, provider};
 use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
 use std::sync::Arc;
 
@@ -30,9 +31,45 @@ impl Held {
     }
 }
 
-pub(super) fn held(source: Option<&Source>, layout: &Layout, locked: Locked) -> Held {
-    let latest = locked.latest.zip(source).map(|(stored, source)| Latest {
-        snapshot: source.provider.recall(stored.version, stored.profile, layout),
+pub(super) fn held(sources: &[Source], layout: &Layout, key: &IdentityKey, mut locked: Locked) -> Held {
+    let siblings = siblings(sources, layout, std::mem::take(&mut locked.siblings));
+    let (user_id, user, unheard) = (locked.user_id.take(), locked.user.take(), locked.unheard);
+    let (linked_now, unannounced) = (locked.linked_now, locked.unannounced);
+    let (identity, _) = understood(sources, layout, key, locked);
+    let key = key.clone();
+    let identity = (!unheard).then_some(identity);
+    let known = Account { key, identity, user, linked_now, unannounced, siblings };
+    let former_id = user_id.filter(|_| known.user.is_none());
+    Held { known, former_id, unheard, linked_by: None }
+}
+
+/// The other accounts of a user.
+pub(super) fn siblings(
+    sources: &[Source],
+    layout: &Layout,
+    locked: Vec<(IdentityKey, Locked)>,
+) -> Vec<Sibling> {
+    let sibling = |(key, locked)| {
+        let (identity, standing) = understood(sources, layout, &key, locked);
+        Sibling { key, identity, standing }
+    };
+    locked.into_iter().map(sibling).collect()
+}
+
+/// What is stored of an account, in the words of its provider: of the configured source, or else of the kind that it
+/// last was.
+fn understood(
+    sources: &[Source],
+    layout: &Layout,
+    key: &IdentityKey,
+    locked: Locked,
+) -> (Identity, Standing) {
+    let configured = sources.iter().find(|source| source.name == key.source);
+    let known = configured.map(|source| source.provider.clone());
+    let provider = known.or_else(|| provider(locked.kind.as_deref()?));
+    let is_unread = locked.latest.is_some() && provider.is_none();
+    let latest = locked.latest.zip(provider).map(|(stored, provider)| Latest {
+        snapshot: provider.recall(stored.version, stored.profile, layout),
         occurred_at: stored.occurred_at,
         read_at: stored.read_at,
     });
@@ -43,15 +80,12 @@ pub(super) fn held(source: Option<&Source>, layout: &Layout, locked: Locked) -> 
         replaced_version: locked.replaced_version,
         hints: locked.hints,
     };
-    let known = Account {
-        identity: (!locked.unheard).then_some(identity),
-        user: locked.user,
-        linked_now: locked.linked_now,
-        unannounced: locked.unannounced,
-        others_live: locked.others_live,
+    let standing = match (is_unread, locked.is_retired) {
+        (true, _) => Standing::Unread,
+        (false, true) => Standing::Retired,
+        (false, false) => Standing::Active,
     };
-    let former_id = locked.user_id.filter(|_| known.user.is_none());
-    Held { known, former_id, unheard: locked.unheard, linked_by: None }
+    (identity, standing)
 }
 
 /// Ids for users that are to be made: the database's own where it makes them.
@@ -102,7 +136,7 @@ pub(super) fn difference(
         return None;
     }
     let write = AccountWrite::new(key.clone(), identity, before.user.clone(), after.user.clone());
-    Some(AccountWrite { synced, linked_by, ..write })
+    Some(AccountWrite { synced, linked_by, siblings: after.siblings.clone(), ..write })
 }
 
 /// What became of a write.

@@ -106,7 +106,7 @@ impl Calls {
         if held.has_no_row() {
             // Of rules that ask the provider's word none can speak: hints never link.
             let bearings = tx.bearings().await?;
-            let first_seen = vec![(key.clone(), Cow::Owned(nothing()), &mut held)];
+            let first_seen = vec![(key.clone(), Cow::Owned(Snapshot::default()), &mut held)];
             if !link(&mut tx, &self.sources, &bearings, first_seen).await?.is_empty() {
                 return Err(CallError::Busy);
             }
@@ -213,19 +213,20 @@ impl Calls {
     }
 
     pub(super) async fn lock(&self, tx: &mut Reconciliation, key: &IdentityKey) -> Result<Held, CallError> {
-        let source = self.sources.iter().find(|source| source.name == key.source);
         let locked = tx.lock(std::slice::from_ref(key)).await?.remove(key);
         if tx.is_erased(key) {
             return Err(CallError::Erased);
         }
         let locked = locked.ok_or(CallError::Busy)?;
-        if locked.latest.is_some() && source.is_none() {
+        let has_spoken = locked.latest.is_some();
+        let held = held(&self.sources, self.store.layout(), key, locked);
+        if has_spoken && held.known.identity.as_ref().is_none_or(|identity| identity.latest.is_none()) {
             return Err(CallError::Conflict(format!(
                 "source {} is not configured here, so its accounts cannot be understood",
                 key.source
             )));
         }
-        Ok(held(source, self.store.layout(), locked))
+        Ok(held)
     }
 
     fn write_of(
@@ -331,17 +332,6 @@ impl Calls {
 
 fn is_deleted(known: &Account) -> bool {
     known.user.as_ref().is_some_and(|user| user.deleted_at.is_some())
-}
-
-/// A snapshot that says nothing at all.
-fn nothing() -> Snapshot {
-    Snapshot {
-        version: 0,
-        profile: String::new(),
-        columns: Columns::default(),
-        suspended: false,
-        external_id: None,
-    }
 }
 
 pub(super) async fn pause(attempt: u32) {

@@ -18,7 +18,7 @@ use crate::store::{
     Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,
 };
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -155,6 +155,9 @@ impl Deliveries {
         let unseen = first_seen(&events, &mut work);
         let linked_elsewhere = link(&mut tx, &self.sources, &bearings, unseen).await?;
         work.retain(|key, _| !linked_elsewhere.contains(key));
+        // Of two accounts of one user the other one waits: each has to know what the other has just said.
+        let mut users = HashSet::new();
+        work.retain(|_, work| work.held.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone())));
         for work in work.values_mut().filter(|work| work.held.known.linked_now) {
             work.after = work.held.known.clone();
         }
@@ -264,7 +267,7 @@ impl Deliveries {
     ) -> Result<HashMap<String, u64>, StoreError> {
         let mut wanted: HashMap<String, u64> = HashMap::new();
         for (_, event) in events {
-            let deletes = event.kind == EventKind::Delete
+            let deletes = event.kind.ends()
                 && locked.get(&event.key).is_some_and(|account| account.state != IdentityState::Deleted);
             if deletes {
                 *wanted.entry(event.key.source.clone()).or_default() += 1;
@@ -273,10 +276,12 @@ impl Deliveries {
         let mut budgets = HashMap::new();
         for (source, wanted) in wanted {
             let lately = tx.deleted_lately(&source).await?;
-            let allowed = match self.delete_limit.without_counting(lately + wanted) {
+            let own = self.sources.iter().find(|known| known.name == source);
+            let limit = own.and_then(|source| source.delete_limit).unwrap_or(self.delete_limit);
+            let allowed = match limit.without_counting(lately + wanted) {
                 Some(allowed) => allowed,
                 // Those that are gone within the hour were accounts when it began.
-                None => self.delete_limit.allowed(tx.accounts_of(&source).await? + lately),
+                None => limit.allowed(tx.accounts_of(&source).await? + lately),
             };
             budgets.insert(source, allowed.saturating_sub(lately));
         }
@@ -284,8 +289,7 @@ impl Deliveries {
     }
 
     fn work(&self, key: &IdentityKey, locked: Locked) -> Work {
-        let source = self.sources.iter().find(|source| source.name == key.source);
-        let held = held(source, self.store.layout(), locked);
+        let held = held(&self.sources, self.store.layout(), key, locked);
         let after = held.known.clone();
         let (finished, changes) = (Vec::new(), Vec::new());
         Work { held, after, id: None, finished, changes, synced: false, ask: None }
@@ -295,8 +299,7 @@ impl Deliveries {
         let deleted = |account: &Account| {
             account.identity.as_ref().is_some_and(|identity| identity.state == IdentityState::Deleted)
         };
-        let deletes_user =
-            event.kind == EventKind::Delete && !deleted(&work.after) && work.after.user.is_some();
+        let deletes_user = event.kind.ends() && !deleted(&work.after) && work.after.user.is_some();
         if deletes_user && !pending.approved {
             if *budget == 0 {
                 work.finished.push(held_back(pending));

@@ -225,7 +225,7 @@ fn write(key: IdentityKey, before: User, user: User) -> AccountWrite {
     let ended = Identity {
         state: IdentityState::Deleted,
         latest: None,
-        deletion: Some(Deletion { at, received_at: at, by: DeletedBy::Erase }),
+        deletion: Some(Deletion { at, received_at: at, by: DeletedBy::Erase, soft: false }),
         replaced_version: None,
         hints: None,
     };

@@ -1,9 +1,11 @@
 //! Accounts that are seen for the first time find the rows that were there before them (contract, rule 10).
 
-use super::account::Held;
+use super::account::{Held, siblings};
+use crate::core::columns::Column;
 use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
+use crate::core::together::Sibling;
 use crate::source::Source;
 use crate::store::{ADOPTED, Bearings, Reconciliation, StoreError, wanted};
 use std::borrow::Cow;
@@ -24,11 +26,11 @@ pub(super) async fn link(
     if open.is_empty() {
         return Ok(elsewhere);
     }
-    for (rule, sources) in rules(sources, bearings) {
+    for (rule, followers) in rules(sources, bearings) {
         let wants: Vec<Option<String>> = open
             .iter()
             .map(|(key, snapshot, _)| {
-                let speaks = sources.contains(&key.source.as_str());
+                let speaks = followers.contains(&key.source.as_str());
                 speaks.then(|| wanted(tx.users_table(), &rule, key, snapshot)).flatten()
             })
             .collect();
@@ -37,22 +39,26 @@ pub(super) async fn link(
             continue;
         }
         let candidates = tx.candidates(&rule, &texts).await?;
-        let row_of = |want: &Option<String>| match matched(candidates.get(want.as_ref()?)?) {
-            Match::Row(id) => Some(id),
-            Match::None | Match::Ambiguous(_) => None,
-        };
-        let rows: Vec<Option<String>> = wants.iter().map(row_of).collect();
-        let ids: Vec<String> = rows.iter().flatten().cloned().collect();
-        let mut users = tx.lock_rows(&ids).await?;
+        let mut rows: Vec<Option<String>> = Vec::new();
+        for ((key, ..), want) in open.iter().zip(&wants) {
+            let fits = want.as_ref().and_then(|want| candidates.get(want)).map_or(&[][..], Vec::as_slice);
+            rows.push(match matched(fits, &key.source) {
+                Match::Row(id) => Some(id),
+                Match::None | Match::Ambiguous(_) => None,
+            });
+        }
+        let mut found = lock(tx, &open, &rows, sources).await?;
         let mut still = Vec::new();
-        for ((key, snapshot, held), row) in open.into_iter().zip(rows) {
-            let found = row.as_ref().map(|id| users.remove(id));
-            match found {
-                Some(Some(user)) => take(held, user, &rule.name()),
+        for (((key, snapshot, held), row), want) in open.into_iter().zip(rows).zip(wants) {
+            match row.map(|id| found.remove(&id)) {
+                None => still.push((key, snapshot, held)),
+                Some(Some(row)) if !row.may_be_tied(&rule, want.as_deref(), sources) => {
+                    still.push((key, snapshot, held));
+                }
+                Some(Some(row)) => row.tie(held, &rule.name()),
                 Some(None) => {
                     elsewhere.insert(key);
                 }
-                None => still.push((key, snapshot, held)),
             }
         }
         open = still;
@@ -64,16 +70,17 @@ pub(super) async fn link(
 /// somebody, gone, or another account's by now.
 pub(super) async fn link_as_planned(
     tx: &mut Reconciliation,
+    sources: &[Source],
     plan: &HashMap<String, String>,
     accounts: Vec<FirstSeen<'_>>,
 ) -> Result<HashSet<IdentityKey>, StoreError> {
-    let ids: Vec<String> =
-        accounts.iter().filter_map(|(key, ..)| plan.get(&key.provider_id).cloned()).collect();
-    let mut users = tx.lock_rows(&ids).await?;
+    let rows: Vec<Option<String>> =
+        accounts.iter().map(|(key, ..)| plan.get(&key.provider_id).cloned()).collect();
+    let mut found = lock(tx, &accounts, &rows, sources).await?;
     let mut left_out = HashSet::new();
-    for (key, _, held) in accounts {
-        match plan.get(&key.provider_id).and_then(|id| users.remove(id)) {
-            Some(user) => take(held, user, ADOPTED),
+    for ((key, _, held), row) in accounts.into_iter().zip(rows) {
+        match row.and_then(|id| found.remove(&id)) {
+            Some(row) => row.tie(held, ADOPTED),
             None => {
                 left_out.insert(key);
             }
@@ -82,10 +89,69 @@ pub(super) async fn link_as_planned(
     Ok(left_out)
 }
 
-fn take(held: &mut Held, user: User, linked_by: &str) {
-    held.known.user = Some(user);
-    held.known.linked_now = true;
-    held.linked_by = Some(linked_by.to_owned());
+/// A row that an account has found, locked, with the accounts that it has.
+struct Found {
+    user: User,
+    siblings: Vec<Sibling>,
+}
+
+/// Locks the rows that the accounts want, each for the first that wants it.
+async fn lock(
+    tx: &mut Reconciliation,
+    accounts: &[FirstSeen<'_>],
+    rows: &[Option<String>],
+    sources: &[Source],
+) -> Result<HashMap<String, Found>, StoreError> {
+    let mut wanted: HashMap<String, IdentityKey> = HashMap::new();
+    for ((key, ..), row) in accounts.iter().zip(rows) {
+        if let Some(row) = row {
+            wanted.entry(row.clone()).or_insert_with(|| key.clone());
+        }
+    }
+    let of_sources = wanted.iter().map(|(row, key)| (row.clone(), key.source.clone())).collect();
+    let users = tx.lock_rows(&of_sources).await?;
+    let mut found = HashMap::new();
+    let ties: Vec<_> = wanted
+        .iter()
+        .filter(|(row, _)| users.contains_key(*row))
+        .map(|(row, key)| (key.clone(), row.clone()))
+        .collect();
+    let mut beside = tx.accounts_beside(&ties).await?;
+    let layout = tx.users_table().layout().clone();
+    for (id, user) in users {
+        let Some(key) = wanted.remove(&id) else { continue };
+        let siblings = siblings(sources, &layout, beside.remove(&key).unwrap_or_default());
+        found.insert(id, Found { user, siblings });
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// By an address only where an account that the row has was verified at it, by a source whose word for that is
+    /// trusted.
+    fn may_be_tied(&self, rule: &LinkRule, want: Option<&str>, sources: &[Source]) -> bool {
+        let is_trusted = |sibling: &&Sibling| {
+            sources.iter().any(|source| source.name == sibling.key.source && source.trusts_verified)
+        };
+        let says_it = |sibling: &Sibling| {
+            let latest = sibling.identity.latest.as_ref();
+            let columns = latest.map(|latest| &latest.snapshot.columns);
+            columns.is_some_and(|columns| {
+                columns.get(Column::EmailVerified) == Some("true")
+                    && columns.get(Column::Email).map(str::to_lowercase).as_deref() == want
+            })
+        };
+        let is_by_address = *rule == LinkRule::VerifiedEmail && !self.siblings.is_empty();
+        let living = self.siblings.iter().filter(|sibling| sibling.is_alive());
+        !is_by_address || living.filter(is_trusted).any(says_it)
+    }
+
+    fn tie(self, held: &mut Held, linked_by: &str) {
+        held.known.user = Some(self.user);
+        held.known.siblings = self.siblings;
+        held.known.linked_now = true;
+        held.linked_by = Some(linked_by.to_owned());
+    }
 }
 
 /// Each rule with the sources that follow it, in the order in which they are asked.

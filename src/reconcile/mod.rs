@@ -6,6 +6,7 @@ mod calls;
 mod deliveries;
 mod doubts;
 mod erase;
+mod expire;
 mod finished;
 mod linking;
 mod narrow;
@@ -19,7 +20,7 @@ mod wanted;
 
 use sha2::{Digest, Sha256};
 
-pub use accept::{odd_user, verified};
+pub use accept::{logged, odd_user, verified};
 pub use calls::{CallError, Caller, Calls};
 pub use deliveries::Deliveries;
 pub use erase::{Erased, Leaves};

@@ -176,12 +176,7 @@ fn without(layout: &Layout, write: &AccountWrite, taken: &[(Column, String)]) ->
 fn base(layout: &Layout, write: &AccountWrite) -> Columns {
     match &write.before {
         Some(before) => before.columns.clone(),
-        None => {
-            let mut empty = Columns::default();
-            empty.set(Column::EmailVerified, Some("false".to_owned()));
-            layout.fit(&mut empty);
-            empty
-        }
+        None => layout.filled(Columns::default()),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::store::{
     StoreError,
 };
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The type under which the inbox keeps a user of a page that cannot be understood.
@@ -58,6 +58,8 @@ pub struct RunRef {
 pub struct Reads {
     pub store: Store,
     pub source: Source,
+    /// All of them: what a user's other accounts say is theirs to tell.
+    pub sources: Arc<Vec<Source>>,
     pub clock: Arc<dyn Clock>,
     pub confirm_after_ms: i64,
 }
@@ -163,8 +165,11 @@ impl Reads {
     ) -> Result<HashMap<IdentityKey, Held>, StoreError> {
         let layout = self.store.layout();
         let locked = tx.lock(keys).await?;
-        let mut accounts: HashMap<IdentityKey, Held> =
-            locked.into_iter().map(|(key, locked)| (key, held(Some(&self.source), layout, locked))).collect();
+        let mut accounts: HashMap<IdentityKey, Held> = locked
+            .into_iter()
+            .map(|(key, locked)| (key.clone(), held(&self.sources, layout, &key, locked)))
+            .collect();
+        one_of_each_user(&mut accounts);
         if errand.plan.is_none() && accounts.values().all(|held| !held.has_no_row()) {
             return Ok(accounts);
         }
@@ -181,10 +186,10 @@ impl Reads {
             .filter_map(|(key, held)| Some((key.clone(), Cow::Borrowed(*said.get(key)?), held)))
             .collect();
         let left_out = match &errand.plan {
-            Some(plan) => link_as_planned(tx, plan, unseen).await?,
+            Some(plan) => link_as_planned(tx, &self.sources, plan, unseen).await?,
             None => {
                 let bearings = tx.bearings().await?;
-                link(tx, std::slice::from_ref(&self.source), &bearings, unseen).await?
+                link(tx, &self.sources, &bearings, unseen).await?
             }
         };
         // Their rows were made for the lock; who reads them again makes them anew.
@@ -192,6 +197,7 @@ impl Reads {
         tx.forget_unheard(&left_out.iter().filter(unheard).cloned().collect::<Vec<_>>()).await?;
         let may_stay = |held: &Held| errand.plan.is_none() || held.linked_by.is_some();
         accounts.retain(|key, held| !left_out.contains(key) && may_stay(held));
+        one_of_each_user(&mut accounts);
         Ok(accounts)
     }
 
@@ -264,8 +270,7 @@ impl Reads {
             let layout = self.store.layout();
             applied.no_room = outcomes.iter().find_map(|outcome| errand.wanted.unmet(layout, outcome));
         }
-        let retry =
-            Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: errand.dry };
+        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: errand.dry };
         let mut changes = retry.after(tx, care, &mut outcomes).await?;
         if errand.plan.is_some() {
             // Who is not tied to their row now will be by the next call, or by a full run.
@@ -344,6 +349,12 @@ impl Errand {
     fn waiting_run(&self) -> Option<String> {
         self.run.as_ref().filter(|_| self.waits).map(|run| run.id.clone())
     }
+}
+
+/// Of two accounts of one user the other one is read again: each has to know what the other has just said.
+fn one_of_each_user(accounts: &mut HashMap<IdentityKey, Held>) {
+    let mut users = HashSet::new();
+    accounts.retain(|_, held| held.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone())));
 }
 
 #[derive(Default)]

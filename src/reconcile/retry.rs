@@ -9,7 +9,7 @@ use crate::core::columns::Column;
 use crate::core::decide::{Account, again};
 use crate::core::event::IdentityKey;
 use crate::source::Source;
-use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError};
+use crate::store::{AccountWrite, CausedChange, Locked, Reconciliation, Store, StoreError};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -89,9 +89,9 @@ impl Retry<'_> {
     async fn load(&self, tx: &mut Reconciliation, keys: &[IdentityKey]) -> Result<Vec<Member>, StoreError> {
         let layout = tx.users_table().layout().clone();
         let locked = tx.lock(keys).await?;
-        let member = |(key, locked): (IdentityKey, _)| {
-            let source = self.sources.iter().find(|source| source.name == key.source)?;
-            let held = held(Some(source), &layout, locked);
+        let member = |(key, locked): (IdentityKey, Locked)| {
+            self.sources.iter().find(|source| source.name == key.source)?;
+            let held = held(self.sources, &layout, &key, locked);
             Some(Member { key, held })
         };
         Ok(locked.into_iter().filter_map(member).collect())
@@ -259,7 +259,8 @@ impl Wish {
 /// The account as a write has left it.
 fn as_written(write: &AccountWrite) -> Held {
     let (identity, user) = (Some(write.identity.clone()), write.user.clone());
-    let known = Account { identity, user, ..Account::default() };
+    let (key, siblings) = (write.key.clone(), write.siblings.clone());
+    let known = Account { key, identity, user, siblings, ..Account::default() };
     Held { known, former_id: None, unheard: false, linked_by: None }
 }
 

@@ -7,7 +7,8 @@ use super::retry::Retry;
 use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
 use crate::core::timestamp::Timestamp;
-use crate::store::{CausedChange, Reconciliation, StoreError};
+use crate::store::{CausedChange, Locked, Reconciliation, StoreError};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// How often, and how long apart, an account is looked for that another transaction holds.
@@ -36,13 +37,36 @@ impl Reads {
             locked.extend(tx.lock(&elsewhere).await?);
         }
         let received = tx.received(keys).await?;
+        let (mut deleted, mut caused) = (Vec::new(), Vec::new());
+        // Of two accounts of one user the second one has to know that the first has ended.
+        while !locked.is_empty() {
+            let mut users = HashSet::new();
+            let is_first =
+                |locked: &Locked| locked.user_id.as_ref().is_none_or(|id| users.insert(id.clone()));
+            let (first, later) = split(locked, is_first);
+            let (now_deleted, now_caused) = self.end(tx, first, &received, marked_at, errand).await?;
+            deleted.extend(now_deleted);
+            caused.extend(now_caused);
+            locked = tx.lock(&later).await?;
+        }
+        Ok((deleted, caused))
+    }
+
+    async fn end(
+        &self,
+        tx: &mut Reconciliation,
+        locked: BTreeMap<IdentityKey, Locked>,
+        received: &HashMap<IdentityKey, Timestamp>,
+        marked_at: Timestamp,
+        errand: &Errand,
+    ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
         let now = tx.now().await?;
         let (mut writes, mut changes) = (Vec::new(), Vec::new());
         let mut unheard = Vec::new();
         let mut ids = FreshIds::take(tx, &self.clock, 0, false).await?;
         for (key, locked) in locked {
             let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
-            let held = held(Some(&self.source), self.store.layout(), locked);
+            let held = held(&self.sources, self.store.layout(), &key, locked);
             if held.unheard {
                 unheard.push(key);
                 continue;
@@ -63,7 +87,7 @@ impl Reads {
         tx.forget_unheard(&unheard).await?;
         let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
         let mut outcomes = write_each(tx, writes).await?;
-        let retry = Retry { sources: std::slice::from_ref(&self.source), clock: &self.clock, dry: false };
+        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
         let mut caused = retry.after(tx, Care::Usual, &mut outcomes).await?;
         let cause = self.cause(errand);
         let mut deleted = Vec::new();
@@ -77,4 +101,14 @@ impl Reads {
         }
         Ok((deleted, caused))
     }
+}
+
+/// Those that may be gone through now, and the keys of the others.
+fn split(
+    locked: BTreeMap<IdentityKey, Locked>,
+    mut is_first: impl FnMut(&Locked) -> bool,
+) -> (BTreeMap<IdentityKey, Locked>, Vec<IdentityKey>) {
+    let (first, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        locked.into_iter().partition(|(_, locked)| is_first(locked));
+    (first, later.into_keys().collect())
 }

@@ -1,15 +1,17 @@
 //! Accounts that a person ties to another user, and users that the application has made by itself.
 
-use super::account::{FreshIds, Outcome, difference, told, write_each};
+use super::account::{FreshIds, Outcome, difference, held, siblings, told, write_each};
 use super::calls::{CallError, Caller, Calls, pause};
 use super::erase::Leaves;
 use super::narrow::Care;
 use super::retry::Retry;
+use crate::core::account::IdentityState;
 use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
-use crate::core::decide::{Account, User, again};
+use crate::core::decide::{Account, Identity, User, again};
 use crate::core::event::IdentityKey;
-use crate::store::{AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
+use crate::core::together::{Sibling, Standing};
+use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
 
 const ATTEMPTS_MAX: u32 = 60;
 
@@ -66,7 +68,8 @@ impl Calls {
             UserRow::Elsewhere => return Err(CallError::Busy),
             UserRow::Gone => return Err(CallError::Unknown),
         };
-        let others_live = theirs.iter().any(|account| !account.is_deleted);
+        let beside = tx.accounts_beside(&[(key.clone(), user_id.to_owned())]).await?.remove(key);
+        let beside = siblings(&self.sources, self.store.layout(), beside.unwrap_or_default());
         let mut changes = Vec::new();
         let mut tied = Tied { from: account.known.user.as_ref().map(|user| user.id.clone()), ended: false };
         if let Some(from) = &account.known.user {
@@ -77,8 +80,9 @@ impl Calls {
             }
         }
         tx.retie(key, user_id).await?;
-        let (after, change) = linked(self.store.layout(), &account.known, target.clone(), others_live);
-        let before = Account { user: Some(target), linked_now: true, ..account.known.clone() };
+        let (after, change) = linked(self.store.layout(), &account.known, target.clone(), beside.clone());
+        let before =
+            Account { user: Some(target), linked_now: true, siblings: beside, ..account.known.clone() };
         let Some(write) = difference(key, &before, &after, false, Some("hand".to_owned())) else {
             return Err(CallError::Conflict("there is nothing to tie".to_owned()));
         };
@@ -89,12 +93,41 @@ impl Calls {
         let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
         let retried = retry.after(&mut tx, Care::Usual, &mut outcomes).await?;
         changes.extend(told(change, &outcomes[0]));
+        if let Some(from) = tied.from.as_ref().filter(|_| !tied.ended) {
+            changes.extend(self.without(&mut tx, &account.known, from).await?);
+        }
         let cause = caller.cause("link");
         let mut caused: Vec<CausedChange> =
             changes.into_iter().map(|change| CausedChange { change, cause: cause.clone() }).collect();
         caused.extend(retried);
         tx.commit(&caused).await?;
         Ok(tied)
+    }
+
+    /// Has the row that loses one of its accounts say what the others say.
+    async fn without(
+        &self,
+        tx: &mut Reconciliation,
+        gone: &Account,
+        from: &str,
+    ) -> Result<Option<Change>, CallError> {
+        let left = self.store.accounts_of_user(from).await?;
+        let is_left = |account: &AccountOfUser| !account.is_erased && account.key != gone.key;
+        let Some(left) = left.into_iter().find(is_left) else { return Ok(None) };
+        let Some(locked) = tx.lock(std::slice::from_ref(&left.key)).await?.remove(&left.key) else {
+            return Err(CallError::Busy);
+        };
+        let mut held = held(&self.sources, self.store.layout(), &left.key, locked);
+        // What it has said is nobody else's, though it speaks no more.
+        held.known.siblings.extend(gone.identity.clone().map(|identity| Sibling {
+            key: gone.key.clone(),
+            identity: Identity { state: IdentityState::Deleted, ..identity },
+            standing: Standing::Active,
+        }));
+        let (after, change) = again(self.store.layout(), &held.known, from);
+        let Some(write) = difference(&left.key, &held.known, &after, false, None) else { return Ok(None) };
+        let outcomes = write_each(tx, vec![write]).await?;
+        Ok(told(change, &outcomes[0]))
     }
 
     /// Frees the row that loses its only account: its values are wanted by the other one.

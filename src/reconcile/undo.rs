@@ -22,12 +22,12 @@ pub struct Undone {
 }
 
 /// Unties every account of the source that an adoption has linked.
-pub async fn undo_adoption(store: &Store, source: &Source) -> Result<Undone, StoreError> {
+pub async fn undo_adoption(store: &Store, source: &Source, sources: &[Source]) -> Result<Undone, StoreError> {
     store.set_link_rule(&source.name, None).await?;
     let mut undone = Undone::default();
     loop {
         let adopted = store.adopted(&source.name, SLICE).await?;
-        let untied = untie(store, source, &adopted, &mut undone).await?;
+        let untied = untie(store, source, sources, &adopted, &mut undone).await?;
         if (adopted.len() as i64) < SLICE || untied == 0 {
             undone.busy = adopted.len() as u64 - untied;
             return Ok(undone);
@@ -38,6 +38,7 @@ pub async fn undo_adoption(store: &Store, source: &Source) -> Result<Undone, Sto
 async fn untie(
     store: &Store,
     source: &Source,
+    sources: &[Source],
     adopted: &[Adopted],
     undone: &mut Undone,
 ) -> Result<u64, StoreError> {
@@ -54,7 +55,7 @@ async fn untie(
     for Adopted { key, before: cells } in adopted {
         let Some(locked) = locked.remove(key) else { continue };
         untied.push(key.clone());
-        let known = held(Some(source), layout, locked).known;
+        let known = held(sources, layout, key, locked).known;
         let Some(now) = known.user else { continue };
         let said = known.identity.and_then(|identity| identity.latest).map(|latest| latest.snapshot.columns);
         let mut before = now.clone();

@@ -3,9 +3,9 @@
 use super::fixture::Fixture;
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
-use crate::core::link::LinkRule;
-use crate::reconcile::{Deliveries, verified};
-use crate::source::signature::SigningKey;
+use crate::core::timestamp::Timestamp;
+use crate::reconcile::{Deliveries, short_digest, verified};
+use crate::source::signature::{Scheme, SigningKey};
 use crate::source::{Source, provider};
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use serde::Serialize;
@@ -85,28 +85,27 @@ fn verify(path: &Path, sources: &mut Vec<Source>) -> Result<NewDelivery, String>
     if !sources.iter().any(|source| source.name == fixture.source) {
         let provider = provider(&fixture.source)
             .ok_or_else(|| format!("source `{}` is not configured", fixture.source))?;
-        let name = fixture.source.clone();
-        sources.push(Source {
-            name,
-            provider,
-            webhook_keys: Vec::new(),
-            api: None,
-            instance: None,
-            link_by: vec![LinkRule::ExternalId],
-        });
+        sources.push(Source::recorded(&fixture.source, provider));
     }
     let source = sources.iter().find(|source| source.name == fixture.source).ok_or("no such source")?;
     let mut keys = source.webhook_keys.clone();
     if let Some(key) = &fixture.key {
-        keys.push(SigningKey::parse(key).map_err(|error| format!("its key cannot be used: {error}"))?);
+        let scheme = fixture.headers.scheme;
+        keys.push(SigningKey::read(scheme, key).map_err(|error| format!("its key cannot be used: {error}"))?);
     }
-    let at = fixture.sent_at().ok_or("its timestamp is no time")?;
+    let at = match fixture.headers.scheme {
+        // Nothing says when it was sent, so nothing depends on it.
+        Scheme::Bearer => Timestamp::clamped(0),
+        _ => fixture.headers.sent_at().ok_or("its timestamp is no time")?,
+    };
     let signed_at = fixture
         .headers
         .verify(&keys, fixture.body.as_bytes(), at)
         .map_err(|refused| format!("{refused}; it names no key, or the source's secret is another one"))?;
     serde_json::from_str::<serde::de::IgnoredAny>(&fixture.body).map_err(|_| "its body is not JSON")?;
-    Ok(verified(source, fixture.headers, signed_at, &fixture.body))
+    // The same file is the same delivery.
+    let fresh_id = || format!("file_{}", short_digest(&fixture.body));
+    Ok(verified(source, &fixture.headers, signed_at, &fixture.body, fresh_id))
 }
 
 async fn apply(

@@ -6,13 +6,13 @@
 //! POST /webhooks/clerk
 //! svix-id: msg_…
 //! svix-timestamp: 1716883200
-//! svix-signature: v1,…
+//! svix-signature: v1,…  (or `workos-signature: t=…, v1=…`, or `authorization: Bearer …`)
 //!
 //! {"data": …            (everything from here to the end of the file is the signed body)
 //! ```
 
 use crate::core::timestamp::Timestamp;
-use crate::source::signature::{SignedHeaders, SigningKey};
+use crate::source::signature::{Scheme, SignedHeaders, SigningKey};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -57,7 +57,7 @@ impl Fixture {
         let (head, body) = text.split_once("\n\n").ok_or("there is no blank line between head and body")?;
         let mut about = Vec::new();
         let (mut key, mut source) = (None, None);
-        let mut headers: [Option<String>; 3] = [None, None, None];
+        let mut headers = Vec::new();
         for line in head.lines() {
             if let Some(comment) = line.strip_prefix('#') {
                 match comment.trim().strip_prefix("key:") {
@@ -67,26 +67,18 @@ impl Fixture {
             } else if let Some(name) = line.strip_prefix(PATH_PREFIX) {
                 source = Some(name.trim().to_owned());
             } else if let Some((name, value)) = line.split_once(':') {
-                let place = match name.trim().to_ascii_lowercase().as_str() {
-                    "svix-id" | "webhook-id" => 0,
-                    "svix-timestamp" | "webhook-timestamp" => 1,
-                    "svix-signature" | "webhook-signature" => 2,
-                    _ => continue,
-                };
-                headers[place] = Some(value.trim().to_owned());
+                headers.push((name.trim(), value.trim()));
             } else {
                 return Err(
                     "a line of the head is neither a comment, nor `POST /webhooks/SOURCE`, nor a header",
                 );
             }
         }
-        let [Some(id), Some(timestamp), Some(signature)] = headers else {
-            return Err("one of the headers svix-id, svix-timestamp, svix-signature is missing");
-        };
+        let headers = SignedHeaders::of_lines(&headers).map_err(|_| "its headers (svix-id, svix-timestamp and svix-signature, or those of another scheme) are not whole")?;
         Ok(Self {
             about: about.join(" "),
             source: source.ok_or("the line `POST /webhooks/SOURCE` is missing")?,
-            headers: SignedHeaders { id, timestamp, signature },
+            headers,
             key,
             body: body.to_owned(),
         })
@@ -101,23 +93,21 @@ impl Fixture {
         if let Some(key) = &self.key {
             text.push_str(&format!("# key: {key}\n"));
         }
-        let SignedHeaders { id, timestamp, signature } = &self.headers;
-        text.push_str(&format!(
-            "{PATH_PREFIX}{}\nsvix-id: {id}\nsvix-timestamp: {timestamp}\nsvix-signature: {signature}\n\n{}",
-            self.source, self.body
-        ));
+        text.push_str(&format!("{PATH_PREFIX}{}\n", self.source));
+        let public = self.key.as_deref().unwrap_or(FIXTURE_KEY);
+        let bearer =
+            (self.headers.scheme == Scheme::Bearer).then(|| ("authorization", format!("Bearer {public}")));
+        for (name, value) in self.headers.lines().into_iter().chain(bearer) {
+            text.push_str(&format!("{name}: {value}\n"));
+        }
+        text.push('\n');
+        text.push_str(&self.body);
         text
     }
 
-    /// The time that it was sent at: verification happens as of then.
-    pub fn sent_at(&self) -> Option<Timestamp> {
-        Timestamp::from_ms(self.headers.timestamp.parse::<i64>().ok()?.checked_mul(1000)?)
-    }
-
-    /// Signs the body anew, with `key` and as of `seconds`.
-    pub fn signed(mut self, key: &SigningKey, seconds: i64) -> Self {
-        self.headers.timestamp = seconds.to_string();
-        self.headers.signature = key.sign(&self.headers.id, seconds, self.body.as_bytes());
+    /// Signs the body anew, with `key` and as of `at`.
+    pub fn signed(mut self, key: &SigningKey, at: Timestamp) -> Self {
+        self.headers = key.sign(&self.headers.id, at, self.body.as_bytes());
         self
     }
 }
@@ -165,14 +155,14 @@ mod tests {
         let fixture = Fixture {
             about: "A body with blank lines and no newline at its end.".into(),
             source: "clerk".into(),
-            headers: SignedHeaders { id: "msg_1".into(), timestamp: String::new(), signature: String::new() },
+            headers: key.sign("msg_1", Timestamp::clamped(0), b""),
             key: Some(FIXTURE_KEY.into()),
             body: "{\n\n\"a\": 1\r\n}".into(),
         }
-        .signed(&key, 1_716_883_200);
+        .signed(&key, Timestamp::clamped(1_716_883_200_000));
         let read = Fixture::parse(&fixture.render()).unwrap();
         assert_eq!(read, fixture);
-        let at = read.sent_at().unwrap();
+        let at = read.headers.sent_at().unwrap();
         assert_eq!(read.headers.verify(&[key], read.body.as_bytes(), at), Ok(at));
     }
 

@@ -3,7 +3,7 @@
 use super::fixture::{FIXTURE_KEY, Fixture};
 use super::redact::Redactor;
 use crate::core::timestamp::Timestamp;
-use crate::source::signature::{SignedHeaders, SigningKey};
+use crate::source::signature::{Scheme, SignedHeaders, SigningKey};
 use crate::store::{DeliveryFilter, Store, StoredDelivery};
 use anyhow::Context;
 use serde_json::Value;
@@ -54,27 +54,28 @@ pub async fn record(store: &Store, recording: &Recording) -> anyhow::Result<(u64
 fn to_fixture(delivery: StoredDelivery, raw: bool, redactor: &Redactor) -> anyhow::Result<Option<Fixture>> {
     // What a read left as a dead letter was never signed.
     let Some(body) = delivery.body.filter(|_| !delivery.signature.is_empty()) else { return Ok(None) };
-    let seconds = Timestamp::parse(&delivery.signed_at).map_or(0, Timestamp::seconds);
+    let signed_at = Timestamp::parse(&delivery.signed_at).unwrap_or(Timestamp::clamped(0));
     let about = format!("{}, received {}", delivery.event_type, delivery.received_at);
-    let headers = SignedHeaders {
-        id: delivery.message_id,
-        timestamp: seconds.to_string(),
-        signature: delivery.signature,
-    };
-    if raw {
+    let headers = SignedHeaders::from_record(&delivery.message_id, signed_at, &delivery.signature);
+    let scheme = headers.scheme;
+    // A bearer's secret was never kept.
+    if raw && scheme != Scheme::Bearer {
         return Ok(Some(Fixture { about, source: delivery.source, headers, key: None, body }));
     }
     // What cannot be read cannot be redacted, so it is not written.
     let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return Ok(None) };
-    redactor.redact(&mut value);
+    if !raw {
+        redactor.redact(&mut value);
+    }
+    let replaced = if raw { "" } else { "; personal data replaced" };
     let fixture = Fixture {
-        about: format!("{about}; personal data replaced"),
+        about: format!("{about}{replaced}"),
         source: delivery.source,
         headers,
         key: Some(FIXTURE_KEY.to_owned()),
         body: format!("{value:#}\n"),
     };
-    Ok(Some(fixture.signed(&SigningKey::parse(FIXTURE_KEY)?, seconds)))
+    Ok(Some(fixture.signed(&SigningKey::read(scheme, FIXTURE_KEY)?, signed_at)))
 }
 
 fn file_name(event_type: &str) -> String {

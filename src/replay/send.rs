@@ -37,27 +37,22 @@ pub async fn send(
     let mut sent = Sent::default();
     for path in paths {
         let fixture = Fixture::read(path)?;
-        let key = sources
-            .iter()
-            .find(|source| source.name == fixture.source)
-            .and_then(|source| source.webhook_keys.first());
+        let key = sources.iter().find(|source| source.name == fixture.source).and_then(|source| {
+            let keys = &source.webhook_keys;
+            keys.iter().find(|key| key.scheme == fixture.headers.scheme).or(keys.first())
+        });
         let Some(key) = key else {
             bail!(
                 "source `{}` has no webhook secret here to sign with; set it as `serve` has it",
                 fixture.source
             );
         };
-        let fixture = fixture.signed(key, clock.now().seconds());
-        let answer = client
-            .post(to.clone())
-            .header("content-type", "application/json")
-            .header("svix-id", &fixture.headers.id)
-            .header("svix-timestamp", &fixture.headers.timestamp)
-            .header("svix-signature", &fixture.headers.signature)
-            .body(fixture.body)
-            .send()
-            .await
-            .with_context(|| format!("{to} cannot be reached"))?;
+        let mut request = client.post(to.clone()).header("content-type", "application/json");
+        for (name, value) in key.headers(&fixture.headers.id, clock.now(), fixture.body.as_bytes()) {
+            request = request.header(name, value);
+        }
+        let answer =
+            request.body(fixture.body).send().await.with_context(|| format!("{to} cannot be reached"))?;
         sent.read += 1;
         match answer.status() {
             // headcount answers 200 to what it has already, 202 to what it has not.

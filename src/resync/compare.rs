@@ -2,7 +2,7 @@
 
 use super::walk::Page;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::read::{Reading, Said};
+use crate::core::read::{Reading, Said, is_future};
 use crate::core::timestamp::Timestamp;
 use crate::reconcile::odd_user;
 use crate::source::Source;
@@ -50,15 +50,15 @@ pub(super) async fn compare_range(
     let mut there: HashSet<&str> =
         page.entries.iter().filter_map(|entry| entry.provider_id.as_deref()).collect();
     there.extend(page.seen_at_edge.iter().map(String::as_str));
-    let to = page.to.map(|to| to.to_string());
+    let open_end = page.open_end.map(|end| end.to_string());
     let mut after: Option<RangeEnd> = None;
     loop {
-        let slice = store.known_between(&source.name, page.from, page.to, after.as_ref(), SLICE).await?;
+        let slice = store.known_between(&source.name, page.range(), after.as_ref(), SLICE).await?;
         after = slice.last().map(|last| (last.created_at.clone(), last.provider_id.clone()));
         let is_last = (slice.len() as i64) < SLICE;
         for known in slice {
             // At the very end of the range the next page may have it.
-            let may_follow = to.as_ref() == Some(&known.created_at);
+            let may_follow = open_end.as_ref() == Some(&known.created_at);
             let is_missing = !there.contains(known.provider_id.as_str()) && !may_follow && !known.deleted;
             match is_missing {
                 true => comparison.compared.missing.push(key(source, &known.provider_id)),
@@ -89,7 +89,9 @@ impl<'a> Comparison<'a> {
         for entry in entries {
             match (&entry.provider_id, &entry.said) {
                 (Some(id), Ok(snapshot)) => {
-                    compared.version_max = compared.version_max.max(Some(snapshot.version));
+                    // One from next week would hide everything until then.
+                    let version = (!is_future(snapshot, marked_at)).then_some(snapshot.version);
+                    compared.version_max = compared.version_max.max(version);
                     open.insert(id.as_str(), snapshot);
                 }
                 _ => compared.odd.extend(odd_user(source, entry, marked_at)),
@@ -100,13 +102,13 @@ impl<'a> Comparison<'a> {
 
     fn take(&mut self, known: Known) {
         let Some(snapshot) = self.open.remove(known.provider_id.as_str()) else { return };
-        let same = !known.deleted
+        let (row, is_over) = (known.row.as_ref(), snapshot.ended_at.is_some());
+        let same = known.deleted == is_over
             && known.version == Some(snapshot.version)
             && known.profile.as_deref() == Some(snapshot.profile.as_str())
-            && known
-                .row
-                .as_ref()
-                .is_some_and(|row| self.users.is_as_expected(row, &snapshot.columns, snapshot.suspended));
+            && row.is_some_and(|row| {
+                is_over || self.users.is_as_expected(row, &snapshot.columns, snapshot.suspended)
+            });
         if !known.deleted && self.compared.witness.is_none() {
             self.compared.witness = Some(known.provider_id.clone());
         }

@@ -133,12 +133,8 @@ impl Resync {
     }
 
     async fn ask_any(&self, ids: &[String]) -> Result<(), ResyncError> {
-        let directory = self.gate.directory();
         for id in ids {
-            let gate = &self.gate;
-            let (found, _) =
-                gate.ask(&directory.one(id), |body| directory.read_one(body, gate.layout())).await?;
-            if found.is_some() {
+            if self.gate.one(id).await?.0.is_some() {
                 return Ok(());
             }
         }
@@ -169,9 +165,7 @@ impl Resync {
             {
                 let gate = self.gate.clone();
                 readers.spawn(async move {
-                    let directory = gate.directory();
-                    let path = directory.one(&confirmation.key.provider_id);
-                    let answer = gate.ask(&path, |body| directory.read_one(body, gate.layout())).await;
+                    let answer = gate.one(&confirmation.key.provider_id).await;
                     (confirmation.key, answer)
                 });
             }
@@ -205,16 +199,9 @@ impl Resync {
         running: &mut Running,
         missing: &[String],
     ) -> Result<(), ResyncError> {
-        let directory = self.gate.directory();
         for (n, id) in missing.iter().enumerate() {
             self.tell(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
-            let is_gone = n >= LOOKED_FOR_MAX
-                || self
-                    .gate
-                    .ask(&directory.one(id), |body| directory.read_one(body, self.gate.layout()))
-                    .await?
-                    .0
-                    .is_none();
+            let is_gone = n >= LOOKED_FOR_MAX || self.gate.one(id).await?.0.is_none();
             if is_gone {
                 running.counts.deleted += 1;
                 running.note_drift(vec![Drift {

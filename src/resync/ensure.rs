@@ -275,10 +275,7 @@ fn lease_name(key: &IdentityKey) -> String {
 impl Resync {
     /// One account, read by somebody who waits; `None` where what came cannot be understood.
     async fn read_by(&self, deadline: Instant, key: &IdentityKey) -> Result<Option<Reading>, ResyncError> {
-        let (directory, layout) = (self.gate.directory(), self.gate.layout());
-        let path = directory.one(&key.provider_id);
-        let (entry, marked_at) =
-            self.gate.ask_by(deadline, &path, |body| directory.read_one(body, layout)).await?;
+        let (entry, marked_at) = self.gate.one_by(deadline, &key.provider_id).await?;
         let said = match entry {
             None => Said::Absent,
             Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {

@@ -41,7 +41,8 @@ pub(super) struct Running {
     pub drift: Vec<Drift>,
     pub count_after: Option<u64>,
     pub known_before: u64,
-    pub count_before: u64,
+    /// By the provider, where it counts.
+    pub count_before: Option<u64>,
     /// Refused rows and accounts that never settled, with a reason.
     pub unwritten: Option<(u64, String)>,
     pub unsettled: u64,
@@ -65,7 +66,7 @@ impl Running {
             drift: Vec::new(),
             count_after: None,
             known_before: whole(run.known_before),
-            count_before: whole(run.count_before),
+            count_before: run.count_before.and_then(|count| u64::try_from(count).ok()),
             unwritten: None,
             unsettled: 0,
             left_out: 0,
@@ -110,6 +111,7 @@ impl Resync {
     ///
     /// `waits` says whether to wait for the lease of a process that may have died.
     pub async fn full(&self, cause: &str, waits: bool) -> Result<Report, ResyncError> {
+        self.check_retired().await?;
         let holder = fresh_run_id();
         let name = run_lease(&self.source.name);
         let lease = match waits {
@@ -158,6 +160,7 @@ impl Resync {
 
     /// Begins a run beside which others may run; its lease says that its process is alive.
     pub(super) async fn begin(&self, mode: Mode, cause: &str) -> Result<(Running, Lease), ResyncError> {
+        self.check_retired().await?;
         let (id, holder) = (fresh_run_id(), fresh_run_id());
         let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
         let lease = lease.ok_or_else(|| ResyncError::Busy { source_name: self.source.name.clone() })?;
@@ -212,14 +215,8 @@ impl Resync {
 
     async fn count_before(&self, running: &mut Running) -> Result<(), ResyncError> {
         running.known_before = self.store.count_accounts(&self.source.name).await?;
-        running.count_before = self.count().await?;
+        running.count_before = self.gate.count().await?;
         Ok(())
-    }
-
-    async fn count(&self) -> Result<u64, ResyncError> {
-        let directory = self.gate.directory();
-        let (count, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
-        Ok(count.unwrap_or(0))
     }
 
     /// Page by page; the next one is under way while one is compared. The ids that are missing, in a dry run.
@@ -238,7 +235,8 @@ impl Resync {
             running.checkpoint.place = next;
             running.checkpoint.walked = fetched.is_last;
             self.take(running, compared, &mut missing).await?;
-            self.tell(Phase::Walking, running.counts.seen, running.count_before);
+            let total = running.count_before.unwrap_or(running.known_before);
+            self.tell(Phase::Walking, running.counts.seen, total);
             let Some(mut ahead) = ahead else { break };
             fetched = (&mut ahead.0).await.map_err(|_| ResyncError::Stopped)??;
         }
@@ -319,12 +317,11 @@ impl Resync {
     }
 
     async fn prove_walk(&self, running: &mut Running) -> Result<(), ResyncError> {
-        let count_after = self.count().await?;
-        running.count_after = Some(count_after);
+        running.count_after = self.gate.count().await?;
         prove(&Walked {
             seen: running.counts.seen,
             count_before: running.count_before,
-            count_after,
+            count_after: running.count_after,
             deleted_meanwhile: self.store.count_deleted_since(&self.source.name, running.marked_at).await?,
             known_before: running.known_before,
             missing: running.checkpoint.missing,

@@ -6,7 +6,7 @@ use crate::core::layout::Layout;
 use crate::core::rate::Pace;
 use crate::core::timestamp::Timestamp;
 use crate::retry::Retry;
-use crate::source::directory::{Directory, Malformed};
+use crate::source::directory::{Answer, Directory, Entry, Malformed};
 use crate::source::http::{Api, ApiError};
 use crate::store::{Grant, Store};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,20 +106,38 @@ impl Gate {
     pub(super) async fn ask<T>(
         &self,
         path: &str,
-        read: impl Fn(&str) -> Result<T, Malformed>,
+        read: impl Fn(&Answer) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
         self.ask_until(None, path, read).await
     }
 
-    /// The same for somebody who waits: until `deadline`, and not at all where the source is left alone for longer.
-    pub(super) async fn ask_by<T>(
+    /// One account, by its id.
+    pub(super) async fn one(&self, provider_id: &str) -> Result<(Option<Entry>, Timestamp), ResyncError> {
+        self.ask(&self.directory().one(provider_id), |answer| self.read_one(answer)).await
+    }
+
+    fn read_one(&self, answer: &Answer) -> Result<Entry, Malformed> {
+        self.directory().read_one(&answer.body, self.layout())
+    }
+
+    /// How many accounts there are; `None` where the API does not count.
+    pub(super) async fn count(&self) -> Result<Option<u64>, ResyncError> {
+        let directory = self.directory();
+        let Some(path) = directory.count() else { return Ok(None) };
+        let (count, _) = self.ask(&path, |answer| directory.read_count(answer)).await?;
+        Ok(Some(count.unwrap_or(0)))
+    }
+
+    /// One account for somebody who waits: until `deadline`, and not at all where the source is left alone for longer.
+    pub(super) async fn one_by(
         &self,
         deadline: Instant,
-        path: &str,
-        read: impl Fn(&str) -> Result<T, Malformed>,
-    ) -> Result<(Option<T>, Timestamp), ResyncError> {
+        provider_id: &str,
+    ) -> Result<(Option<Entry>, Timestamp), ResyncError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, self.ask_until(Some(deadline), path, read)).await {
+        let path = self.directory().one(provider_id);
+        let asked = self.ask_until(Some(deadline), &path, |answer| self.read_one(answer));
+        match tokio::time::timeout(left, asked).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Who hangs is left alone as well, in the end.
@@ -133,7 +151,7 @@ impl Gate {
         &self,
         deadline: Option<Instant>,
         path: &str,
-        read: impl Fn(&str) -> Result<T, Malformed>,
+        read: impl Fn(&Answer) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
         let mut retry = Retry::new();
         let (mut attempts, mut throttles) = (0, 0);
@@ -145,8 +163,8 @@ impl Gate {
                 answer = self.api.get(path) => answer,
                 () = self.stop.cancelled() => return Err(ResyncError::Stopped),
             };
-            let read = answer.and_then(|body| match body {
-                Some(body) => Ok(Some(read(&body)?)),
+            let read = answer.and_then(|answer| match answer {
+                Some(answer) => Ok(Some(read(&answer)?)),
                 None => Ok(None),
             });
             match read {

@@ -32,7 +32,7 @@ impl Resync {
         }
         let limit = rows / ROWS_PER_NEW_USER;
         let mut guard = Guard { limit, rows, unlinked, unseen: 0, is_passed: false };
-        if running.count_before.saturating_sub(running.known_before) > limit {
+        if running.count_before.unwrap_or(0).saturating_sub(running.known_before) > limit {
             self.look_at_everybody(running, &mut guard).await?;
         }
         running.guard = Some(guard);

@@ -1,16 +1,17 @@
-//! The newest changes first, until what is known: a cheap supplement to full runs. It deletes nobody.
+//! The newest changes first, until what is known: a cheap supplement to full runs. It concludes nothing from absence.
 
 use super::compare::{Compared, compare_ids};
 use super::full::Running;
 use super::{Report, Resync, ResyncError};
-use crate::core::read::FUTURE_MS_MAX;
 use crate::core::timestamp::Timestamp;
-use crate::source::directory::Entry;
+use crate::source::directory::{Entry, Newest};
 use crate::store::{Counts, Ending, Mode};
 use std::collections::HashSet;
 
 /// A poll that finds nothing new costs no more than this.
 const FIRST_PAGE: usize = 20;
+/// Accounts that are asked for at once, in the order of changes.
+const PAGE: usize = 500;
 
 /// What a poll has found.
 #[derive(Clone, Debug)]
@@ -24,7 +25,13 @@ impl Resync {
     /// One incremental run.
     pub async fn incremental(&self, cause: &str) -> Result<Report, ResyncError> {
         let (mut running, lease) = self.begin(Mode::Incremental, cause).await?;
-        let ending = self.walk_newest(&mut running).await;
+        let ending = match self.gate.directory().newest() {
+            Newest::ByUpdate(page) => self.walk_newest(&mut running, page, PAGE, true).await,
+            Newest::ByCreation { page, at_once } => {
+                self.walk_newest(&mut running, page, at_once, false).await
+            }
+            Newest::Events(log) => self.read_events(&mut running, log).await,
+        };
         let report = self.end(running, ending).await;
         lease.release().await?;
         report
@@ -38,29 +45,44 @@ impl Resync {
         if held.iter().any(|run| run.counts.held_creates > 0) {
             return Ok(Poll::Quiet);
         }
-        let watermark = self.store.source(&self.source.name).await?.watermark;
-        if let Some(watermark) = watermark {
-            let (entries, marked_at) = self.newest(0, FIRST_PAGE).await?;
-            let compared = compare_ids(&self.store, &self.source, &entries, marked_at).await?;
-            if compared.differing.is_empty() && is_reached(&entries, watermark) {
-                return Ok(Poll::Quiet);
-            }
+        if self.is_retired().await? || self.is_quiet().await? {
+            return Ok(Poll::Quiet);
         }
         self.incremental("poll").await.map(|report| Poll::Found(Box::new(report)))
     }
 
+    /// Whether a single look finds nothing new.
+    async fn is_quiet(&self) -> Result<bool, ResyncError> {
+        let watermark = self.store.source(&self.source.name).await?.watermark;
+        let (page, limit, by_update) = match self.gate.directory().newest() {
+            Newest::ByUpdate(page) => (page, FIRST_PAGE, true),
+            Newest::ByCreation { page, at_once } => (page, at_once, false),
+            Newest::Events(log) => return self.no_new_events(log, watermark).await,
+        };
+        let Some(watermark) = watermark else { return Ok(false) };
+        let (entries, marked_at) = self.newest(page, 0, limit).await?;
+        let compared = compare_ids(&self.store, &self.source, &entries, marked_at).await?;
+        let is_reached = !by_update || is_reached(&entries, watermark);
+        Ok(compared.differing.is_empty() && is_reached)
+    }
+
     /// Walks by the provider's update times down to the watermark, the highest version that the last such walk has
     /// seen; without one, until a page says nothing new. Rows that move to the front meanwhile are met twice.
-    async fn walk_newest(&self, running: &mut Running) -> Result<Ending, ResyncError> {
+    async fn walk_newest(
+        &self,
+        running: &mut Running,
+        page: fn(usize, usize) -> String,
+        size: usize,
+        by_update: bool,
+    ) -> Result<Ending, ResyncError> {
         self.check_instance().await?;
         self.guard_creation(running).await?;
         let watermark = self.store.source(&self.source.name).await?.watermark;
-        let size = self.gate.directory().page_size();
         let mut seen = HashSet::new();
         let (mut offset, mut highest) = (0, None);
         loop {
             self.check_stopped()?;
-            let (entries, marked_at) = self.newest(offset, size).await?;
+            let (entries, marked_at) = self.newest(page, offset, size).await?;
             let is_last = entries.len() < size;
             offset += entries.len();
             let fresh: Vec<Entry> = entries
@@ -72,7 +94,7 @@ impl Resync {
             let quiet = compared.differing.is_empty();
             running.counts.pages += 1;
             self.take_newest(running, compared).await?;
-            let known = match watermark {
+            let known = match watermark.filter(|_| by_update) {
                 Some(watermark) => is_reached(&fresh, watermark),
                 None => quiet,
             };
@@ -80,9 +102,7 @@ impl Resync {
                 break;
             }
         }
-        // One from next week would hide everything until then.
-        let latest = running.marked_at.ms() + FUTURE_MS_MAX;
-        if let Some(highest) = highest.filter(|highest| *highest <= latest) {
+        if let Some(highest) = highest {
             self.store.raise_watermark(&self.source.name, highest).await?;
         }
         Ok(Ending { status: "succeeded", error: None })
@@ -108,12 +128,18 @@ impl Resync {
         Ok(())
     }
 
-    async fn newest(&self, offset: usize, limit: usize) -> Result<(Vec<Entry>, Timestamp), ResyncError> {
+    async fn newest(
+        &self,
+        page: fn(usize, usize) -> String,
+        offset: usize,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, Timestamp), ResyncError> {
         let directory = self.gate.directory();
-        let path = directory.newest(offset, limit);
-        let (entries, marked_at) =
-            self.gate.ask(&path, |body| directory.read_page(body, self.gate.layout())).await?;
-        Ok((entries.unwrap_or_default(), marked_at))
+        let (listed, marked_at) = self
+            .gate
+            .ask(&page(offset, limit), |answer| directory.read_page(&answer.body, self.gate.layout()))
+            .await?;
+        Ok((listed.map(|listed| listed.entries).unwrap_or_default(), marked_at))
     }
 }
 

@@ -1,27 +1,33 @@
 //! A source is one instance of its provider: a key of another one must not fill or empty its tables.
 
 use super::{Resync, ResyncError};
+use crate::source::directory::Instance;
 use crate::source::http::ApiError;
 use tracing::warn;
+
+/// Accounts that are asked for where nothing else tells the instance; with fewer known, there is little to mistake.
+const ACCOUNTS: i64 = 10;
+const ACCOUNTS_MIN: usize = 3;
 
 impl Resync {
     /// Pins the source where it is pinned to nothing; an error where the key belongs to another instance.
     pub async fn check_instance(&self) -> Result<(), ResyncError> {
-        let directory = self.gate.directory();
         let configured = self.source.instance.clone();
         let pinned = match &configured {
             Some(instance) => Some(instance.clone()),
             None => self.store.source(&self.source.name).await?.instance_id,
         };
-        let asked = self.gate.ask(&directory.instance(), |body| directory.read_instance(body)).await;
-        let found = match asked {
-            Ok((Some(found), _)) => found,
+        let found = match self.instance().await {
+            Ok(Some(found)) => found,
+            Ok(None) if matches!(self.gate.directory().instance(), Instance::Accounts) => {
+                return self.check_accounts().await;
+            }
             // A stand-in without that call. Where nothing is pinned, nothing can be mistaken.
-            Ok((None, _)) | Err(ResyncError::Api(ApiError::Unexpected { .. })) if pinned.is_none() => {
+            Ok(None) | Err(ResyncError::Api(ApiError::Unexpected { .. })) if pinned.is_none() => {
                 warn!(source.name = self.source.name, "the API does not say which instance it is");
                 return Ok(());
             }
-            Ok((None, _)) => String::from("(unknown)"),
+            Ok(None) => String::from("(unknown)"),
             Err(error) => return Err(error),
         };
         let pinned = match (configured, pinned) {
@@ -34,9 +40,41 @@ impl Resync {
         Err(ResyncError::OtherInstance { source_name: self.source.name.clone(), pinned, found })
     }
 
-    /// The instance that the key belongs to.
+    /// The instance that the key belongs to; `None` where nothing says.
     pub async fn instance(&self) -> Result<Option<String>, ResyncError> {
-        let directory = self.gate.directory();
-        Ok(self.gate.ask(&directory.instance(), |body| directory.read_instance(body)).await?.0)
+        match self.gate.directory().instance() {
+            Instance::Asked(path, read) => Ok(self.gate.ask(path, |answer| read(&answer.body)).await?.0),
+            Instance::Address => Ok(self.source.api.as_ref().and_then(|api| {
+                let host = api.url.host_str()?;
+                Some(api.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
+            })),
+            Instance::Accounts => Ok(None),
+        }
+    }
+
+    /// Of the accounts that were heard of since the source was pinned one must be there.
+    async fn check_accounts(&self) -> Result<(), ResyncError> {
+        let ids = self.store.pinned_accounts(&self.source.name, ACCOUNTS).await?;
+        if ids.len() < ACCOUNTS_MIN {
+            return Ok(());
+        }
+        for id in &ids {
+            if self.gate.one(id).await?.0.is_some() {
+                return Ok(());
+            }
+        }
+        Err(ResyncError::OtherEnvironment(self.source.name.clone()))
+    }
+
+    /// Whether nothing is to be asked of the source any more.
+    pub async fn is_retired(&self) -> Result<bool, ResyncError> {
+        Ok(self.store.source(&self.source.name).await?.retired_at.is_some())
+    }
+
+    pub(super) async fn check_retired(&self) -> Result<(), ResyncError> {
+        match self.is_retired().await? {
+            true => Err(ResyncError::Retired(self.source.name.clone())),
+            false => Ok(()),
+        }
     }
 }

@@ -58,8 +58,7 @@ struct Unlinked {
 impl Resync {
     /// Walks the whole list.
     pub(super) async fn match_rows(&self, rules: &[LinkRule]) -> Result<Matching, ResyncError> {
-        let directory = self.gate.directory();
-        let (total, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
+        let total = self.gate.count().await?;
         let mut matching = Matching::default();
         // Rows with the account that came first, and those that several came for.
         let mut chosen: HashMap<String, String> = HashMap::new();
@@ -140,7 +139,7 @@ impl Resync {
             let mut still = Vec::new();
             for account in open {
                 let rows = want(&account).and_then(|text| candidates.get(&text));
-                match matched(rows.map_or(&[], Vec::as_slice)) {
+                match matched(rows.map_or(&[], Vec::as_slice), &self.source.name) {
                     Match::Row(row) => found.push((account, row)),
                     Match::Ambiguous(why) => matching.ambiguous.push((account.key.provider_id, why)),
                     Match::None => still.push(account),

@@ -7,6 +7,7 @@ mod adopt;
 mod compare;
 mod confirm;
 mod ensure;
+mod events;
 mod full;
 mod gate;
 mod guard;
@@ -24,9 +25,11 @@ pub use incremental::Poll;
 pub use matching::{ColumnEffect, Matching};
 
 use crate::clock::Clock;
+use crate::core::brake::DeleteLimit;
 use crate::core::proof::{SweepLimit, Unproven};
 use crate::reconcile::{Drift, Reads};
 use crate::source::Source;
+use crate::source::directory::Position;
 use crate::source::http::{Api, ApiError};
 use crate::store::{Run, Store, StoreError};
 use gate::Gate;
@@ -45,6 +48,8 @@ pub struct Settings {
     pub rate_share: f64,
     pub confirm_after_ms: i64,
     pub max_delete: SweepLimit,
+    /// Of the events that an incremental run reads.
+    pub delete_limit: DeleteLimit,
 }
 
 /// Reads one source.
@@ -145,6 +150,13 @@ pub enum ResyncError {
     Busy { source_name: String },
     #[error("source {0} has no API key, so it cannot be read")]
     NoKey(String),
+    #[error("source {0} is retired; `headcount source retire {0} --undo` takes it up again")]
+    Retired(String),
+    #[error(
+        "none of the accounts known of source {0} is at its API: the key looks like another environment's; nothing was \
+         changed. `headcount source repin {0}` where the move is meant"
+    )]
+    OtherEnvironment(String),
     #[error("neither the source nor the tables know account {0}")]
     Unknown(String),
     #[error("stopped; the next run goes on from here")]
@@ -168,6 +180,7 @@ impl Resync {
     pub fn new(
         store: &Store,
         source: &Source,
+        sources: &Arc<Vec<Source>>,
         clock: &Arc<dyn Clock>,
         settings: Settings,
         watch: Watch,
@@ -181,6 +194,7 @@ impl Resync {
         let reads = Reads {
             store: store.clone(),
             source: source.clone(),
+            sources: sources.clone(),
             clock: clock.clone(),
             confirm_after_ms: settings.confirm_after_ms,
         };
@@ -195,11 +209,14 @@ impl Resync {
     /// What a full run would cost, from the source's count and the pace that it may be asked at.
     pub async fn forecast(&self) -> Result<Forecast, ResyncError> {
         self.check_instance().await?;
-        let directory = self.gate.directory();
-        let (accounts, _) = self.gate.ask(&directory.count(), |body| directory.read_count(body)).await?;
-        let accounts = accounts.unwrap_or(0);
+        // Where the API does not count: as many as are known here.
+        let accounts = match self.gate.count().await? {
+            Some(count) => count,
+            None => self.store.count_accounts(&self.source.name).await?,
+        };
+        let page_size = self.gate.directory().page(&Position::START).size as u64;
         // Instance, both counts, and the page after the last one where that was full.
-        let requests = accounts.div_ceil(directory.page_size() as u64) + 4;
+        let requests = accounts.div_ceil(page_size) + 4;
         let requests_per_second = self.gate.pace().per_second();
         let minutes = requests as f64 / requests_per_second / 60.0;
         Ok(Forecast { accounts, requests, requests_per_second, minutes })

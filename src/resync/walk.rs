@@ -1,33 +1,46 @@
 //! Walking a source's whole list, page by page, without skipping and without seeing anybody twice.
 //!
-//! By cursor, in the order of creation. A cursor whose account was deleted meanwhile is not the end of the list: the
-//! walk goes on from the time that it had reached. An API without a cursor is walked by offsets that overlap.
+//! By cursor, in the order of creation, whichever way. A cursor whose account was deleted meanwhile is not the end of the
+//! list: the walk goes on from the time that it had reached, or from an account a little before. An API without a cursor
+//! is walked by offsets that overlap.
 
 use super::ResyncError;
 use super::gate::Gate;
 use crate::core::timestamp::Timestamp;
-use crate::source::directory::{Entry, Position};
+use crate::source::directory::{Entry, Listed, More, PageRequest, Position};
+use crate::store::KnownRange;
 use serde::{Deserialize, Serialize};
 
 /// How far the pages of an API without a cursor overlap.
 const OVERLAP: usize = 50;
-/// Steps back in search of the place where the pages meet again.
+/// Steps back in search of the place where the pages meet again, and how far each goes.
 const STEPS_BACK_MAX: u32 = 20;
+const STEP_BACK: usize = 250;
 
 /// Accounts of one and the same creation time that are remembered, to be told from those that are missing.
 const EDGE_IDS_MAX: usize = 20_000;
+/// Accounts behind which the list may be asked for where the last one is gone.
+const TRAIL_MAX: usize = 20;
 
 /// Where a walk is: everything up to here was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Place {
-    /// The last account of the last page.
+    /// The last account of the last page, and some before it.
     after: Option<String>,
-    /// The list is asked for from this time on (ms); the cursor belongs to that list.
+    trail: Vec<String>,
+    /// The provider's own word for the place.
+    cursor: Option<String>,
+    /// The list is asked for from this time on (ms); `after` belongs to that list.
     since_ms: Option<i64>,
     /// Where the next page begins, for an API without a cursor.
     offset: Option<usize>,
+    /// The walk has gone back a little: what comes may have been seen.
+    overlaps: bool,
+    /// Whether the list begins with the youngest; `None` until a page has told.
+    newest_first: Option<bool>,
     /// The creation time that was reached (ms), and who of that very time was seen.
-    edge_ms: i64,
+    edge_ms: Option<i64>,
     edge_ids: Vec<String>,
     /// Rows so far.
     rows: usize,
@@ -38,10 +51,12 @@ pub(super) struct Place {
 pub(super) struct Page {
     pub entries: Vec<Entry>,
     pub marked_at: Timestamp,
-    /// Creation times that the page covers: everybody created after `from`, and before `to`, is on it.
+    /// Creation times that the page covers: everybody created between the two is on it, or was on one before.
     pub from: Timestamp,
     pub to: Option<Timestamp>,
-    /// Those created at `from` that earlier pages had.
+    /// Of this time there may be more on the next page.
+    pub open_end: Option<Timestamp>,
+    /// Those that earlier pages had of the time at which this one begins.
     pub seen_at_edge: Vec<String>,
     pub next: Place,
     pub is_last: bool,
@@ -56,29 +71,61 @@ enum Trouble {
     Error(ResyncError),
 }
 
+impl Page {
+    pub(super) fn range(&self) -> KnownRange {
+        KnownRange { from: self.from, to: self.to, seen_before: self.marked_at }
+    }
+}
+
 impl Place {
     fn position(&self) -> Position {
-        match self.offset {
-            Some(offset) => Position::Offset(offset),
-            None => Position::After {
+        match (self.offset, &self.cursor) {
+            (Some(offset), _) => Position::Offset(offset),
+            (None, Some(cursor)) => Position::Cursor(cursor.clone()),
+            (None, None) => Position::After {
                 provider_id: self.after.clone(),
                 since: self.since_ms.and_then(Timestamp::from_ms),
             },
         }
     }
 
-    /// The list anew, from the time that was reached.
-    fn anchored(&self) -> Place {
-        Place { after: None, since_ms: Some(self.edge_ms), ..self.clone() }
+    /// The list anew: from the time that was reached, or behind an account a little before.
+    fn back(&self, gate: &Gate) -> Place {
+        if gate.directory().lists_since() {
+            return Place { after: None, since_ms: self.edge_ms, overlaps: true, ..self.clone() };
+        }
+        let mut trail = self.trail.clone();
+        Place { after: trail.pop(), trail, overlaps: true, ..self.clone() }
     }
 
     fn by_offset(&self) -> Place {
         Place { offset: Some(self.rows.saturating_sub(OVERLAP)), ..self.clone() }
     }
 
+    /// Creation times in the order of the list.
+    fn order(&self, ms: i64) -> i64 {
+        if self.newest_first == Some(true) { -ms } else { ms }
+    }
+
     fn was_seen(&self, entry: &Entry) -> bool {
-        let (Some(id), Some(created_at)) = (&entry.provider_id, entry.created_at) else { return false };
-        created_at.ms() < self.edge_ms || (created_at.ms() == self.edge_ms && self.edge_ids.contains(id))
+        let (Some(id), Some(created_at), Some(edge_ms)) =
+            (&entry.provider_id, entry.created_at, self.edge_ms)
+        else {
+            return false;
+        };
+        let (at, edge) = (self.order(created_at.ms()), self.order(edge_ms));
+        at < edge || (at == edge && self.edge_ids.contains(id))
+    }
+
+    /// The same, knowing which way the list goes once times differ.
+    fn directed(&self, times: &[i64], newest_first: bool) -> Place {
+        let mut place = self.clone();
+        if place.newest_first.is_none() {
+            let so_far: Vec<i64> = self.edge_ms.into_iter().chain(times.iter().copied()).collect();
+            let differing = so_far.windows(2).find(|pair| pair[0] != pair[1]);
+            place.newest_first = Some(differing.map_or(newest_first, |pair| pair[0] > pair[1]));
+        }
+        place
     }
 }
 
@@ -92,18 +139,17 @@ pub(super) async fn page(gate: &Gate, place: &Place) -> Result<Page, ResyncError
             // An offset behind a gap: accounts before it were deleted.
             Ok(None) if steps_back < STEPS_BACK_MAX => {
                 steps_back += 1;
-                let back = gate.directory().page_size() / 2;
-                place.offset = place.offset.map(|offset| offset.saturating_sub(back));
+                place.offset = place.offset.map(|offset| offset.saturating_sub(STEP_BACK));
             }
             Ok(None) => return Err(ResyncError::Walk("its pages do not meet")),
             Err(Trouble::Cursor) => match is_there(gate, place.after.as_deref()).await? {
-                false => place = place.anchored(),
+                false => place = place.back(gate),
                 true => {
                     return Err(ResyncError::Walk("its pages repeat, or are not in the order of creation"));
                 }
             },
             Err(Trouble::NoCursor) => match is_there(gate, place.after.as_deref()).await? {
-                false => place = place.anchored(),
+                false => place = place.back(gate),
                 true => place = place.by_offset(),
             },
             Err(Trouble::Error(error)) => return Err(error),
@@ -112,85 +158,122 @@ pub(super) async fn page(gate: &Gate, place: &Place) -> Result<Page, ResyncError
 }
 
 async fn is_there(gate: &Gate, provider_id: Option<&str>) -> Result<bool, ResyncError> {
-    let Some(provider_id) = provider_id else { return Ok(true) };
-    let directory = gate.directory();
-    let (found, _) =
-        gate.ask(&directory.one(provider_id), |body| directory.read_one(body, gate.layout())).await?;
-    Ok(found.is_some())
+    match provider_id {
+        Some(provider_id) => Ok(gate.one(provider_id).await?.0.is_some()),
+        None => Ok(true),
+    }
 }
 
 /// `None` where an offset has left a gap.
 async fn fetch(gate: &Gate, place: &Place) -> Result<Option<Page>, Trouble> {
     let directory = gate.directory();
-    let by_cursor = place.after.is_some() && place.offset.is_none();
-    let asked =
-        gate.ask(&directory.page(&place.position()), |body| directory.read_page(body, gate.layout())).await;
-    let (entries, marked_at) = match asked {
-        Ok((entries, marked_at)) => (entries.unwrap_or_default(), marked_at),
-        Err(ResyncError::Api(error)) if by_cursor && error.is_unprocessable() => {
-            return Err(Trouble::NoCursor);
-        }
-        Err(ResyncError::Api(error)) if by_cursor && error.is_not_found() => return Err(Trouble::Cursor),
+    let behind = place.offset.is_none() && place.cursor.is_none() && place.after.is_some();
+    let request = directory.page(&place.position());
+    let asked = gate.ask(&request.path, |answer| directory.read_page(&answer.body, gate.layout())).await;
+    let (listed, marked_at) = match asked {
+        Ok((Some(listed), marked_at)) => (listed, marked_at),
+        Ok((None, marked_at)) => (Listed { entries: Vec::new(), more: More::No }, marked_at),
+        Err(ResyncError::Api(error)) if behind && error.is_unprocessable() => return Err(Trouble::NoCursor),
+        Err(ResyncError::Api(error)) if behind && error.is_not_found() => return Err(Trouble::Cursor),
         Err(error) => return Err(Trouble::Error(error)),
     };
-    if by_cursor && entries.is_empty() && !cursor_is_there(gate, place).await? {
-        return Err(Trouble::Cursor);
+    let Listed { entries, more } = listed;
+    if more == More::NoCursor && place.offset.is_none() {
+        return Err(Trouble::NoCursor);
     }
-    let dated = |entry: &Entry| entry.created_at.map(Timestamp::ms);
-    let times: Vec<i64> = entries.iter().filter_map(dated).collect();
-    let out_of_order = times.windows(2).any(|pair| pair[0] > pair[1]);
-    if by_cursor && (out_of_order || entries.iter().any(|entry| place.was_seen(entry))) {
+    if behind && entries.is_empty() {
+        let there = is_there(gate, place.after.as_deref()).await.map_err(Trouble::Error)?;
+        if !there {
+            return Err(Trouble::Cursor);
+        }
+    }
+    let times: Vec<i64> = entries.iter().filter_map(|entry| entry.created_at).map(Timestamp::ms).collect();
+    let place = &place.directed(&times, directory.newest_first());
+    let out_of_order = times.windows(2).any(|pair| place.order(pair[0]) > place.order(pair[1]));
+    if behind && (out_of_order || (!place.overlaps && entries.iter().any(|entry| place.was_seen(entry)))) {
         return Err(Trouble::Cursor);
     }
     if out_of_order {
         return Err(Trouble::Error(ResyncError::Walk("it is not in the order of creation")));
     }
-    let gap = place.offset.is_some_and(|offset| offset > 0)
+    let gap = place.offset.is_some()
+        && request.start > 0
         && entries.first().is_none_or(|first| !place.was_seen(first));
     if gap {
         return Ok(None);
     }
-    let is_last = entries.len() < directory.page_size();
-    let rows = entries.len();
-    let entries: Vec<Entry> = entries.into_iter().filter(|entry| !place.was_seen(entry)).collect();
-    if entries.is_empty() && !is_last {
-        return Err(Trouble::Error(ResyncError::Walk("a whole page repeats")));
+    let mut page = covered(place, &request, entries, more, marked_at).map_err(Trouble::Error)?;
+    if directory.lists_since() {
+        page.next.trail.clear();
     }
-    let next = next_place(place, &entries, rows);
-    Ok(Some(Page {
+    Ok(Some(page))
+}
+
+/// What the page has that was not seen, and what follows from its not having more.
+fn covered(
+    place: &Place,
+    request: &PageRequest,
+    entries: Vec<Entry>,
+    more: More,
+    marked_at: Timestamp,
+) -> Result<Page, ResyncError> {
+    let is_last = match more {
+        More::IfFull | More::NoCursor => entries.len() < request.size,
+        More::No => true,
+        More::Yes | More::Cursor(_) => false,
+    };
+    let rows = entries.len();
+    let ids: Vec<String> = entries.iter().filter_map(|entry| entry.provider_id.clone()).collect();
+    let entries: Vec<Entry> = entries.into_iter().filter(|entry| !place.was_seen(entry)).collect();
+    if entries.is_empty() && !is_last && !place.overlaps {
+        return Err(ResyncError::Walk("a whole page repeats"));
+    }
+    let mut next = next_place(place, &entries, ids);
+    next.offset = place.offset.map(|_| (request.start + rows).saturating_sub(OVERLAP));
+    next.cursor = if let More::Cursor(cursor) = more { Some(cursor) } else { None };
+    if next.cursor.is_some() || next.offset.is_some() {
+        next.trail.clear();
+    }
+    let (begin, end) = (place.edge_ms, next.edge_ms.filter(|_| !is_last));
+    let (from, to) = match place.newest_first {
+        Some(true) => (end, begin),
+        _ => (begin, end),
+    };
+    Ok(Page {
         marked_at,
-        from: Timestamp::clamped(place.edge_ms),
-        to: (!is_last).then_some(Timestamp::clamped(next.edge_ms)),
+        from: Timestamp::clamped(from.unwrap_or(0)),
+        to: to.map(Timestamp::clamped),
+        open_end: end.map(Timestamp::clamped),
         seen_at_edge: place.edge_ids.clone(),
         is_last,
-        next,
+        // A walk that is over remembers nobody.
+        next: if is_last { Place::default() } else { next },
         entries,
-    }))
+    })
 }
 
-async fn cursor_is_there(gate: &Gate, place: &Place) -> Result<bool, Trouble> {
-    is_there(gate, place.after.as_deref()).await.map_err(Trouble::Error)
-}
-
-fn next_place(place: &Place, entries: &[Entry], rows: usize) -> Place {
-    let edge_ms = entries.iter().filter_map(|entry| entry.created_at).map(Timestamp::ms).max();
-    let edge_ms = edge_ms.unwrap_or(place.edge_ms).max(place.edge_ms);
+/// `ids` are those of the whole page; `entries` those that were not seen.
+fn next_place(place: &Place, entries: &[Entry], mut ids: Vec<String>) -> Place {
+    let times = entries.iter().filter_map(|entry| entry.created_at).map(Timestamp::ms);
+    let edge_ms = times.chain(place.edge_ms).max_by_key(|ms| place.order(*ms));
     let mut edge_ids = if edge_ms == place.edge_ms { place.edge_ids.clone() } else { Vec::new() };
     edge_ids.extend(
         entries
             .iter()
-            .filter(|entry| entry.created_at.is_some_and(|at| at.ms() == edge_ms))
+            .filter(|entry| entry.created_at.map(Timestamp::ms) == edge_ms)
             .filter_map(|entry| entry.provider_id.clone()),
     );
     edge_ids.drain(..edge_ids.len().saturating_sub(EDGE_IDS_MAX));
-    let last = entries.iter().rev().find_map(|entry| entry.provider_id.clone());
-    let offset = place.offset.map(|offset| (offset + rows).saturating_sub(OVERLAP));
+    let last = ids.pop();
+    ids.drain(..ids.len().saturating_sub(TRAIL_MAX));
     Place {
         after: last.or_else(|| place.after.clone()),
-        since_ms: place.since_ms,
-        offset,
+        trail: ids,
+        // Until something new has come, the walk is not where it was.
+        overlaps: place.overlaps && entries.is_empty(),
         edge_ms,
         edge_ids,
         rows: place.rows + entries.len(),
+        ..place.clone()
     }
 }

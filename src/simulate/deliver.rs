@@ -195,15 +195,12 @@ async fn attempts(inner: Arc<Inner>, message: Arc<Message>, first_delay: Duratio
 /// Signed anew for each attempt. An error comes with what the receiver asked for.
 async fn attempt(inner: &Inner, message: &Message, to: Url) -> Result<(), Duration> {
     lock(&inner.tally).attempts += 1;
-    let now = SystemClock.now().seconds();
-    let answer = inner
-        .client
-        .post(to)
-        .header("content-type", "application/json")
+    let mut request = inner.client.post(to).header("content-type", "application/json");
+    for (name, value) in inner.key.headers(&message.id, SystemClock.now(), message.body.as_bytes()) {
+        request = request.header(name, value);
+    }
+    let answer = request
         .header("user-agent", "Svix-Webhooks/simulated")
-        .header("svix-id", &message.id)
-        .header("svix-timestamp", now.to_string())
-        .header("svix-signature", inner.key.sign(&message.id, now, message.body.as_bytes()))
         .body(message.body.clone())
         .send()
         .await

@@ -6,9 +6,10 @@
 mod directory;
 
 use super::directory::Directory;
-use super::{Glance, Provider, Unintelligible, checked_columns, checked_id, set_paths};
+use super::json::{checked_columns, checked_id, outline_id, printable, reason, set_paths, text};
+use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
-use crate::core::event::{Event, EventKind, IdentityKey, PROVIDER_ID_BYTES_MAX, Snapshot};
+use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use serde::Deserialize;
@@ -20,9 +21,6 @@ pub struct Clerk;
 /// Types that are used. Every other type that Clerk has (organizations, sessions, billing, …) is stored as ignored.
 const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
 const DELETE: &str = "user.deleted";
-
-/// Event types longer than this are cut: the name is for people to read.
-const EVENT_TYPE_CHARS_MAX: usize = 100;
 
 /// From here on a number is milliseconds. Clerk's guide says that `timestamp` is in milliseconds, while its
 /// specification shows seconds: both are met. In seconds this would be the year 5138, in milliseconds it is 1973.
@@ -82,10 +80,9 @@ impl Provider for Clerk {
                 Glance {
                     used: event_type == DELETE || UPSERTS.contains(&&*event_type),
                     event_type: printable(&event_type),
-                    provider_id: id
-                        .and_then(|id| text(Some(&id)))
-                        .filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX && !id.contains('\0')),
+                    provider_id: outline_id(id.and_then(|id| text(Some(&id)))),
                     occurred_at: instant(envelope.timestamp.as_ref()),
+                    message_id: None,
                 }
             }
             // Too odd for a glance: it is used if its type is, and becomes a dead letter with the reason.
@@ -122,8 +119,8 @@ impl Provider for Clerk {
         LEFT_OUT_OF_PROFILE.contains(&field)
     }
 
-    fn directory(&self) -> &'static dyn Directory {
-        &directory::ClerkApi
+    fn directory(&self) -> Option<&'static dyn Directory> {
+        Some(&directory::ClerkApi)
     }
 }
 
@@ -135,20 +132,6 @@ fn type_alone(body: &str) -> String {
         event_type: Option<String>,
     }
     serde_json::from_str::<TypeAlone>(body).ok().and_then(|body| body.event_type).unwrap_or_default()
-}
-
-/// serde's message without the values that it may quote: a dead letter's reason is shown and logged.
-fn reason(error: serde_json::Error) -> Unintelligible {
-    let (line, column) = (error.line(), error.column());
-    Unintelligible::Body(format!("{:?} error at line {line} column {column}", error.classify()))
-}
-
-fn printable(event_type: &str) -> String {
-    event_type
-        .chars()
-        .take(EVENT_TYPE_CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
@@ -172,10 +155,11 @@ fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
     set_paths(&mut columns, user, layout);
     Snapshot {
         version,
-        profile: String::new(),
+        versioned_at: Timestamp::from_ms(version),
         columns,
         suspended: suspended(user),
         external_id: text(user.get("external_id")),
+        ..Snapshot::default()
     }
 }
 
@@ -243,12 +227,6 @@ fn avatar(user: &Map<String, Value>) -> Option<String> {
         return None;
     }
     text(user.get("image_url")).or_else(|| text(user.get("profile_image_url")))
-}
-
-/// A text that says something: null, absent, empty and non-texts are none.
-fn text(value: Option<&Value>) -> Option<String> {
-    let text = value?.as_str()?;
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// A unix time in seconds or milliseconds.

@@ -9,39 +9,48 @@ use thiserror::Error;
 
 /// What differs from API to API.
 pub trait Directory: Send + Sync {
-    /// Where the API is unless configured otherwise.
-    fn default_url(&self) -> &'static str;
+    /// Where the API is unless configured otherwise; `None` where each customer has an address of its own.
+    fn default_url(&self) -> Option<&'static str>;
 
     /// Headers of every request, but for the key's.
     fn headers(&self) -> &'static [(&'static str, &'static str)];
 
+    /// A header that carries the key as it is, beside `Authorization: Bearer`.
+    fn key_header(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The limit that the provider publishes for this kind of key.
     fn rate_limit(&self, key: &str) -> RateLimit;
 
-    /// Accounts on a full page.
-    fn page_size(&self) -> usize;
+    /// A page of the whole list, in the order of creation.
+    fn page(&self, position: &Position) -> PageRequest;
 
-    /// A page of the whole list, in the order of creation: path and query.
-    fn page(&self, position: &Position) -> String;
+    /// Whether a list in which nobody's time of creation differs is one that begins with the youngest.
+    fn newest_first(&self) -> bool {
+        false
+    }
 
-    /// A page of the accounts that were changed last, the newest change first: path and query.
-    fn newest(&self, offset: usize, limit: usize) -> String;
+    /// Whether the list can be asked for from a time of creation on.
+    fn lists_since(&self) -> bool;
 
-    fn count(&self) -> String;
+    /// How what changed last is found.
+    fn newest(&self) -> Newest;
+
+    /// The number of accounts: path and query; `None` where the API does not count.
+    fn count(&self) -> Option<String>;
 
     fn one(&self, provider_id: &str) -> String;
 
-    /// Which instance the key belongs to.
-    fn instance(&self) -> String;
+    /// How it is told which instance the key belongs to.
+    fn instance(&self) -> Instance;
 
     /// The accounts of a page. One that cannot be understood is an entry all the same.
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Vec<Entry>, Malformed>;
+    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed>;
 
     fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed>;
 
-    fn read_count(&self, body: &str) -> Result<u64, Malformed>;
-
-    fn read_instance(&self, body: &str) -> Result<String, Malformed>;
+    fn read_count(&self, answer: &Answer) -> Result<u64, Malformed>;
 
     /// The provider's own code in the body of an error; `None` where the body is not the provider's.
     fn error_code(&self, body: &str) -> Option<String>;
@@ -50,17 +59,105 @@ pub trait Directory: Send + Sync {
     fn means_absent(&self, code: &str) -> bool;
 }
 
+/// An answer of 200.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub body: String,
+    /// `X-Total-Count`
+    pub total: Option<u64>,
+}
+
 /// Where the next page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Behind the account with this id, of those created since `since` (all of them, where it is `None`).
     After { provider_id: Option<String>, since: Option<Timestamp> },
-    /// Behind so many accounts: for APIs that know no cursor.
+    /// The provider's own word for a place.
+    Cursor(String),
+    /// Behind so many accounts, or a little before: for APIs that know no cursor.
     Offset(usize),
 }
 
 impl Position {
     pub const START: Position = Position::After { provider_id: None, since: None };
+}
+
+/// How a page is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Path and query.
+    pub path: String,
+    /// By offset: where the page begins.
+    pub start: usize,
+    /// Accounts on a full page.
+    pub size: usize,
+}
+
+/// What a page has brought.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub entries: Vec<Entry>,
+    pub more: More,
+}
+
+/// Whether there is another page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum More {
+    /// Where this one is full.
+    IfFull,
+    No,
+    /// Behind its last account.
+    Yes,
+    /// There.
+    Cursor(String),
+    /// By offset alone: what was asked for by cursor was answered otherwise.
+    NoCursor,
+}
+
+/// How what changed last is found.
+#[derive(Clone, Copy)]
+pub enum Newest {
+    /// By a list in the order of changes: path and query of a part of it, from its offset and length.
+    ByUpdate(fn(usize, usize) -> String),
+    /// Sign-ups alone, so many at once, by a list in the order of creation.
+    ByCreation { page: fn(usize, usize) -> String, at_once: usize },
+    /// By the provider's own events: what its webhooks send, under the same ids.
+    Events(&'static dyn EventLog),
+}
+
+/// Events that can be read as well as received.
+pub trait EventLog: Send + Sync {
+    /// Path and query of the events since `since`, behind the event `after` where there is one.
+    fn page(&self, since: Timestamp, after: Option<&str>) -> String;
+
+    fn read(&self, body: &str) -> Result<Logged, Malformed>;
+}
+
+/// A page of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    pub events: Vec<LoggedEvent>,
+    /// The event behind which there are more.
+    pub after: Option<String>,
+}
+
+/// An event as a delivery would bring it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    pub body: String,
+    /// By the provider's clock.
+    pub created_at: Option<Timestamp>,
+}
+
+/// How it is told which instance a key belongs to.
+#[derive(Clone, Copy)]
+pub enum Instance {
+    /// The API says: path, and what its answer means.
+    Asked(&'static str, fn(&str) -> Result<String, Malformed>),
+    /// Each instance has an address of its own.
+    Address,
+    /// Nothing says. An account that is known must be there.
+    Accounts,
 }
 
 /// One account on a page.
@@ -70,7 +167,7 @@ pub struct Entry {
     /// At the provider.
     pub created_at: Option<Timestamp>,
     pub said: Result<Snapshot, Unintelligible>,
-    /// The JSON as it came, where it could not be understood.
+    /// The JSON as it came, where it could not be understood: without what must not be kept.
     pub odd: Option<String>,
 }
 
@@ -78,3 +175,9 @@ pub struct Entry {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the answer is not what the API's specification says ({0})")]
 pub struct Malformed(pub String);
+
+impl From<serde_json::Error> for Malformed {
+    fn from(error: serde_json::Error) -> Self {
+        Self(super::json::place_of(&error))
+    }
+}

@@ -1,7 +1,7 @@
 //! One request to a provider's API, and what its answer means. The only place that sends one.
 
 use super::Source;
-use super::directory::{Directory, Malformed};
+use super::directory::{Answer, Directory, Malformed};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +17,8 @@ pub struct ApiAccess {
     pub key: SecretString,
 }
 
+/// How many there are in all, where a list says so.
+const TOTAL: &str = "x-total-count";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From one piece of an answer to the next.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,9 +61,10 @@ impl ApiError {
         matches!(self, Unreachable(_) | Hangs | Failing(_) | Malformed(_) | Throttled { .. })
     }
 
-    /// 422: the API does not know what was asked for.
+    /// 400 or 422: the API does not know what was asked for.
     pub fn is_unprocessable(&self) -> bool {
-        matches!(self, ApiError::Unexpected { status, .. } if *status == StatusCode::UNPROCESSABLE_ENTITY)
+        let refused = [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::BAD_REQUEST];
+        matches!(self, ApiError::Unexpected { status, .. } if refused.contains(status))
     }
 
     /// 404 of any kind: there is no such place, or the page's cursor is gone.
@@ -83,7 +86,7 @@ impl Api {
     /// `None` where the source has no key, or one that no header can hold.
     pub fn of(source: &Source) -> Option<Self> {
         let access = source.api.as_ref()?;
-        let directory = source.provider.directory();
+        let directory = source.provider.directory()?;
         let mut headers = HeaderMap::new();
         for (name, value) in directory.headers() {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -91,6 +94,11 @@ impl Api {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", access.key.expose_secret())).ok()?;
         authorization.set_sensitive(true);
+        if let Some(name) = directory.key_header() {
+            let mut key = HeaderValue::from_str(access.key.expose_secret()).ok()?;
+            key.set_sensitive(true);
+            headers.insert(HeaderName::from_static(name), key);
+        }
         let client = Client::builder()
             .user_agent(concat!("headcount/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
@@ -108,8 +116,8 @@ impl Api {
         self.directory
     }
 
-    /// The body of the answer; `None` where the provider says, by its own code, that there is no such account.
-    pub async fn get(&self, path: &str) -> Result<Option<String>, ApiError> {
+    /// The answer; `None` where the provider says, by its own code, that there is no such account.
+    pub async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
         let request = self.client.get(format!("{}{path}", self.base));
         let answer =
             request.header(AUTHORIZATION, self.authorization.clone()).send().await.map_err(failure)?;
@@ -120,9 +128,11 @@ impl Api {
         if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
             return Err(ApiError::Failing(status));
         }
+        let total = answer.headers().get(TOTAL).and_then(|total| total.to_str().ok()?.trim().parse().ok());
         let body = read(answer).await?;
         if status == StatusCode::OK {
-            return String::from_utf8(body).map(Some).map_err(|_| Malformed("not UTF-8".into()).into());
+            let body = String::from_utf8(body).map_err(|_| Malformed("not UTF-8".into()))?;
+            return Ok(Some(Answer { body, total }));
         }
         let code = std::str::from_utf8(&body).ok().and_then(|body| self.directory.error_code(body));
         match status {

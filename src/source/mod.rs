@@ -3,17 +3,22 @@
 pub mod clerk;
 pub mod directory;
 pub mod http;
+mod json;
 pub mod signature;
+pub mod standard;
+pub mod supabase;
+pub mod workos;
 
-use crate::core::columns::{Cell, Column, Columns};
-use crate::core::event::{Event, PROVIDER_ID_BYTES_MAX, Snapshot};
+use crate::core::brake::DeleteLimit;
+use crate::core::event::{Event, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::link::LinkRule;
 use crate::core::timestamp::Timestamp;
 use directory::Directory;
 use http::ApiAccess;
-use serde_json::{Map, Value};
-use signature::SigningKey;
+use signature::{KeyError, SigningKey};
+use std::borrow::Cow;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// One configured auth provider instance.
@@ -21,7 +26,7 @@ use thiserror::Error;
 pub struct Source {
     /// The name in paths, tables and logs; equal to the kind's unless configured otherwise.
     pub name: String,
-    pub provider: &'static dyn Provider,
+    pub provider: Arc<dyn Provider>,
     /// Every secret that may have signed a delivery; empty where the source takes none.
     pub webhook_keys: Vec<SigningKey>,
     /// How to read the provider's API; `None` where no key is configured.
@@ -30,6 +35,26 @@ pub struct Source {
     pub instance: Option<String>,
     /// How an account that is seen for the first time finds a row that is there already.
     pub link_by: Vec<LinkRule>,
+    /// Whether an address that it calls verified is believed to be, where somebody else is to be linked by it.
+    pub trusts_verified: bool,
+    /// How many users its deliveries may delete, where that is not as everywhere.
+    pub delete_limit: Option<DeleteLimit>,
+}
+
+impl Source {
+    /// One that takes no deliveries and cannot be read, as what was recorded of a provider is replayed.
+    pub fn recorded(name: &str, provider: Arc<dyn Provider>) -> Self {
+        Self {
+            name: name.to_owned(),
+            provider,
+            webhook_keys: Vec::new(),
+            api: None,
+            instance: None,
+            link_by: vec![LinkRule::ExternalId],
+            trusts_verified: true,
+            delete_limit: None,
+        }
+    }
 }
 
 /// What differs from provider to provider.
@@ -37,8 +62,19 @@ pub trait Provider: Send + Sync {
     /// The kind's name in configuration.
     fn kind(&self) -> &'static str;
 
+    /// The keys that a configured secret stands for: several, separated by commas, during a rotation.
+    fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
+        let secrets = secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+        secrets.map(SigningKey::parse).collect()
+    }
+
     /// What can be told of a verified body at a glance; unknown fields, absent ones and odd types are no error.
     fn glance(&self, body: &str) -> Glance;
+
+    /// What of a verified body may be kept: anything else is gone before the inbox. An error where that cannot be told.
+    fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
+        Ok(Cow::Borrowed(body))
+    }
 
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
@@ -49,8 +85,8 @@ pub trait Provider: Send + Sync {
     /// Whether a stored profile never has this field, so that no column can be filled from it.
     fn leaves_out(&self, field: &str) -> bool;
 
-    /// How its API is read.
-    fn directory(&self) -> &'static dyn Directory;
+    /// How its API is read; `None` where it has none that headcount knows.
+    fn directory(&self) -> Option<&'static dyn Directory>;
 }
 
 /// A delivery's outline: enough to store it.
@@ -61,6 +97,8 @@ pub struct Glance {
     /// The account that it is about, where that can be told.
     pub provider_id: Option<String>,
     pub occurred_at: Option<Timestamp>,
+    /// The message id that the body has, where it is that and not a header's that stays the same.
+    pub message_id: Option<String>,
     /// Whether headcount uses deliveries of this type. The body of any other is not stored.
     pub used: bool,
 }
@@ -80,58 +118,15 @@ pub enum Unintelligible {
     Nul { field: &'static str },
 }
 
-/// Every kind of provider that this version speaks.
-pub const PROVIDERS: &[&dyn Provider] = &[&clerk::Clerk];
+/// Kinds of provider that need no description.
+pub const KINDS: [&str; 3] = ["clerk", "workos", "supabase"];
 
-pub fn provider(kind: &str) -> Option<&'static dyn Provider> {
-    PROVIDERS.iter().copied().find(|provider| provider.kind() == kind)
-}
-
-/// An id that can be a key in both databases.
-fn checked_id(id: Option<String>) -> Result<String, Unintelligible> {
-    let field = "data.id";
-    let id = id.filter(|id| !id.is_empty()).ok_or(Unintelligible::Missing { field })?;
-    if id.len() > PROVIDER_ID_BYTES_MAX {
-        let max = PROVIDER_ID_BYTES_MAX;
-        return Err(Unintelligible::TooLong { field, max });
+/// The provider of one of [`KINDS`].
+pub fn provider(kind: &str) -> Option<Arc<dyn Provider>> {
+    match kind {
+        "clerk" => Some(Arc::new(clerk::Clerk)),
+        "workos" => Some(Arc::new(workos::WorkOs)),
+        "supabase" => Some(Arc::new(supabase::Supabase)),
+        _ => None,
     }
-    if id.contains('\0') {
-        return Err(Unintelligible::Nul { field });
-    }
-    Ok(id)
-}
-
-/// Fills the columns that show paths of the profile, and fits all of them to the layout.
-fn set_paths(columns: &mut Columns, profile: &Map<String, Value>, layout: &Layout) {
-    for (column, path) in (0..).map(Column::Path).zip(layout.paths()) {
-        columns.set(column, at_path(profile, &path.path));
-    }
-    layout.fit(columns);
-}
-
-/// What lies at `a.b.c`: a text, a number or a truth value as its text, anything larger as JSON; nothing for null, an
-/// empty text, and a path that leads nowhere.
-fn at_path(profile: &Map<String, Value>, path: &str) -> Cell {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    match (profile.get(first)?, rest) {
-        (Value::Object(inner), Some(rest)) => at_path(inner, rest),
-        (_, Some(_)) | (Value::Null, None) => None,
-        (Value::String(text), None) => (!text.is_empty()).then(|| text.clone()),
-        (other, None) => Some(other.to_string()),
-    }
-}
-
-/// Both databases must be able to hold, and PostgreSQL to index, what a column is given.
-fn checked_columns(columns: &Columns, layout: &Layout) -> Result<(), Unintelligible> {
-    for column in layout.columns() {
-        let field = match column {
-            Column::Path(_) => "a profile path",
-            own => own.name(),
-        };
-        let value = columns.get(column).unwrap_or_default();
-        if value.contains('\0') {
-            return Err(Unintelligible::Nul { field });
-        }
-    }
-    Ok(())
 }

@@ -71,17 +71,19 @@ impl Store {
         Ok(self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().filter_map(account).collect())
     }
 
-    /// Writes down which sources there are, so that `headcount.ensure` knows a misspelt one.
-    pub async fn name_sources(&self, names: &[String]) -> Result<(), StoreError> {
-        if names.is_empty() {
+    /// Writes down which sources there are and of which kind, so that `headcount.ensure` knows a misspelt one, and what
+    /// accounts said can be understood when their source is configured no more.
+    pub async fn name_sources(&self, sources: &[(String, String)]) -> Result<(), StoreError> {
+        if sources.is_empty() {
             return Ok(());
         }
         let sql = self.dialect().own(&format!(
-            "INSERT INTO headcount.sources (name) SELECT v.c1 FROM {} WHERE true ON CONFLICT (name) DO NOTHING",
-            self.dialect().rows(1, 1)
+            "INSERT INTO headcount.sources (name, kind) SELECT v.c1, v.c2 FROM {} WHERE true
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind",
+            self.dialect().rows(1, 2)
         ));
-        self.write(&sql, vec![Arg::Rows(names.iter().map(|name| vec![Some(name.clone())]).collect())])
-            .await?;
+        let rows = sources.iter().map(|(name, kind)| vec![Some(name.clone()), Some(kind.clone())]);
+        self.write(&sql, vec![Arg::Rows(rows.collect())]).await?;
         Ok(())
     }
 }

@@ -51,6 +51,9 @@ pub(super) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Locked) {
         hints,
         announced_at,
         linked_by,
+        soft,
+        retired,
+        kind,
     ] = take(row);
     let key =
         IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
@@ -67,6 +70,7 @@ pub(super) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Locked) {
         at: instant(deleted_at).unwrap_or(epoch),
         received_at: instant(deletion_received_at).unwrap_or(epoch),
         by: deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
+        soft: soft.as_deref() == Some("1"),
     });
     let unheard = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
@@ -82,7 +86,9 @@ pub(super) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Locked) {
         unheard,
         unannounced: only_row && announced_at.is_none(),
         linked_now: only_row && linked_by.is_some(),
-        others_live: false,
+        siblings: Vec::new(),
+        is_retired: retired.is_some(),
+        kind,
     };
     (key, locked)
 }
@@ -147,6 +153,8 @@ pub(super) fn identity_row(write: &AccountWrite, layout: &Layout) -> Row {
         waiting.clone(),
         linked_by.clone(),
         identity.hints.as_ref().filter(|_| latest.is_none()).map(|hints| hints_text(layout, hints)),
+        Some(identity.deletion.is_some_and(|deletion| deletion.soft).to_string()),
+        at(latest.and_then(|latest| latest.snapshot.suspended_until)),
     ]
 }
 

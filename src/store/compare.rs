@@ -21,22 +21,32 @@ pub struct Known {
     pub row: Option<String>,
 }
 
+/// Accounts that a page of a walk would have to show.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownRange {
+    /// Created from here up to there (both included), by the provider's word; without an end where it is `None`.
+    pub from: Timestamp,
+    pub to: Option<Timestamp>,
+    /// Of whom headcount had heard by then: whoever came later says nothing about the page.
+    pub seen_before: Timestamp,
+}
+
 /// Where a slice of a range ended: creation time and id.
 pub type RangeEnd = (String, String);
 
 impl Store {
-    /// Accounts of the source created from `from` up to `to` (both included) by the provider's word, tombstones
-    /// included, in the order of that time, after `after`. Without an end where `to` is `None`.
+    /// Accounts of the source in the range, tombstones included, in the order of their creation, after `after`.
     pub async fn known_between(
         &self,
         source: &str,
-        from: Timestamp,
-        to: Option<Timestamp>,
+        range: KnownRange,
         after: Option<&RangeEnd>,
         limit: i64,
     ) -> Result<Vec<Known>, StoreError> {
+        let KnownRange { from, to, seen_before } = range;
         let sql = self.users_table().known_between(to.is_some(), after.is_some());
-        let mut args = vec![Arg::text(source), Arg::Int(limit), Arg::text(from.to_string())];
+        let from_and_seen = [from, seen_before].map(|at| Arg::text(at.to_string()));
+        let mut args = [vec![Arg::text(source), Arg::Int(limit)], from_and_seen.to_vec()].concat();
         if let Some(to) = to {
             args.push(Arg::text(to.to_string()));
         }

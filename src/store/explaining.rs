@@ -23,6 +23,10 @@ pub struct AccountDetail {
     pub linked_at: Option<String>,
     pub deleted_at: Option<String>,
     pub deleted_by: Option<String>,
+    /// The kind that its source was last configured as.
+    pub kind: Option<String>,
+    /// Its source is.
+    pub is_retired: bool,
 }
 
 impl Store {
@@ -49,16 +53,17 @@ impl Store {
     pub async fn account_details(&self, user_id: &str) -> Result<Vec<AccountDetail>, StoreError> {
         let at = |column: &str| self.dialect().timestamp_text(column);
         let sql = self.dialect().own(&format!(
-            "SELECT source, provider_id, state, CAST(version AS text), profile, {}, {}, hints, {}, {}, linked_by, {}, {},
-                 deleted_by
-             FROM headcount.identities WHERE user_id = $1
-             ORDER BY CASE WHEN state = 'deleted' THEN 1 ELSE 0 END, coalesce(synced_at, first_seen_at) DESC, source",
-            at("occurred_at"),
-            at("read_at"),
-            at("first_seen_at"),
-            at("synced_at"),
-            at("linked_at"),
-            at("deleted_at"),
+            "SELECT i.source, i.provider_id, i.state, CAST(i.version AS text), i.profile, {}, {}, i.hints, {}, {},
+                 i.linked_by, {}, {}, i.deleted_by, s.kind, CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END
+             FROM headcount.identities i LEFT JOIN headcount.sources s ON s.name = i.source WHERE i.user_id = $1
+             ORDER BY CASE WHEN i.state = 'deleted' THEN 1 ELSE 0 END, coalesce(i.synced_at, i.first_seen_at) DESC,
+                 i.source",
+            at("i.occurred_at"),
+            at("i.read_at"),
+            at("i.first_seen_at"),
+            at("i.synced_at"),
+            at("i.linked_at"),
+            at("i.deleted_at"),
         ));
         let mut tx = self.begin(Access::Read).await?;
         let rows = tx.fetch(&sql, vec![Arg::text(user_id)]).await?;
@@ -82,6 +87,8 @@ impl Store {
             linked_at,
             deleted_at,
             deleted_by,
+            kind,
+            retired,
         ] = take(row);
         let key =
             IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
@@ -103,6 +110,8 @@ impl Store {
             linked_at,
             deleted_at,
             deleted_by,
+            kind,
+            is_retired: retired.as_deref() == Some("1"),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::core::columns::Column;
 use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{Candidate, LinkRule};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// What a row would have to show to be this account's; `None` where the rule says nothing about it.
 pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
@@ -43,9 +43,7 @@ async fn candidates(
         LinkRule::ExternalId | LinkRule::SharedId => {
             let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
             let ids: Vec<String> = texts(there);
-            ids.into_iter()
-                .map(|id| (id.clone(), Candidate { user_id: id, verified: None, taken: false }))
-                .collect()
+            ids.into_iter().map(|id| (id.clone(), candidate(id, None))).collect()
         }
         LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
         LinkRule::VerifiedEmail => match users.ids_by_email() {
@@ -57,7 +55,10 @@ async fn candidates(
     let taken = taken(tx, users, &ids).await?;
     let mut by_text: HashMap<String, Vec<Candidate>> = HashMap::new();
     for (text, mut candidate) in found {
-        candidate.taken = taken.contains(&candidate.user_id);
+        if let Some(accounts) = taken.get(&candidate.user_id) {
+            candidate.is_erased = accounts.iter().any(|(_, is_erased)| *is_erased);
+            candidate.sources = accounts.iter().map(|(source, _)| source.clone()).collect();
+        }
         by_text.entry(text).or_default().push(candidate);
     }
     Ok(by_text)
@@ -71,19 +72,30 @@ async fn candidate_rows(
     let candidate = |row: Row| {
         let [text, user_id, verified] = take(row);
         let verified = verified.map(|verified| verified == "true");
-        Some((text?, Candidate { user_id: user_id?, verified, taken: false }))
+        Some((text?, self::candidate(user_id?, verified)))
     };
     Ok(tx.fetch(sql, vec![Arg::Rows(wanted)]).await?.into_iter().filter_map(candidate).collect())
 }
 
-/// Those of the users that some account has.
-async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+fn candidate(user_id: String, verified: Option<bool>) -> Candidate {
+    Candidate { user_id, verified, sources: Vec::new(), is_erased: false }
+}
+
+/// By user: the sources that have accounts of it, and whether those were erased.
+type Taken = HashMap<String, Vec<(String, bool)>>;
+
+async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Taken, StoreError> {
+    let mut taken = Taken::new();
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(taken);
     }
-    let rows = id_rows(ids);
-    let rows = tx.fetch(&users.taken(), vec![Arg::Rows(rows)]).await?;
-    Ok(texts(rows))
+    for row in tx.fetch(&users.taken(), vec![Arg::Rows(id_rows(ids))]).await? {
+        let [user_id, source, erased] = take(row);
+        if let (Some(user_id), Some(source)) = (user_id, source) {
+            taken.entry(user_id).or_default().push((source, erased.as_deref() == Some("1")));
+        }
+    }
+    Ok(taken)
 }
 
 impl Reconciliation {
@@ -97,16 +109,24 @@ impl Reconciliation {
         candidates(&mut *self.tx, &users, rule, texts).await
     }
 
-    /// Those of the rows that nobody else holds and that no account has, locked.
-    pub async fn lock_rows(&mut self, ids: &[String]) -> Result<HashMap<String, User>, StoreError> {
-        if ids.is_empty() {
+    /// Those of the rows that nobody else holds and that may be an account's of the source beside them, locked.
+    pub async fn lock_rows(
+        &mut self,
+        wanted: &HashMap<String, String>,
+    ) -> Result<HashMap<String, User>, StoreError> {
+        if wanted.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut users = self.lock_users(ids).await?;
+        let ids: Vec<String> = wanted.keys().cloned().collect();
+        let mut users = self.lock_users(&ids).await?;
         // Looked at under the lock: whoever links a row holds it.
         let table = self.users.clone();
-        let taken = taken(&mut *self.tx, &table, ids).await?;
-        users.retain(|id, _| !taken.contains(id));
+        let taken = taken(&mut *self.tx, &table, &ids).await?;
+        let is_free = |id: &String| {
+            let accounts = taken.get(id).map_or(&[][..], Vec::as_slice);
+            accounts.iter().all(|(source, is_erased)| !is_erased && Some(source) != wanted.get(id))
+        };
+        users.retain(|id, _| is_free(id));
         Ok(users)
     }
 

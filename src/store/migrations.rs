@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) const MIGRATIONS: [Migration; 4] = [
+pub(super) const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "tables",
@@ -48,5 +48,13 @@ pub(super) const MIGRATIONS: [Migration; 4] = [
         sqlite: include_str!("../../migrations/sqlite/0004_calls.sql"),
         // Whoever does not know the hashes of erased accounts would make their users anew.
         oldest_reader: 4,
+    },
+    Migration {
+        version: 5,
+        name: "sources",
+        postgres: include_str!("../../migrations/postgres/0005_sources.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0005_sources.sql"),
+        // Whoever does not know soft deletions would take them for tombstones, and read a retired source.
+        oldest_reader: 5,
     },
 ];

@@ -31,6 +31,7 @@ mod reports;
 mod runs;
 mod sources;
 mod sqlite;
+mod stored;
 mod url;
 mod users;
 mod users_table;
@@ -38,7 +39,7 @@ mod writing;
 
 pub use accounts::{AccountOfUser, UserRow};
 pub use adoption::{ADOPTED, Adopted, Mirrored};
-pub use compare::{Known, RangeEnd};
+pub use compare::{Known, KnownRange, RangeEnd};
 pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use counts::Counts;
 pub use dialect::Dialect;

@@ -5,7 +5,7 @@
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
 use super::Store;
-use super::codec::{change_row, id_rows, identity, key_row, pending, texts, user};
+use super::codec::{change_row, id_rows, key_row, pending, texts, user};
 use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -54,8 +54,12 @@ pub struct Locked {
     pub unannounced: bool,
     /// The user was there before the account, and no snapshot has come since.
     pub linked_now: bool,
-    /// The user has another account that is not deleted.
-    pub others_live: bool,
+    /// The user's other accounts.
+    pub siblings: Vec<(IdentityKey, Locked)>,
+    /// Its source is.
+    pub is_retired: bool,
+    /// What its source was, when it was last configured.
+    pub kind: Option<String>,
 }
 
 /// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
@@ -193,11 +197,10 @@ impl Reconciliation {
             elsewhere = self.existing(&ids).await?;
         }
         self.load_held(&mut users).await?;
-        let living = self.living_accounts(&users).await?;
+        let mut siblings = self.siblings(&locked).await?;
         locked.retain(|key, account| {
             let Some(id) = &account.user_id else { return true };
-            account.others_live =
-                living.get(id).is_some_and(|accounts| accounts.iter().any(|other| other != key));
+            account.siblings = siblings.remove(key).unwrap_or_default();
             // Of two accounts of one user both see its row.
             account.user = users.get(id).cloned();
             account.user.is_some() || !elsewhere.contains(id)
@@ -226,30 +229,6 @@ impl Reconciliation {
         self.forget_unheard(&erased.iter().cloned().collect::<Vec<_>>()).await?;
         self.erased.extend(erased);
         Ok(())
-    }
-
-    /// The users' accounts that are not deleted, read under the users' locks.
-    async fn living_accounts(
-        &mut self,
-        users: &HashMap<String, User>,
-    ) -> Result<HashMap<String, Vec<IdentityKey>>, StoreError> {
-        let mut living: HashMap<String, Vec<IdentityKey>> = HashMap::new();
-        if users.is_empty() {
-            return Ok(living);
-        }
-        let rows = self.dialect.rows(1, 1);
-        let accounts = self.dialect.each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
-        let sql = self.dialect.own(&format!(
-            "SELECT i.user_id, i.source, i.provider_id FROM {accounts} WHERE i.state <> 'deleted'"
-        ));
-        let rows = self.tx.fetch(&sql, vec![Arg::Rows(id_rows(users.keys()))]).await?;
-        for row in rows {
-            let [user_id, source, provider_id] = take(row);
-            if let (Some(user_id), Some(source), Some(provider_id)) = (user_id, source, provider_id) {
-                living.entry(user_id).or_default().push(IdentityKey { source, provider_id });
-            }
-        }
-        Ok(living)
     }
 
     /// Those of the users that nobody else holds, by id.
@@ -286,29 +265,6 @@ impl Reconciliation {
         ));
         self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
         Ok(())
-    }
-
-    async fn lock_identities(
-        &mut self,
-        keys: &[IdentityKey],
-    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
-        let sql = self.dialect.own(&format!(
-            "SELECT i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}, {}, {},
-                    i.deleted_by, CAST(i.replaced_version AS text), i.hints, {}, i.linked_by
-             FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
-             ORDER BY i.source, i.provider_id {}",
-            self.dialect.timestamp_text("i.occurred_at"),
-            self.dialect.timestamp_text("i.read_at"),
-            self.dialect.timestamp_text("i.deleted_at"),
-            // Another headcount, one schema older, may have written the row.
-            self.dialect.timestamp_text("coalesce(i.deletion_received_at, i.synced_at, i.first_seen_at)"),
-            self.dialect.timestamp_text("i.announced_at"),
-            self.dialect.rows(1, 2),
-            self.dialect.lock_rows_of("i")
-        ));
-        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        let layout = self.users.layout().clone();
-        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
     }
 
     /// How many users of the source a delivery has deleted within the last hour.

@@ -152,12 +152,12 @@ impl Store {
         &self,
         run_id: &str,
         known_before: u64,
-        count_before: u64,
+        count_before: Option<u64>,
     ) -> Result<(), StoreError> {
         let sql = self
             .dialect()
             .own("UPDATE headcount.runs SET known_before = $2, count_before = $3 WHERE id = $1");
-        let counts = [known_before, count_before].map(|count| Arg::Int(count as i64));
+        let counts = [Some(known_before), count_before].map(|count| Arg::Int(count.map_or(-1, |n| n as i64)));
         self.write(&sql, [vec![Arg::text(run_id)], counts.to_vec()].concat()).await?;
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! What is known of a source itself: the instance that it is pinned to, and how far incremental reads have come.
 
 use super::Store;
+use super::codec::texts;
 use super::driver::Arg;
 use super::error::StoreError;
 use super::inbox::{first, take};
 use super::reconciliation::Reconciliation;
 use crate::core::link::LinkRule;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A source as the database knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub struct SourceRow {
     pub watermark: Option<i64>,
     /// How its accounts find rows that are there already, since its adoption.
     pub link_by: Option<LinkRule>,
+    /// Since when it takes no deliveries and is not read.
+    pub retired_at: Option<String>,
+    /// The kind that it was last configured as.
+    pub kind: Option<String>,
 }
 
 /// What of a source matters to each batch.
@@ -31,14 +36,15 @@ pub struct Bearings {
 impl Store {
     pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT instance_id, {}, CAST(watermark AS text), link_by FROM headcount.sources WHERE name = $1",
-            self.dialect().timestamp_text("pinned_at")
+            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind FROM headcount.sources WHERE name = $1",
+            self.dialect().timestamp_text("pinned_at"),
+            self.dialect().timestamp_text("retired_at")
         ));
-        let [instance_id, pinned_at, watermark, link_by] =
+        let [instance_id, pinned_at, watermark, link_by, retired_at, kind] =
             first(self.read(&sql, vec![Arg::text(name)]).await?);
         let watermark = watermark.and_then(|version| version.parse().ok());
         let link_by = link_by.as_deref().and_then(LinkRule::parse);
-        Ok(SourceRow { instance_id, pinned_at, watermark, link_by })
+        Ok(SourceRow { instance_id, pinned_at, watermark, link_by, retired_at, kind })
     }
 
     /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.
@@ -63,6 +69,54 @@ impl Store {
         ));
         self.write(&sql, vec![Arg::text(name), Arg::Text(instance_id.map(str::to_owned))]).await?;
         Ok(())
+    }
+
+    /// Retires the source, or takes it up again. Whether that is anything new.
+    pub async fn retire(&self, name: &str, is_retired: bool) -> Result<bool, StoreError> {
+        let clock = self.dialect().clock();
+        let (set, unless) = match is_retired {
+            true => (clock, "retired_at IS NULL"),
+            false => ("NULL", "retired_at IS NOT NULL"),
+        };
+        let made = self
+            .dialect()
+            .own("INSERT INTO headcount.sources (name) VALUES ($1) ON CONFLICT (name) DO NOTHING");
+        self.write(&made, vec![Arg::text(name)]).await?;
+        let sql = self
+            .dialect()
+            .own(&format!("UPDATE headcount.sources SET retired_at = {set} WHERE name = $1 AND {unless}"));
+        Ok(self.write(&sql, vec![Arg::text(name)]).await? > 0)
+    }
+
+    /// The names of retired sources.
+    pub async fn retired_sources(&self) -> Result<BTreeSet<String>, StoreError> {
+        let sql = self.dialect().own("SELECT name FROM headcount.sources WHERE retired_at IS NOT NULL");
+        Ok(texts(self.read(&sql, vec![]).await?))
+    }
+
+    /// The sources that there ever were, with the kind of each, in the order of their names.
+    pub async fn sources_ever(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let sql = self.dialect().own("SELECT name, kind FROM headcount.sources ORDER BY name");
+        let rows = self.read(&sql, vec![]).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let [name, kind] = take(row);
+                Some((name?, kind))
+            })
+            .collect())
+    }
+
+    /// Some living accounts of the source that were heard of since it was pinned, the latest first.
+    pub async fn pinned_accounts(&self, source: &str, limit: i64) -> Result<Vec<String>, StoreError> {
+        let sql = self.dialect().own(
+            "SELECT i.provider_id FROM headcount.identities i
+             LEFT JOIN headcount.sources s ON s.name = i.source
+             WHERE i.source = $1 AND i.state <> 'deleted' AND i.version IS NOT NULL
+               AND (s.pinned_at IS NULL OR i.synced_at > s.pinned_at)
+             ORDER BY i.provider_created_at DESC LIMIT $2",
+        );
+        Ok(texts(self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?))
     }
 
     /// Moves the watermark up to this version.

@@ -6,9 +6,10 @@ use super::error::StoreError;
 use super::held_values::HeldValue;
 use super::reconciliation::Reconciliation;
 use super::users_table::{FieldSet, TheirCell};
-use crate::core::columns::Column;
+use crate::core::columns::{Column, ColumnType};
 use crate::core::decide::{Identity, User};
 use crate::core::event::IdentityKey;
+use crate::core::together::Sibling;
 use std::collections::BTreeMap;
 
 /// What is to be written of one account.
@@ -16,6 +17,8 @@ use std::collections::BTreeMap;
 pub struct AccountWrite {
     pub key: IdentityKey,
     pub identity: Identity,
+    /// The user's other accounts, for whoever decides about this one again.
+    pub siblings: Vec<Sibling>,
     /// The row as it is; `None` where there is none.
     pub before: Option<User>,
     /// The row as it is to be.
@@ -38,6 +41,7 @@ impl AccountWrite {
         Self {
             key,
             identity,
+            siblings: Vec::new(),
             before,
             user,
             synced: false,
@@ -163,6 +167,7 @@ impl Reconciliation {
                  waiting_since = CASE WHEN v.c15 IS NULL THEN NULL ELSE coalesce(waiting_since, {clock}) END,
                  linked_by = coalesce(v.c16, linked_by),
                  linked_at = CASE WHEN v.c16 IS NULL THEN linked_at ELSE {clock} END, hints = v.c17,
+                 deleted_softly = {}, suspended_until = {},
                  announced_at = coalesce(announced_at, CASE WHEN v.c3 IS NOT NULL THEN {clock} END)
              FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
             self.dialect.timestamp_value("v.c6"),
@@ -170,7 +175,9 @@ impl Reconciliation {
             self.dialect.timestamp_value("v.c9"),
             self.dialect.timestamp_value("v.c12"),
             self.dialect.timestamp_value("v.c13"),
-            self.dialect.rows(1, 17),
+            self.dialect.cell_value("v.c18", ColumnType::Bool),
+            self.dialect.timestamp_value("v.c19"),
+            self.dialect.rows(1, 19),
             clock = self.dialect.clock(),
         ));
         let layout = self.users.layout().clone();

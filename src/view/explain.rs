@@ -1,11 +1,15 @@
 //! Why a user is as it is: for each column whose word its value is, and what brought it; for the state, what is missing.
 
 use super::{Change, Event, User};
+use crate::core::account::DeletedBy;
 use crate::core::account::IdentityState;
-use crate::core::columns::{Cell, Columns};
+use crate::core::columns::{Cell, Column};
+use crate::core::decide::{Deletion, Identity, Latest};
 use crate::core::explain::{gainsaid, word};
 use crate::core::layout::Layout;
-use crate::source::Source;
+use crate::core::timestamp::Timestamp;
+use crate::core::together::{Sibling, Standing, Voice, speaker, together};
+use crate::source::{Source, provider};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
 
@@ -43,11 +47,24 @@ pub struct ColumnWord {
     pub owner: &'static str,
     /// Whose word the value is: `provider`, `call`, `application`, `hint`, `kept`, `drift`, `held-back` or `nobody`
     pub word: &'static str,
+    /// The source whose word counts in this column: the first, in the order of authority, that has one.
+    pub source: Option<String>,
+    /// What each source says, where the user has accounts at several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources_say: Vec<SourceWord>,
     /// What the provider says, where that is something else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_says: Option<Cell>,
     /// The change that wrote the column last.
     pub written: Option<Change>,
+}
+
+/// What one account says for a column.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceWord {
+    pub source: String,
+    pub provider_id: String,
+    pub value: Cell,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -62,6 +79,8 @@ pub struct Account {
     pub linked_at: Option<String>,
     pub deleted_at: Option<String>,
     pub deleted_by: Option<String>,
+    /// Its source takes no deliveries any more, is not read, and speaks last.
+    pub is_retired: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -83,7 +102,9 @@ pub async fn explain(
     let layout = store.layout();
     let Some(row) = store.user_row(&user.id).await? else { return Ok(None) };
     let accounts = store.account_details(&user.id).await?;
-    let said = accounts.first().and_then(|account| said(account, sources, layout));
+    let siblings: Vec<Sibling> = accounts.iter().map(|account| sibling(account, sources, layout)).collect();
+    let voices = || siblings.iter().map(Sibling::voice).collect::<Vec<Voice<'_>>>();
+    let said = together(layout, voices(), Some(&row.columns)).columns;
     let told = store.history(&user.id, HISTORY_MAX).await?;
     let history: Vec<Change> = told.iter().map(Change::from).collect();
     let columns = layout.columns().map(|column| {
@@ -93,6 +114,8 @@ pub async fn explain(
             value: row.columns.get(column).map(str::to_owned),
             owner: layout.owner(column).name(),
             word: word(layout, column, &row, said.as_ref()).name(),
+            source: speaker(layout, column, voices()).map(|voice| voice.key.source.clone()),
+            sources_say: each_word(column, &siblings),
             provider_says: gainsaid(column, &row, said.as_ref()),
             written: history
                 .iter()
@@ -112,7 +135,7 @@ pub async fn explain(
         state: State {
             account_state: user.account_state.clone(),
             since: store.state_since(&user.id).await?,
-            because: because(user, &row, &accounts),
+            because: because(user, &row, &accounts, layout, voices()),
             missing: user.missing.clone(),
         },
         user: User::from(user),
@@ -124,24 +147,71 @@ pub async fn explain(
     }))
 }
 
-/// What the account says for the row.
-fn said(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Option<Columns> {
-    let source = sources.iter().find(|source| source.name == account.key.source)?;
-    let latest = account.latest.clone()?;
-    let columns = source.provider.recall(latest.version, latest.profile, layout).columns;
-    let deleted = account.state == IdentityState::Deleted.name();
-    Some(if deleted { layout.freed(&columns) } else { columns })
+/// The account, as far as it speaks for its user.
+fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibling {
+    let configured = sources.iter().find(|source| source.name == account.key.source);
+    let known = configured.map(|source| source.provider.clone());
+    let provider = known.or_else(|| provider(account.kind.as_deref()?));
+    let is_unread = provider.is_none() && account.latest.is_some();
+    let latest = account.latest.clone().zip(provider).map(|(latest, provider)| Latest {
+        snapshot: provider.recall(latest.version, latest.profile, layout),
+        occurred_at: latest.occurred_at,
+        read_at: latest.read_at,
+    });
+    let deleted_at = account.deleted_at.as_deref().and_then(Timestamp::parse);
+    let deletion = deleted_at.map(|at| Deletion {
+        at,
+        received_at: at,
+        by: account.deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
+        soft: false,
+    });
+    let identity = Identity {
+        state: IdentityState::parse(&account.state).unwrap_or(IdentityState::Present),
+        latest,
+        deletion,
+        replaced_version: None,
+        hints: account.hints.clone(),
+    };
+    let standing = match (is_unread, account.is_retired) {
+        (true, _) => Standing::Unread,
+        (false, true) => Standing::Retired,
+        (false, false) => Standing::Active,
+    };
+    Sibling { key: account.key.clone(), identity, standing }
 }
 
-fn because(user: &UserView, row: &crate::core::decide::User, accounts: &[AccountDetail]) -> String {
+/// Nothing where there is only one to say anything.
+fn each_word(column: Column, siblings: &[Sibling]) -> Vec<SourceWord> {
+    let words = siblings.iter().filter_map(|sibling| {
+        Some(SourceWord {
+            source: sibling.key.source.clone(),
+            provider_id: sibling.key.provider_id.clone(),
+            value: sibling.voice().columns()?.get(column).map(str::to_owned),
+        })
+    });
+    let words: Vec<SourceWord> = words.collect();
+    if words.len() > 1 { words } else { Vec::new() }
+}
+
+fn because(
+    user: &UserView,
+    row: &crate::core::decide::User,
+    accounts: &[AccountDetail],
+    layout: &Layout,
+    voices: Vec<Voice<'_>>,
+) -> String {
+    let banned_at = || {
+        let first = speaker(layout, Column::CreatedAt, voices.clone());
+        first.map_or("its source".to_owned(), |voice| voice.key.source.clone())
+    };
     match user.account_state.as_str() {
         "deleted" if accounts.iter().all(|account| account.deleted_by.as_deref() == Some("erase")) => {
             "it was erased here, for good".to_owned()
         }
         "deleted" => "each of its accounts is deleted at its source".to_owned(),
         "suspended" => match (row.suspended_by_source, row.suspended_by_app) {
-            (true, true) => "it is banned at its source, and by the application".to_owned(),
-            (true, false) => "it is banned or deprovisioned at its source".to_owned(),
+            (true, true) => format!("it is banned at {}, and by the application", banned_at()),
+            (true, false) => format!("it is banned or deprovisioned at {}", banned_at()),
             (false, _) => {
                 "the application has banned it; `headcount users suspend --lift` ends that".to_owned()
             }
@@ -182,6 +252,7 @@ impl From<AccountDetail> for Account {
             linked_at: detail.linked_at,
             deleted_at: detail.deleted_at,
             deleted_by: detail.deleted_by,
+            is_retired: detail.is_retired,
         }
     }
 }

@@ -7,7 +7,7 @@ mod status;
 mod user;
 
 pub use event::{Event, EventPage};
-pub use explain::{ColumnWord, Explanation, explain};
+pub use explain::{ColumnWord, Explanation, SourceWord, explain};
 pub use run::{Run, RunPage};
 pub use status::{HeldBack, SourceStatus, Status, status};
 pub use user::{Change, ChangePage, Erasure, Identity, User, UserPage};

@@ -5,7 +5,7 @@ use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{HeldGroup, SourceReport, Store, StoreError};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
 /// Held runs that are named one by one.
@@ -65,6 +65,8 @@ pub struct SourceStatus {
     pub loss: LossRate,
     /// The alarm of a source that delivers nothing although its API shows changes.
     pub silence: Option<String>,
+    /// Since when it takes no deliveries and is not read.
+    pub retired_at: Option<String>,
     pub blocked_until: Option<String>,
     pub blocked_reason: Option<String>,
     pub failures_in_a_row: i64,
@@ -93,12 +95,17 @@ pub struct HeldBack {
 }
 
 /// Asks for all of it.
-pub async fn status(store: &Store, sources: &[Source], silence_after_ms: i64) -> Result<Status, StoreError> {
+pub async fn status(
+    store: &Store,
+    sources: &[Source],
+    silence_after_ms: &HashMap<String, i64>,
+) -> Result<Status, StoreError> {
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let report = store.status(&names).await?;
     let mut of_sources = Vec::new();
     for (source, report) in sources.iter().zip(report.sources) {
-        of_sources.push(source_status(store, source, report, silence_after_ms).await?);
+        of_sources
+            .push(source_status(store, source, report, silence_after_ms.get(&source.name).copied()).await?);
     }
     let held = store.runs("", "held", HELD_RUNS_MAX).await?;
     let unlinked = match store.users_table().is_adopted() {
@@ -138,13 +145,15 @@ async fn source_status(
     store: &Store,
     source: &Source,
     report: SourceReport,
-    silence_after_ms: i64,
+    silence_after_ms: Option<i64>,
 ) -> Result<SourceStatus, StoreError> {
     let loss = store.loss(&source.name).await?;
     let now = store.now().await?;
     let takes_deliveries = !source.webhook_keys.is_empty();
     let waiting_since = report.oldest_pending.as_deref().and_then(Timestamp::parse);
     let limiter = store.limiter(&source.name).await?;
+    let row = store.source(&source.name).await?;
+    let alarm = silence_after_ms.and_then(|after_ms| loss.silence(now, after_ms));
     Ok(SourceStatus {
         name: source.name.clone(),
         kind: source.provider.kind().to_owned(),
@@ -152,11 +161,12 @@ async fn source_status(
         last_delivery: report.last_delivery,
         takes_deliveries,
         has_api_key: source.api.is_some(),
-        instance: source.instance.clone().or(store.source(&source.name).await?.instance_id),
+        instance: source.instance.clone().or(row.instance_id),
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(Run::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
         to_be_read_again: report.doubted,
-        silence: takes_deliveries.then(|| loss.silence(now, silence_after_ms)).flatten(),
+        silence: alarm.filter(|_| takes_deliveries && row.retired_at.is_none()),
+        retired_at: row.retired_at,
         loss: LossRate {
             rate: loss.rate(),
             delivered: loss.delivered,

@@ -2,12 +2,12 @@
 
 use super::body::BodyBudget;
 use super::problem::Problem;
-use crate::clock::Clock;
+use crate::clock::{Clock, fresh_user_id};
 use crate::reconcile::verified;
 use crate::source::Source;
 use crate::source::signature::{Refused, SignedHeaders};
 use crate::store::{Acceptance, Store};
-use crate::worker::{Ingest, IngestError, Refusals};
+use crate::worker::{Ingest, IngestError, Refusals, Retired};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -30,6 +30,7 @@ pub struct Public {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub refusals: Arc<Refusals>,
+    pub retired: Retired,
     pub budget: BodyBudget,
 }
 
@@ -41,9 +42,10 @@ impl Public {
         store: Store,
         clock: Arc<dyn Clock>,
         refusals: Arc<Refusals>,
+        retired: Retired,
         body_bytes_max: usize,
     ) -> Self {
-        Self { sources, ingest, store, clock, refusals, budget: BodyBudget::new(body_bytes_max) }
+        Self { sources, ingest, store, clock, refusals, retired, budget: BodyBudget::new(body_bytes_max) }
     }
 }
 
@@ -98,8 +100,12 @@ async fn take(public: &Public, name: &str, headers: &HeaderMap, body: Body) -> R
         public.refusals.count("", "unknown_source");
         return Err(Problem::new(StatusCode::NOT_FOUND, "no such source takes deliveries here"));
     };
+    if public.retired.has(name) {
+        let retired = Problem::new(StatusCode::NOT_FOUND, "the source is retired and takes no deliveries");
+        return Err(refuse("retired", retired));
+    }
     let now = public.clock.now();
-    let signed = SignedHeaders::read(headers)
+    let signed = SignedHeaders::read(headers, &source.webhook_keys)
         .and_then(|signed| signed.check_time(now).map(|_| signed))
         .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
     let body = public.budget.read(headers, body).await.map_err(|problem| {
@@ -116,7 +122,8 @@ async fn take(public: &Public, name: &str, headers: &HeaderMap, body: Body) -> R
     let not_json = || refuse("not_json", Problem::new(StatusCode::BAD_REQUEST, "the body is not JSON"));
     let text = std::str::from_utf8(&body.bytes).map_err(|_| not_json())?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| not_json())?;
-    let delivery = verified(source, signed, signed_at, text);
+    let fresh_id = || format!("post_{}", fresh_user_id(now));
+    let delivery = verified(source, &signed, signed_at, text, fresh_id);
     ingest.accept(delivery).await.map_err(|error| {
         let (reason, detail) = match error {
             IngestError::Full => ("overloaded", "too many deliveries are waiting; deliver this one again"),
@@ -142,9 +149,10 @@ fn reason(refused: Refused) -> &'static str {
 /// One message for every cause but absent headers: a forger learns nothing.
 fn refusal(refused: Refused) -> Problem {
     match refused {
-        Refused::MissingHeaders => {
-            Problem::new(StatusCode::BAD_REQUEST, "the signature headers (svix-* or webhook-*) are missing")
-        }
+        Refused::MissingHeaders => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the headers that say who sent it (svix-* or webhook-*, workos-signature, authorization) are missing",
+        ),
         _ => {
             Problem::new(StatusCode::UNAUTHORIZED, "the signature, its secret or its timestamp is not valid")
         }

@@ -1,5 +1,5 @@
-//! What follows from calls, and from time: users that the application has made by itself are told to the feed, and those
-//! whose time of keeping is over are erased.
+//! What follows from calls, and from time: users that the application has made by itself are told to the feed, bans end,
+//! and those whose time of keeping is over are erased.
 
 use crate::reconcile::{Calls, Leaves};
 use crate::retry::Retry;
@@ -32,6 +32,9 @@ pub async fn run_calls(calls: Calls, keeping: Option<Keeping>, stop: Cancellatio
                 warn!("users that the application has made could not be told to the feed: {failure}");
                 wait = retry.next_delay();
             }
+        }
+        if let Err(failure) = calls.end_bans(SLICE).await {
+            warn!("bans whose time is over could not be ended: {failure}");
         }
         if let Some(keeping) = keeping.filter(|_| erased_at.is_none_or(|at| at.elapsed() >= ERASE_EVERY)) {
             erased_at = Some(Instant::now());

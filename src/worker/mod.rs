@@ -5,6 +5,7 @@ mod calls;
 mod held;
 mod housekeeping;
 mod ingest;
+mod retired;
 mod schedule;
 
 pub use applier::run_applier;
@@ -12,6 +13,7 @@ pub use calls::{Keeping, run_calls};
 pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use ingest::{Ingest, IngestError};
+pub use retired::{Retired, run_retired};
 pub use schedule::{Times, run_confirmations, run_schedule};
 
 use std::future::Future;

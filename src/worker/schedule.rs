@@ -32,7 +32,9 @@ pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop:
     let name = resync.source().name.clone();
     let jitter = jitter();
     // Pinned before any delivery is judged by it, whenever the first run may be.
-    if let Err(failure) = resync.check_instance().await {
+    if !is_retired(&resync).await
+        && let Err(failure) = resync.check_instance().await
+    {
         log(&name, "could not be asked which instance it is", &failure);
     }
     let mut retry = Retry::new();
@@ -40,6 +42,10 @@ pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop:
     let mut poll_due = Instant::now();
     let mut polls_failing = false;
     while !stop.is_cancelled() {
+        if is_retired(&resync).await {
+            pause(TICK, &stop).await;
+            continue;
+        }
         match is_due(&store, &name, &times.schedule, jitter).await {
             Ok(true) => match resync.full("schedule", false).await {
                 Ok(report) => {
@@ -47,6 +53,7 @@ pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop:
                     warn_of_silence(&store, &name, times.silence_after_ms).await;
                 }
                 Err(ResyncError::Busy { .. }) => debug!(source.name = name, "another process runs it"),
+                Err(ResyncError::Retired(_)) => {}
                 Err(failure) => log(&name, "could not be read in full", &failure),
             },
             Ok(false) => retry.reset(),
@@ -95,6 +102,10 @@ pub async fn run_confirmations(store: Store, resync: Arc<Resync>, stop: Cancella
     let name = resync.source().name.clone();
     let mut retry = Retry::new();
     while !stop.is_cancelled() {
+        if is_retired(&resync).await {
+            pause(TICK, &stop).await;
+            continue;
+        }
         let wait = match confirm(&store, &resync, &name).await {
             Ok(0) => {
                 retry.reset();
@@ -125,6 +136,11 @@ async fn confirm(store: &Store, resync: &Resync, name: &str) -> Result<usize, Re
         );
     }
     resync.confirm_asked().await
+}
+
+/// Where that cannot be told, whatever is tried next tells why.
+async fn is_retired(resync: &Resync) -> bool {
+    resync.is_retired().await.unwrap_or(false)
 }
 
 async fn is_due(store: &Store, name: &str, schedule: &Schedule, jitter: f64) -> Result<bool, StoreError> {

@@ -1,7 +1,7 @@
 //! Every request gets the answer that the contract has for it, and only a good one leaves a row.
 
 use super::process::Server;
-use super::support::{Db, event, key, user};
+use super::support::{Db, event, key, signature, user};
 use crate::on_each_database;
 use headcount::clock::{Clock, SystemClock};
 use std::io::{Read, Write};
@@ -31,7 +31,7 @@ async fn each_delivery_gets_its_answer(db: Db) {
             (status.as_u16(), text)
         }
     };
-    let sign = |id: &str, at: i64, body: &str| key().sign(id, at, body.as_bytes());
+    let sign = |id: &str, at: i64, body: &str| signature(&key(), id, at, body.as_bytes());
     let good = sign("msg_1", now, &body);
     let accepted = post("clerk", "msg_1", now, good.clone(), body.clone()).await;
     assert_eq!(accepted, (202, r#"{"status":"accepted"}"#.to_owned()));
@@ -98,8 +98,11 @@ async fn bad_input_costs_nothing_and_leaves_nothing(db: Db) {
     };
     // Not UTF-8, though signed.
     let odd = b"{\"type\":\"user.created\",\"data\":\"\xff\xfe\"}";
-    let signed =
-        head("msg_odd", &key().sign("msg_odd", now, odd), &format!("content-length: {}\r\n", odd.len()));
+    let signed = head(
+        "msg_odd",
+        &signature(&key(), "msg_odd", now, odd),
+        &format!("content-length: {}\r\n", odd.len()),
+    );
     assert_eq!(raw([signed.as_bytes(), odd].concat()), "400");
     // Cut off in the middle: nobody is left to be answered, or 400.
     let cut = raw([head("msg_cut", "v1,x", "content-length: 1000\r\n").as_bytes(), b"{\"a\""].concat());

@@ -87,22 +87,17 @@ async fn status_events_and_users_tell_the_same(db: Db) {
 
     // A dead letter is found, shown, and given up.
     let store = db.store().await;
-    let source = headcount::source::Source {
-        name: "clerk".into(),
-        provider: headcount::source::provider("clerk").unwrap(),
-        webhook_keys: vec![],
-        api: None,
-        link_by: Vec::new(),
-        instance: None,
-    };
+    let provider = headcount::source::provider("clerk").unwrap();
+    let source = headcount::source::Source::recorded("clerk", provider);
     let signed = headcount::source::signature::SignedHeaders {
+        scheme: headcount::source::signature::Scheme::Standard,
         id: "msg_dead".into(),
         timestamp: "1".into(),
         signature: "v1,x".into(),
     };
     let at = headcount::core::timestamp::Timestamp::clamped(1_000);
     let body = event("user.updated", value!({"id": "user_dead"}), 0);
-    store.accept(&[headcount::reconcile::verified(&source, signed, at, &body)]).await.unwrap();
+    store.accept(&[headcount::reconcile::verified(&source, &signed, at, &body, String::new)]).await.unwrap();
     Server::start(&db).await.drained(&db).await;
     assert_eq!(command(&db, &["status"]).status.code(), Some(3));
     let dead = command(&db, &["events", "list", "--status", "dead", "--json"]);

@@ -171,7 +171,7 @@ async fn a_graceful_end_answers_what_is_in(db: Db) {
     // A body of which half is sent when the end comes.
     let body = event("user.created", user("user_1", 0, Some("a@example.com"), None, "A"), 0);
     let now = headcount::clock::Clock::now(&headcount::clock::SystemClock).seconds();
-    let signature = super::support::key().sign("msg_1", now, body.as_bytes());
+    let signature = super::support::signature(&super::support::key(), "msg_1", now, body.as_bytes());
     let (first, second) = body.split_at(body.len() / 2);
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(2);
     sender.send(Ok(first.to_owned())).await.unwrap();

@@ -1,6 +1,6 @@
 //! Running the binary, and talking to it as Svix would.
 
-use super::support::{Db, SECRET, key};
+use super::support::{Db, SECRET, key, signature};
 use headcount::clock::{Clock, SystemClock};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -105,7 +105,7 @@ impl Server {
         request
             .header("svix-id", id)
             .header("svix-timestamp", now.to_string())
-            .header("svix-signature", key().sign(id, now, body.as_bytes()))
+            .header("svix-signature", signature(&key(), id, now, body.as_bytes()))
             .send()
             .await
     }
@@ -114,7 +114,7 @@ impl Server {
     pub async fn deliver_signed(&self, secret: &str, id: &str, body: &str) -> u16 {
         let now = SystemClock.now().seconds();
         let key = headcount::source::signature::SigningKey::parse(secret).unwrap();
-        let signature = key.sign(id, now, body.as_bytes());
+        let signature = signature(&key, id, now, body.as_bytes());
         let headers =
             [("svix-id", id), ("svix-timestamp", &*now.to_string()), ("svix-signature", &*signature)];
         self.post("clerk", &headers, body.to_owned()).await.unwrap().0.as_u16()

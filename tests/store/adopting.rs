@@ -24,7 +24,7 @@ on_each_database!(
 pub fn adopted(id: &str, columns: &[(&str, &str)]) -> UsersConfig {
     let columns = columns.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned())).collect();
     let table = AdoptedTable { schema: "public".into(), name: "people".into(), id: id.into(), columns };
-    UsersConfig { adopted: Some(table), owners: Vec::new() }
+    UsersConfig { adopted: Some(table), ..UsersConfig::default() }
 }
 
 /// Opened on the application's table; SQLite has no schema.

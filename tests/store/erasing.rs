@@ -60,7 +60,14 @@ async fn everything(db: &Db) -> String {
 }
 
 fn reads(store: &Store) -> Reads {
-    Reads { store: store.clone(), source: source(), clock: Arc::new(SystemClock), confirm_after_ms: 0 }
+    let sources = Arc::new(vec![source()]);
+    Reads {
+        store: store.clone(),
+        source: source(),
+        sources,
+        clock: Arc::new(SystemClock),
+        confirm_after_ms: 0,
+    }
 }
 
 async fn read(store: &Store, version: i64) {

@@ -105,7 +105,7 @@ async fn nobody_is_linked_by_guess(db: Db) {
         [("a@example.com", "not verified"), ("b@example.com", "several"), ("c@example.com", "another")]
     {
         let found = by_email(email).await.remove(email).unwrap();
-        let matched = headcount::core::link::matched(&found);
+        let matched = headcount::core::link::matched(&found, "clerk");
         assert!(
             matches!(matched, headcount::core::link::Match::Ambiguous(reason) if reason.contains(why)),
             "{matched:?}"

@@ -26,14 +26,7 @@ use headcount::store::{DeliveryFilter, NewDelivery, Store};
 use std::sync::Arc;
 
 pub fn source() -> Source {
-    Source {
-        name: "clerk".into(),
-        provider: provider("clerk").unwrap(),
-        webhook_keys: vec![],
-        api: None,
-        instance: None,
-        link_by: vec![headcount::core::link::LinkRule::ExternalId],
-    }
+    Source::recorded("clerk", provider("clerk").unwrap())
 }
 
 pub fn applier(store: &Store, delete_limit: DeleteLimit) -> Deliveries {

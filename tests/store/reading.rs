@@ -31,7 +31,14 @@ on_each_database!(
 );
 
 fn reads(store: &Store) -> Reads {
-    Reads { store: store.clone(), source: source(), clock: Arc::new(SystemClock), confirm_after_ms: 0 }
+    let sources = Arc::new(vec![source()]);
+    Reads {
+        store: store.clone(),
+        source: source(),
+        sources,
+        clock: Arc::new(SystemClock),
+        confirm_after_ms: 0,
+    }
 }
 
 fn errand(since: Option<Timestamp>) -> Errand {

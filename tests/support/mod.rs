@@ -1,5 +1,6 @@
 //! What the test binaries share: a database of each kind, Clerk's deliveries, and a model of what must come of them.
 
+use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::SigningKey;
 use headcount::store::{DatabaseUrl, Store};
 use serde_json::{Value, json};
@@ -199,6 +200,11 @@ pub fn event(event_type: &str, data: Value, at: i64) -> String {
 
 pub fn key() -> SigningKey {
     SigningKey::parse(SECRET).unwrap()
+}
+
+/// The signature header of a delivery of Clerk's, sent at `seconds`.
+pub fn signature(key: &SigningKey, id: &str, seconds: i64, body: &[u8]) -> String {
+    key.sign(id, Timestamp::clamped(seconds * 1000), body).signature
 }
 
 /// A seeded generator: the same numbers in every run.

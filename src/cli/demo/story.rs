@@ -143,8 +143,9 @@ impl Story {
     fn resync(&self) -> anyhow::Result<Resync> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let source = self.config.sources.first().context("the demo has no source")?;
-        let settings = settings(&self.config);
-        Ok(Resync::new(&self.store, source, &clock, settings, Arc::new(|_| {}), self.stop.clone())?)
+        let settings = settings(&self.config, source);
+        let sources = Arc::new(vec![source.clone()]);
+        Ok(Resync::new(&self.store, source, &sources, &clock, settings, Arc::new(|_| {}), self.stop.clone())?)
     }
 
     /// Changes, some of whose deliveries are lost, repeated and overtaken; then everything on its way arrives.

@@ -27,8 +27,8 @@ fn named(version: i64, email: &str) -> EventKind {
         version,
         profile: format!("{{\"email\":\"{email}\"}}"),
         columns,
-        suspended: false,
-        external_id: None,
+        versioned_at: Timestamp::from_ms(version),
+        ..Snapshot::default()
     })
 }
 

@@ -20,8 +20,8 @@ fn snapshot(version: i64, name: &str) -> Snapshot {
         version,
         profile: format!("{{\"name\":\"{name}\"}}"),
         columns,
-        suspended: false,
-        external_id: None,
+        versioned_at: Timestamp::from_ms(version),
+        ..Snapshot::default()
     }
 }
 

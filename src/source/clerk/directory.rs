@@ -2,12 +2,15 @@
 //!
 //! Source: Clerk's OpenAPI specification of the Backend API, and its page on system limits.
 
-use super::{checked_id, reason, snapshot, text};
+use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
 use crate::source::Unintelligible;
-use crate::source::directory::{Directory, Entry, Malformed, Position};
+use crate::source::directory::{
+    Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
+};
+use crate::source::json::{checked_id, reason, segment, text};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -25,7 +28,7 @@ struct Count {
 }
 
 #[derive(Deserialize)]
-struct Instance {
+struct InstanceId {
     id: String,
 }
 
@@ -47,8 +50,8 @@ struct Outline {
 }
 
 impl Directory for ClerkApi {
-    fn default_url(&self) -> &'static str {
-        "https://api.clerk.com"
+    fn default_url(&self) -> Option<&'static str> {
+        Some("https://api.clerk.com")
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -61,11 +64,7 @@ impl Directory for ClerkApi {
         RateLimit { requests, window_ms: 10_000 }
     }
 
-    fn page_size(&self) -> usize {
-        PAGE_SIZE
-    }
-
-    fn page(&self, position: &Position) -> String {
+    fn page(&self, position: &Position) -> PageRequest {
         let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
         query.append_pair("limit", &PAGE_SIZE.to_string()).append_pair("order_by", "+created_at");
         match position {
@@ -78,49 +77,53 @@ impl Directory for ClerkApi {
                     query.append_pair("starting_after", id);
                 }
             }
+            // It has no words of its own for places.
+            Position::Cursor(id) => {
+                query.append_pair("starting_after", id);
+            }
             Position::Offset(offset) => {
                 query.append_pair("offset", &offset.to_string());
             }
         }
-        query.finish()
+        let start = if let Position::Offset(offset) = position { *offset } else { 0 };
+        PageRequest { path: query.finish(), start, size: PAGE_SIZE }
     }
 
-    fn newest(&self, offset: usize, limit: usize) -> String {
-        let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
-        query.append_pair("limit", &limit.min(PAGE_SIZE).to_string());
-        query.append_pair("order_by", "-updated_at").append_pair("offset", &offset.to_string());
-        query.finish()
+    fn lists_since(&self) -> bool {
+        true
     }
 
-    fn count(&self) -> String {
-        "/v1/users/count".into()
+    fn newest(&self) -> Newest {
+        Newest::ByUpdate(newest)
+    }
+
+    fn count(&self) -> Option<String> {
+        Some("/v1/users/count".into())
     }
 
     fn one(&self, provider_id: &str) -> String {
-        let id: String = provider_id.bytes().flat_map(segment).collect();
-        format!("/v1/users/{id}")
+        format!("/v1/users/{}", segment(provider_id))
     }
 
-    fn instance(&self) -> String {
-        "/v1/instance".into()
+    fn instance(&self) -> Instance {
+        Instance::Asked("/v1/instance", |body| {
+            serde_json::from_str::<InstanceId>(body).map(|instance| instance.id).map_err(Malformed::from)
+        })
     }
 
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Vec<Entry>, Malformed> {
+    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
-        let users: Vec<&RawValue> = serde_json::from_str(body).map_err(malformed)?;
-        Ok(users.into_iter().map(|user| entry(user, layout)).collect())
+        let users: Vec<&RawValue> = serde_json::from_str(body)?;
+        let entries = users.into_iter().map(|user| entry(user, layout)).collect();
+        Ok(Listed { entries, more: More::IfFull })
     }
 
     fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed> {
-        serde_json::from_str::<&RawValue>(body).map(|user| entry(user, layout)).map_err(malformed)
+        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout))
     }
 
-    fn read_count(&self, body: &str) -> Result<u64, Malformed> {
-        serde_json::from_str::<Count>(body).map(|count| count.total_count).map_err(malformed)
-    }
-
-    fn read_instance(&self, body: &str) -> Result<String, Malformed> {
-        serde_json::from_str::<Instance>(body).map(|instance| instance.id).map_err(malformed)
+    fn read_count(&self, answer: &Answer) -> Result<u64, Malformed> {
+        Ok(serde_json::from_str::<Count>(&answer.body)?.total_count)
     }
 
     fn error_code(&self, body: &str) -> Option<String> {
@@ -153,17 +156,11 @@ fn odd(raw: &str, reason: Unintelligible) -> Entry {
     Entry { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
 }
 
-fn malformed(error: serde_json::Error) -> Malformed {
-    Malformed(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()))
-}
-
-/// A byte of a path's segment, escaped where it could mean something.
-fn segment(byte: u8) -> Vec<char> {
-    if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~') {
-        vec![char::from(byte)]
-    } else {
-        format!("%{byte:02X}").chars().collect()
-    }
+fn newest(offset: usize, limit: usize) -> String {
+    let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
+    query.append_pair("limit", &limit.min(PAGE_SIZE).to_string());
+    query.append_pair("order_by", "-updated_at").append_pair("offset", &offset.to_string());
+    query.finish()
 }
 
 #[cfg(test)]
@@ -172,19 +169,19 @@ mod tests {
 
     #[test]
     fn the_query_is_encoded_as_the_specification_wants_it() {
-        assert_eq!(ClerkApi.page(&Position::START), "/v1/users?limit=500&order_by=%2Bcreated_at");
+        assert_eq!(ClerkApi.page(&Position::START).path, "/v1/users?limit=500&order_by=%2Bcreated_at");
         let since = Timestamp::from_ms(1_000);
         let after = Position::After { provider_id: Some("user_1".into()), since };
-        assert!(ClerkApi.page(&after).ends_with("&created_at_after=999&starting_after=user_1"));
+        assert!(ClerkApi.page(&after).path.ends_with("&created_at_after=999&starting_after=user_1"));
         assert_eq!(ClerkApi.one("../count?x"), "/v1/users/..%2Fcount%3Fx");
-        assert!(ClerkApi.newest(0, 9_999).contains("limit=500&order_by=-updated_at&offset=0"));
+        assert!(newest(0, 9_999).contains("limit=500&order_by=-updated_at&offset=0"));
     }
 
     #[test]
     fn one_odd_user_is_one_odd_entry() {
         let body = r#"[{"id":"user_1","updated_at":5,"created_at":3},{"id":"user_2","first_name":"\ud800","updated_at":5},
             {"id":7},[],{"id":"user_3","updated_at":1e999},{"id":"user_4","updated_at":6,"created_at":null}]"#;
-        let entries = ClerkApi.read_page(body, &Layout::default()).unwrap();
+        let entries = ClerkApi.read_page(body, &Layout::default()).unwrap().entries;
         let outline: Vec<_> =
             entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.said.is_ok())).collect();
         let odd = [(Some("user_2"), false), (None, false), (None, false), (Some("user_3"), false)];
@@ -198,7 +195,7 @@ mod tests {
         for body in ["<html>", "{\"data\":[]}", "[{\"id\":\"user_1\"", "null", ""] {
             assert!(ClerkApi.read_page(body, &Layout::default()).is_err(), "{body}");
         }
-        assert!(ClerkApi.read_count("{\"total_count\":-1}").is_err());
+        assert!(ClerkApi.read_count(&Answer { body: "{\"total_count\":-1}".into(), total: None }).is_err());
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn a_deletion_needs_hardly_anything() {
     }
     let nobody =
         Clerk.normalize("clerk", r#"{"type":"user.deleted","data":{"deleted":true}}"#, &Layout::default());
-    assert_eq!(nobody, Err(Unintelligible::Missing { field: "data.id" }));
+    assert_eq!(nobody, Err(Unintelligible::Missing { field: "the account's id" }));
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn what_moves_without_meaning_and_what_is_secret_stays_out_of_the_profile() {
 #[test]
 fn absurd_users_are_refused_with_the_field_and_not_its_value() {
     let error = |change: fn(&mut Value)| snapshot_of(change).unwrap_err().to_string();
-    assert_eq!(error(|u| u["id"] = json!("x".repeat(3_000))), "data.id is longer than 255 bytes");
-    assert_eq!(error(|u| u["id"] = json!("")), "data.id is missing");
+    assert_eq!(error(|u| u["id"] = json!("x".repeat(3_000))), "the account's id is longer than 255 bytes");
+    assert_eq!(error(|u| u["id"] = json!("")), "the account's id is missing");
     assert_eq!(
         error(|u| u["id"] = json!("a\0b")),
-        "data.id holds a NUL character, which no database text can hold"
+        "the account's id holds a NUL character, which no database text can hold"
     );
     assert!(error(|u| u["first_name"] = json!("A\0nn")).starts_with("first_name holds a NUL"));
     assert_eq!(error(|u| u["updated_at"] = json!(null)), "data.updated_at is missing");

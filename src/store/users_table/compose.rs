@@ -227,6 +227,7 @@ impl<'a> Composition<'a> {
                 (None, owner) => owner,
             }
         });
+        layout.authority = config.authority.clone();
         for column in by_name.columns() {
             if let Some(text) = self.theirs(by_name.name(column)).and_then(stand_in) {
                 layout = layout.with_stand_in(column, text);

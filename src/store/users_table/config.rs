@@ -1,6 +1,7 @@
 //! What the configuration says of the users table.
 
 use crate::core::columns::{Column, Owner};
+use crate::core::together::Authority;
 
 /// `[users]` of the configuration; by default headcount's own layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct UsersConfig {
     pub adopted: Option<AdoptedTable>,
     /// Declared owners, by the name of the column or the path.
     pub owners: Vec<(String, Owner)>,
+    /// Whose word counts first where a user has accounts at several sources.
+    pub authority: Authority,
 }
 
 /// A table that was there before headcount.

@@ -6,16 +6,16 @@ use crate::store::dialect::{PACKED_BETWEEN, packed};
 
 impl UsersTable {
     /// provider id, creation time, state, version, profile, and the row as [`UsersTable::is_as_expected`] takes it:
-    /// accounts of source `$1` created from `$3` on (up to `$4`, where `bounded`), at most `$2`; with `sliced`, those
+    /// accounts of source `$1` heard of before `$4` and created from `$3` on (up to `$5`, where `bounded`), at most `$2`; with `sliced`, those
     /// after the creation time and the id in the last two parameters.
     pub fn known_between(&self, bounded: bool, sliced: bool) -> String {
         let value = |n: usize| self.dialect.timestamp_value(&format!("${n}"));
-        let mut range = format!("i.provider_created_at >= {}", value(3));
+        let mut range = format!("i.provider_created_at >= {} AND i.first_seen_at < {}", value(3), value(4));
         if bounded {
-            range.push_str(&format!(" AND i.provider_created_at <= {}", value(4)));
+            range.push_str(&format!(" AND i.provider_created_at <= {}", value(5)));
         }
         if sliced {
-            let n = if bounded { 5 } else { 4 };
+            let n = if bounded { 6 } else { 5 };
             range.push_str(&format!(
                 " AND (i.provider_created_at, i.provider_id) > ({}, ${})",
                 value(n),

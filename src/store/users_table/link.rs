@@ -63,10 +63,10 @@ impl UsersTable {
         ))
     }
 
-    /// Which of the ids in the only parameter some account has.
+    /// Which of the ids in the only parameter some account has, with its source, and `1` where it was erased.
     pub fn taken(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
+            "SELECT DISTINCT i.user_id, i.source, CASE WHEN i.deleted_by = 'erase' THEN '1' ELSE '0' END FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
             self.dialect.rows(1, 1)
         ))
     }

@@ -147,8 +147,9 @@ pub(super) type FieldSet = u64;
 impl UsersTable {
     /// The table that headcount makes.
     pub fn own(dialect: Dialect, config: &UsersConfig) -> Self {
-        let layout =
+        let mut layout =
             Layout::new(Vec::new(), |column| config.owner(column.name()).unwrap_or(column.default_owner()));
+        layout.authority = config.authority.clone();
         let (schema, table) = match dialect {
             Dialect::Postgres => ("public", "\"public\".\"users\""),
             Dialect::Sqlite => ("", "\"users\""),

@@ -36,7 +36,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// What becomes of the row of somebody who is erased.
     pub erasure_leaves: Leaves,
-    pub silence_after_ms: i64,
+    /// By source: after how long its silence is alarming.
+    pub silence_after_ms: HashMap<String, i64>,
     pub budget: BodyBudget,
 }
 

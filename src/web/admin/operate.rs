@@ -51,7 +51,7 @@ pub struct Begun {
 pub async fn status(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
     Parameters::read(uri.query(), &[])?;
     let status =
-        crate::view::status(&admin.store, &admin.ensure.calls.sources, admin.silence_after_ms).await?;
+        crate::view::status(&admin.store, &admin.ensure.calls.sources, &admin.silence_after_ms).await?;
     Ok(tagged(&headers, &status))
 }
 

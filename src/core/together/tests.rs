@@ -1,0 +1,130 @@
+//! Several accounts of one user: who is heard, and who is not.
+
+use super::*;
+use crate::core::account::DeletedBy;
+use crate::core::decide::{Deletion, Latest};
+use crate::core::event::Snapshot;
+use crate::core::layout::PathColumn;
+
+fn columns(cells: &[(Column, &str)]) -> Columns {
+    let mut columns = Columns::default();
+    for (column, text) in cells {
+        columns.set(*column, Some((*text).to_owned()));
+    }
+    columns
+}
+
+fn key(source: &str) -> IdentityKey {
+    IdentityKey { source: source.into(), provider_id: "1".into() }
+}
+
+fn identity(state: IdentityState, cells: &[(Column, &str)]) -> Identity {
+    let at = Timestamp::clamped(5);
+    let snapshot = Snapshot { columns: columns(cells), ..Snapshot::default() };
+    let is_over = state == IdentityState::Deleted;
+    Identity {
+        state,
+        latest: Some(Latest { snapshot, occurred_at: None, read_at: None }),
+        deletion: is_over.then_some(Deletion { at, received_at: at, by: DeletedBy::Event, soft: false }),
+        replaced_version: None,
+        hints: None,
+    }
+}
+
+fn layout(order: &[&str], by_column: &[(&str, &[&str])]) -> Layout {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut layout = Layout::default();
+    layout.authority = Authority {
+        order: names(order),
+        by_column: by_column.iter().map(|(column, order)| ((*column).to_owned(), names(order))).collect(),
+    };
+    layout
+}
+
+fn voice<'a>(key: &'a IdentityKey, identity: &'a Identity) -> Voice<'a> {
+    Voice { key, identity, standing: Standing::Active }
+}
+
+#[test]
+fn each_column_is_the_word_of_the_first_that_has_one() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let at_clerk = identity(
+        IdentityState::Present,
+        &[(Column::Email, "c@example.com"), (Column::EmailVerified, "false"), (Column::Username, "ann")],
+    );
+    let at_workos = identity(
+        IdentityState::Suspended,
+        &[(Column::Email, "w@example.com"), (Column::EmailVerified, "true"), (Column::FirstName, "Ann")],
+    );
+    let say = |layout: &Layout| {
+        let forth = together(layout, vec![voice(&clerk, &at_clerk), voice(&workos, &at_workos)], None);
+        let back = together(layout, vec![voice(&workos, &at_workos), voice(&clerk, &at_clerk)], None);
+        assert_eq!(forth.columns, back.columns, "in whatever order they are heard");
+        (forth.columns.unwrap_or_default(), forth.suspended)
+    };
+    let (columns, suspended) = say(&layout(&["clerk", "workos"], &[]));
+    assert_eq!(columns.get(Column::Email), Some("c@example.com"));
+    assert_eq!(columns.get(Column::EmailVerified), Some("false"), "it is not that address that is verified");
+    assert_eq!((columns.get(Column::Username), columns.get(Column::FirstName)), (Some("ann"), Some("Ann")));
+    assert!(!suspended, "a ban counts at the source that has authority");
+    let (columns, suspended) = say(&layout(&["clerk", "workos"], &[("email", &["workos"])]));
+    assert_eq!(
+        (columns.get(Column::Email), columns.get(Column::EmailVerified)),
+        (Some("w@example.com"), Some("true"))
+    );
+    assert!(!suspended);
+    assert!(say(&layout(&["workos", "clerk"], &[])).1);
+}
+
+#[test]
+fn who_has_ended_is_silent_while_another_account_lives() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let layout = layout(&["clerk", "workos"], &[]);
+    let over =
+        identity(IdentityState::Deleted, &[(Column::Email, "c@example.com"), (Column::FirstName, "Ann")]);
+    let lives = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
+    let said = together(&layout, vec![voice(&clerk, &over), voice(&workos, &lives)], None);
+    assert_eq!(said.deleted_at, None);
+    assert_eq!(said.columns, lives.latest.map(|latest| latest.snapshot.columns));
+    let both = together(&layout, vec![voice(&clerk, &over), voice(&workos, &over)], None);
+    assert_eq!(both.deleted_at, Some(Timestamp::clamped(5)));
+    let columns = both.columns.unwrap_or_default();
+    assert_eq!((columns.get(Column::Email), columns.get(Column::FirstName)), (None, Some("Ann")));
+}
+
+#[test]
+fn a_retired_source_speaks_last_and_an_unread_one_keeps_what_the_row_holds() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let layout = layout(&["clerk", "workos"], &[]);
+    let old = identity(IdentityState::Present, &[(Column::Email, "c@example.com"), (Column::Phone, "+1")]);
+    let new = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
+    let retired = Voice { standing: Standing::Retired, ..voice(&clerk, &old) };
+    let columns = together(&layout, vec![retired, voice(&workos, &new)], None).columns.unwrap_or_default();
+    assert_eq!((columns.get(Column::Email), columns.get(Column::Phone)), (Some("w@example.com"), Some("+1")));
+    let unread = Identity { latest: None, ..old };
+    let unread = Voice { standing: Standing::Unread, ..voice(&clerk, &unread) };
+    let row = columns_of_row();
+    let said = together(&layout, vec![unread, voice(&workos, &new)], Some(&row));
+    let columns = said.columns.unwrap_or_default();
+    assert_eq!((columns.get(Column::Email), columns.get(Column::Phone)), (Some("w@example.com"), Some("+1")));
+    assert!(!together(&layout, vec![unread], Some(&row)).provisional);
+}
+
+fn columns_of_row() -> Columns {
+    columns(&[(Column::Email, "c@example.com"), (Column::Phone, "+1")])
+}
+
+#[test]
+fn what_stands_in_for_nothing_is_no_word() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let role = PathColumn { path: "role".into(), column_type: crate::core::columns::ColumnType::Text };
+    let mut layout = Layout::new(vec![role], |column| column.default_owner())
+        .with_stand_in(Column::Path(0), "member".into());
+    layout.authority.order = vec!["clerk".into(), "workos".into()];
+    let silent = identity(IdentityState::Present, &[(Column::Path(0), "member")]);
+    let says = identity(IdentityState::Present, &[(Column::Path(0), "admin")]);
+    let said = together(&layout, vec![voice(&clerk, &silent), voice(&workos, &says)], None);
+    assert_eq!(said.columns.unwrap_or_default().get(Column::Path(0)), Some("admin"));
+    let who = speaker(&layout, Column::Path(0), vec![voice(&clerk, &silent), voice(&workos, &says)]);
+    assert_eq!(who.map(|voice| voice.key.source.as_str()), Some("workos"));
+}

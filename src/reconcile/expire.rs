@@ -1,0 +1,38 @@
+//! Bans that end by themselves: their sources said until when, and say nothing again when the time has come.
+
+use super::account::{difference, told, write_each};
+use super::calls::{CallError, Calls};
+use crate::core::decide::ban_over;
+use crate::core::event::IdentityKey;
+use crate::store::{CausedChange, StoreError};
+
+impl Calls {
+    /// Ends the bans whose time is over; how many it were.
+    pub async fn end_bans(&self, limit: i64) -> Result<usize, CallError> {
+        let keys = self.store.bans_over(limit).await?;
+        let mut ended = 0;
+        for key in &keys {
+            match self.end_ban(key).await {
+                Ok(()) => ended += 1,
+                // Whoever holds it lets go, and no account waits for another's failure.
+                Err(CallError::Busy | CallError::Erased | CallError::Conflict(_)) => {}
+                Err(CallError::Store(StoreError::Rejected(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn end_ban(&self, key: &IdentityKey) -> Result<(), CallError> {
+        let mut tx = self.store.reconciliation().await?;
+        let held = self.lock(&mut tx, key).await?;
+        let now = tx.now().await?;
+        let (after, change) = ban_over(self.store.layout(), &held.known, now);
+        let Some(write) = difference(key, &held.known, &after, false, None) else { return Ok(()) };
+        let outcomes = write_each(&mut tx, vec![write]).await?;
+        let cause = serde_json::json!({"expiry": {"source": key.source, "provider_id": key.provider_id}});
+        let change =
+            told(change, &outcomes[0]).map(|change| CausedChange { change, cause: cause.to_string() });
+        Ok(tx.commit(change.as_slice()).await?)
+    }
+}

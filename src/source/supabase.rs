@@ -1,0 +1,143 @@
+//! Supabase Auth: database webhooks on `auth.users`, and auth hooks.
+//!
+//! Source: supabase/auth (the API's user, the columns of `auth.users`, the hooks' signatures) and Supabase's page on
+//! database webhooks. A webhook carries the raw row with a password's hash and tokens; a read shows the API's user. Both
+//! become one and the same profile here, or every read would look like a change.
+
+mod directory;
+mod row;
+
+use super::directory::Directory;
+use super::json::{at_path, checked_columns, checked_id, instant_us, outline_id, printable, set_paths, text};
+use super::signature::{KeyError, Scheme, SigningKey};
+use super::{Glance, Provider, Unintelligible};
+use crate::core::columns::{Column, Columns};
+use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use crate::core::layout::Layout;
+use crate::core::timestamp::Timestamp;
+use row::{Change, Profile};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+pub struct Supabase;
+
+/// What the table of a delivery is, as `auth.users` has it.
+const TABLE: (&str, &str) = ("auth", "users");
+
+impl Provider for Supabase {
+    fn kind(&self) -> &'static str {
+        "supabase"
+    }
+
+    /// The secret of a database webhook's header, and those of auth hooks (`v1,whsec_…`, separated by `|`).
+    fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
+        // The comma of `v1,whsec_` separates nothing.
+        let secrets = secrets.replace("v1,whsec_", "whsec_");
+        let mut keys = Vec::new();
+        for secret in secrets.split([',', '|']).map(str::trim).filter(|secret| !secret.is_empty()) {
+            keys.push(SigningKey::plain(Scheme::Bearer, secret)?);
+            if secret.starts_with("whsec_") {
+                keys.extend(SigningKey::parse(secret).ok());
+            }
+        }
+        Ok(keys)
+    }
+
+    fn glance(&self, body: &str) -> Glance {
+        let Ok(change) = Change::read(body) else { return Glance::default() };
+        if let Some(hook) = change.hook {
+            // An auth hook: `before-user-created` is no creation, for the sign-up may still fail; the row tells of it.
+            // Its `webhook-id` is another one with each attempt.
+            return Glance { event_type: printable(&hook.name), message_id: hook.id, ..Glance::default() };
+        }
+        let used = change.is_of(TABLE) && matches!(&*change.kind, "INSERT" | "UPDATE" | "DELETE");
+        let provider_id = change.told().and_then(|row| row.text("id"));
+        let table = change.table.as_deref().unwrap_or_default();
+        Glance {
+            event_type: printable(&match used {
+                true => change.kind.to_string(),
+                false => format!("{}.{table}", change.kind),
+            }),
+            provider_id: outline_id(provider_id).filter(|_| used),
+            used,
+            ..Glance::default()
+        }
+    }
+
+    fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
+        Ok(Cow::Owned(Change::read(body)?.stripped()))
+    }
+
+    fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
+        let change = Change::read(body)?;
+        let field = if change.is_delete() { "old_record" } else { "record" };
+        let row = change.told().ok_or(Unintelligible::Missing { field })?;
+        let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(row.text("id"))? };
+        let kind = match change.is_delete() {
+            true => EventKind::Delete,
+            false => EventKind::Upsert(snapshot(&row.object()?, layout)?),
+        };
+        Ok(Event { key, occurred_at: None, instance: None, kind })
+    }
+
+    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
+        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
+        Snapshot { profile, ..said(version, &user, layout) }
+    }
+
+    fn leaves_out(&self, field: &str) -> bool {
+        !Profile::has(field)
+    }
+
+    fn directory(&self) -> Option<&'static dyn Directory> {
+        Some(&directory::SupabaseApi)
+    }
+}
+
+/// A row of `auth.users`, or the API's user: versions are microseconds.
+fn snapshot(user: &Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
+    let field = "updated_at";
+    let updated_at = text(user.get(field)).ok_or(Unintelligible::Missing { field })?;
+    let version = row::timestamp_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
+    let profile = Profile::of(user);
+    let said = said(version, &profile, layout);
+    checked_columns(&said.columns, layout)?;
+    Ok(Snapshot { profile: Value::Object(profile).to_string(), ..said })
+}
+
+fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+    let mut columns = columns(user);
+    set_paths(&mut columns, user, layout);
+    let at_us = |field: &str| row::timestamp_us(user.get(field)?.as_str()?);
+    // As of this version: who is banned until a time that lay behind it already is not.
+    let banned_until = at_us("banned_until").filter(|until| *until > version);
+    Snapshot {
+        version,
+        versioned_at: instant_us(version),
+        columns,
+        suspended: banned_until.is_some(),
+        suspended_until: banned_until.and_then(instant_us),
+        ended_at: at_us("deleted_at").and_then(instant_us),
+        ..Snapshot::default()
+    }
+}
+
+/// `user_metadata` is the user's own to write: names and pictures are taken from there, and nothing that must be true.
+fn columns(user: &Map<String, Value>) -> Columns {
+    let own = |field: &str| text(user.get(field));
+    let mut columns = Columns::default();
+    let email = own("email");
+    let verified = email.is_some() && user.contains_key("email_confirmed_at");
+    columns.set(Column::Email, email);
+    columns.set(Column::EmailVerified, Some(verified.to_string()));
+    columns.set(Column::Phone, own("phone"));
+    let first = |paths: [&str; 2]| paths.into_iter().find_map(|path| at_path(user, path));
+    columns.set(Column::DisplayName, first(["user_metadata.full_name", "user_metadata.name"]));
+    columns.set(Column::AvatarUrl, first(["user_metadata.avatar_url", "user_metadata.picture"]));
+    let created_at = own("created_at").and_then(|at| row::timestamp_us(&at)).and_then(instant_us);
+    columns.set(Column::CreatedAt, created_at.map(|at: Timestamp| at.to_string()));
+    columns
+}
+
+#[cfg(test)]
+mod tests;
