@@ -3,18 +3,18 @@
 use super::output::{print, print_json};
 use super::{Context, DONE};
 use crate::config::ConfigError;
-use crate::simulate::{Faults, INSTANCE, Mix, Options, SECRET_KEY, Simulator, WEBHOOK_SECRET};
+use crate::simulate::{Faults, INSTANCE, Kind, Mix, Options, SECRET_KEY, Simulator, WEBHOOK_SECRET};
 use clap::Args;
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// A stand-in Clerk on loopback: its Backend API, and signed deliveries, as faulty as you like
+/// A stand-in Clerk, WorkOS or Supabase on loopback: its API, and signed deliveries, as faulty as you like
 ///
-/// The API has paging, filters, cursors, limits and errors as Clerk's specification has them, and takes POST, PATCH,
-/// DELETE and ban, so that any client of Clerk's can be pointed at it. What changes is delivered as Svix would, with its
-/// retry schedule. The first lines say what to set to connect.
+/// The API has paging, cursors, limits and errors as the provider's specification has them, and takes what makes, changes,
+/// bans and deletes users, so that any client of the provider's can be pointed at it. What changes is delivered as the
+/// provider signs it, with Svix' retry schedule. The first lines say what to set to connect.
 ///
 /// For tests in CI: `GET /simulate` tells users, requests and deliveries; `PUT /simulate/faults` sets what goes wrong from
 /// now on, as --faults does from the beginning; `POST /simulate/changes` {"count":100} makes changes at once. The same
@@ -24,6 +24,9 @@ pub struct Simulate {
     /// Where to listen; loopback alone
     #[arg(long, default_value = "127.0.0.1:8790", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+    /// Whom it stands in for: clerk, workos or supabase
+    #[arg(long, default_value = "clerk", value_name = "PROVIDER", value_parser = kind)]
+    kind: Kind,
     /// Users that there are at the beginning
     #[arg(long, default_value_t = 100)]
     users: u64,
@@ -67,6 +70,7 @@ impl Simulate {
             serde_json::from_str(self.faults.as_deref().unwrap_or("{}")).map_err(wrong)?;
         faults.drop = self.drop.unwrap_or(faults.drop);
         Ok(Options {
+            kind: self.kind,
             users: self.users,
             seed: self.seed,
             changes_per_second: self.rate,
@@ -82,6 +86,11 @@ impl Simulate {
     }
 }
 
+fn kind(name: &str) -> Result<Kind, String> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.ok_or_else(|| "it must be clerk, workos or supabase".to_owned())
+}
+
 pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
     anyhow::ensure!(
         command.listen.ip().is_loopback(),
@@ -94,15 +103,19 @@ pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
         simulator.start_traffic();
     }
     let url = simulator.url();
+    let [key, api_url, secret] = command.kind.variables();
     match context.json {
         true => print_json(&json!({
             "url": url, "secret_key": command.secret_key, "webhook_secret": command.webhook_secret,
         })),
         false => print(&format!(
-            "A stand-in Clerk with {} users is at {url}. To connect a worker:\n\n\
-             export CLERK_API_URL={url}\nexport CLERK_SECRET_KEY={}\nexport CLERK_WEBHOOK_SIGNING_SECRET={}\n\n\
+            "A stand-in for {} with {} users is at {url}. To connect a worker:\n\n\
+             export {api_url}={url}\nexport {key}={}\nexport {secret}={}\n\n\
              curl {url}/simulate tells how it is doing; Ctrl-C ends it.",
-            command.users, command.secret_key, command.webhook_secret
+            command.kind.name(),
+            command.users,
+            command.secret_key,
+            command.webhook_secret
         )),
     }
     stop.cancelled().await;

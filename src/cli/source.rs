@@ -2,20 +2,24 @@
 
 use super::output::{confirm, print, print_json, table};
 use super::{Context, DONE};
+use crate::source::signature::{Scheme, SigningKey};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-/// Sources: which instance of a provider each is pinned to
+/// Sources: which there are, which instance each is pinned to, and which are retired
 #[derive(Subcommand)]
 pub enum SourceCommand {
-    /// Lists the sources that are configured
+    /// Lists the sources that are configured, and those that once were and have left accounts
     List,
     /// Pins a source to the instance that its API key belongs to now
     ///
     /// A source is pinned by its first read. After that, reads from another instance fail, and deliveries of another
-    /// one are ignored, so that a development key cannot fill or empty a production table.
+    /// one are ignored, so that a development key cannot fill or empty a production table. Where a provider does not say
+    /// which instance a key is of (WorkOS), one of the accounts that are known must be there; after this, those that
+    /// come from now on.
     Repin {
         /// Its name in the list
         source: String,
@@ -23,12 +27,42 @@ pub enum SourceCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Retires a source: it takes no deliveries, is not read, raises no alarm and deletes nobody
+    ///
+    /// Its accounts stay. Of a user that has accounts elsewhere they say what nobody else says. Every process that serves
+    /// knows of it within a second.
+    Retire {
+        /// Its name in the list
+        source: String,
+        /// Takes the source up again
+        #[arg(long)]
+        undo: bool,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Prints the SQL that installs the webhook at the provider's own database (Supabase)
+    ///
+    /// A trigger on auth.users that posts what changes, without the hash of the password and without tokens: those never
+    /// leave the database. Run it in the project's SQL editor.
+    Install {
+        /// Its name in the list
+        source: String,
+        /// Where this worker is reached from there, such as https://headcount.example.com
+        #[arg(long, value_name = "URL")]
+        url: Url,
+        /// Prints the configured secret instead of a word in its place
+        #[arg(long)]
+        with_secret: bool,
+    },
 }
 
 pub async fn run(command: SourceCommand, context: Context) -> anyhow::Result<u8> {
     match command {
         SourceCommand::List => list(&context).await,
         SourceCommand::Repin { source, yes } => repin(&context, &source, yes).await,
+        SourceCommand::Retire { source, undo, yes } => retire(&context, &source, undo, yes).await,
+        SourceCommand::Install { source, url, with_secret } => install(&context, &source, &url, with_secret),
     }
 }
 
@@ -40,10 +74,26 @@ async fn list(context: &Context) -> anyhow::Result<u8> {
         sources.push(json!({
             "name": source.name,
             "kind": source.provider.kind(),
-            "takes_deliveries": !source.webhook_keys.is_empty(),
+            "configured": true,
+            "takes_deliveries": !source.webhook_keys.is_empty() && row.retired_at.is_none(),
             "has_api_key": source.api.is_some(),
+            "accounts": store.count_accounts(&source.name).await?,
             "instance": source.instance.clone().or(row.instance_id),
             "pinned_at": row.pinned_at,
+            "retired_at": row.retired_at,
+        }));
+    }
+    let names = context.config.source_names();
+    for (name, kind) in store.sources_ever().await?.into_iter().filter(|(name, _)| !names.contains(name)) {
+        let accounts = store.count_accounts(&name).await?;
+        if accounts == 0 {
+            continue;
+        }
+        let row = store.source(&name).await?;
+        sources.push(json!({
+            "name": name, "kind": kind, "configured": false, "takes_deliveries": false, "has_api_key": false,
+            "accounts": accounts, "instance": row.instance_id, "pinned_at": row.pinned_at,
+            "retired_at": row.retired_at,
         }));
     }
     store.close().await;
@@ -52,10 +102,30 @@ async fn list(context: &Context) -> anyhow::Result<u8> {
         return Ok(DONE);
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let columns = ["name", "kind", "takes_deliveries", "has_api_key", "instance", "pinned_at"];
+    let columns = [
+        "name",
+        "kind",
+        "configured",
+        "takes_deliveries",
+        "has_api_key",
+        "accounts",
+        "instance",
+        "pinned_at",
+        "retired_at",
+    ];
     let rows = sources.iter().map(|source| columns.iter().map(|column| text(&source[*column])).collect());
     print(&table(
-        &["source", "kind", "takes deliveries", "has an API key", "instance", "pinned"],
+        &[
+            "source",
+            "kind",
+            "configured",
+            "takes deliveries",
+            "has an API key",
+            "accounts",
+            "instance",
+            "pinned",
+            "retired",
+        ],
         rows.collect(),
     ));
     Ok(DONE)
@@ -74,7 +144,9 @@ async fn repin(context: &Context, name: &str, yes: bool) -> anyhow::Result<u8> {
         false => None,
     };
     let said = |instance: &Option<String>| instance.clone().unwrap_or_else(|| "none".to_owned());
-    if before != now {
+    // Where nothing tells the instance, what counts is which accounts come from now on.
+    let is_moved = before != now || (source.api.is_some() && now.is_none());
+    if is_moved {
         let question = format!("Pin {name} to instance {} instead of {}?", said(&now), said(&before));
         confirm(&question, yes)?;
         store.repin(name, now.as_deref()).await?;
@@ -83,6 +155,53 @@ async fn repin(context: &Context, name: &str, yes: bool) -> anyhow::Result<u8> {
     match context.json {
         true => print_json(&json!({"source": name, "before": before, "instance": now})),
         false => print(&format!("{name} is pinned to {}.", said(&now))),
+    }
+    Ok(DONE)
+}
+
+async fn retire(context: &Context, name: &str, undo: bool, yes: bool) -> anyhow::Result<u8> {
+    let store = context.existing_store().await?;
+    let known = store.sources_ever().await?.into_iter().any(|(known, _)| known == name);
+    if !known {
+        // Configured, or an error with the nearest name.
+        context.source(name)?;
+    }
+    let was_retired = store.source(name).await?.retired_at.is_some();
+    if was_retired == undo {
+        let accounts = store.count_accounts(name).await?;
+        let question = match undo {
+            true => format!("Take {name} up again, with its deliveries and its resync?"),
+            false => format!(
+                "Retire {name}? Its deliveries will be refused and it will not be read; its {accounts} accounts stay."
+            ),
+        };
+        confirm(&question, yes)?;
+        store.retire(name, !undo).await?;
+    }
+    let retired_at = store.source(name).await?.retired_at;
+    store.close().await;
+    match (context.json, &retired_at) {
+        (true, _) => print_json(&json!({"source": name, "retired_at": retired_at})),
+        (false, Some(at)) => print(&format!("{name} is retired since {at}. Its configuration may go.")),
+        (false, None) => print(&format!("{name} is not retired.")),
+    }
+    Ok(DONE)
+}
+
+fn install(context: &Context, name: &str, url: &Url, with_secret: bool) -> anyhow::Result<u8> {
+    let source = context.source(name)?;
+    let to = url.join(&format!("/webhooks/{name}"))?;
+    let key = source.webhook_keys.iter().find(|key| key.scheme == Scheme::Bearer).filter(|_| with_secret);
+    let secret = key.map_or_else(|| "REPLACE_WITH_THE_WEBHOOK_SECRET".to_owned(), SigningKey::reveal);
+    let sql = source.provider.installation(&to, &secret).ok_or_else(|| {
+        anyhow::anyhow!(
+            "{name} is of kind {}, whose webhooks are set up in the provider's dashboard: the endpoint is {to}",
+            source.provider.kind()
+        )
+    })?;
+    match context.json {
+        true => print_json(&json!({"source": name, "endpoint": to.as_str(), "sql": sql})),
+        false => print(&sql),
     }
     Ok(DONE)
 }

@@ -1,11 +1,11 @@
 //! Clerk's answers: exact content type, and errors in its form.
 
+use super::kind::Kind;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 /// Compared for strict equality by Clerk's own client.
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 pub(super) fn json_text(body: String) -> Response {
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
@@ -17,12 +17,11 @@ pub(super) struct Refusal {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
-    pub retry_after_seconds: Option<u64>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after_seconds: None }
+        Self { status, code, message: message.into() }
     }
 
     pub(super) fn not_found(what: &str) -> Self {
@@ -36,12 +35,6 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let error = json!({"message": self.message, "long_message": self.message, "code": self.code});
-        let body = json!({"errors": [error], "clerk_trace_id": "simulated"}).to_string();
-        let mut response = (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
+        Kind::Clerk.refuse(self.status, self.code, &self.message)
     }
 }

@@ -1,32 +1,44 @@
-//! The Backend API: who may ask, what goes wrong, and the calls on users.
+//! Clerk's Backend API: the calls on users.
 
 use super::Shared;
 use super::answers::{Refusal, json_text};
-use super::control;
 use super::deliver::Event;
+use super::edge::guard;
+use super::kind::Kind;
 use super::list::{Query, count, list};
 use super::people::Details;
 use super::world::{Person, World};
+use super::{control, supabase, workos};
 use crate::clock::{Clock, SystemClock};
 use crate::core::timestamp::Timestamp;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 type App = State<Arc<Shared>>;
 
 const VERSIONS: [&str; 5] = ["2021-02-05", "2024-10-01", "2025-04-10", "2025-11-10", "2026-05-12"];
 
+/// The API of the simulated provider, and what a test asks of the simulator itself.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let api = match shared.options.kind {
+        Kind::Clerk => clerk(),
+        Kind::WorkOs => workos::router(),
+        Kind::Supabase => supabase::router(),
+    };
+    let api = api.layer(middleware::from_fn_with_state(shared.clone(), guard));
+    api.merge(control::router()).with_state(shared)
+}
+
+fn clerk() -> Router<Arc<Shared>> {
     let user = get(get_user).patch(patch_user).delete(delete_user);
-    let api = Router::new()
+    Router::new()
         .route("/v1/instance", get(get_instance))
         .route("/v1/users", get(list_users).post(create_user))
         .route("/v1/users/count", get(count_users))
@@ -34,48 +46,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/users/{id}/metadata", axum::routing::patch(patch_metadata))
         .route("/v1/users/{id}/{act}", post(act_on_user))
         .fallback(|| async { Refusal::not_found("The resource") })
-        .layer(middleware::from_fn_with_state(shared.clone(), guard));
-    api.merge(control::router()).with_state(shared)
+        .layer(middleware::from_fn(versioned))
 }
 
-/// Faults, key, limit and version, in the order in which Clerk's edge would have them.
-async fn guard(State(shared): App, request: Request, next: Next) -> Response {
-    let faults = shared.faults();
-    if faults.latency_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+/// Which version is asked for.
+async fn versioned(request: Request, next: Next) -> Response {
+    match check_version(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-    if faults.hang {
-        std::future::pending::<()>().await;
-    }
-    let crowded = shared.window.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now());
-    if faults.outage {
-        return (StatusCode::SERVICE_UNAVAILABLE, "upstream connect error").into_response();
-    }
-    if let Some(seconds) = crowded {
-        let too_many = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests");
-        return Refusal { retry_after_seconds: Some(seconds), ..too_many }.into_response();
-    }
-    if faults.revoked || !has_key(&shared, request.headers()) {
-        let refused = "The provided Clerk Secret Key is invalid.";
-        return Refusal::new(StatusCode::UNAUTHORIZED, "clerk_key_invalid", refused).into_response();
-    }
-    if let Err(refusal) = check_version(&request) {
-        return refusal.into_response();
-    }
-    if shared.chance(faults.errors) {
-        return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_clerk_error", "Oops")
-            .into_response();
-    }
-    if shared.chance(faults.html) {
-        return ([(header::CONTENT_TYPE, "text/html")], "<!doctype html><title>Wait</title>").into_response();
-    }
-    let response = next.run(request).await;
-    if shared.chance(faults.cut) { cut_off(response).await } else { response }
-}
-
-fn has_key(shared: &Shared, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    given.and_then(|given| given.strip_prefix("Bearer ")) == Some(&shared.options.secret_key)
 }
 
 /// By header or by query, not by both.
@@ -90,16 +69,6 @@ fn check_version(request: &Request) -> Result<(), Refusal> {
     };
     let wrong = "The API version is not valid.";
     valid.then_some(()).ok_or(Refusal::new(StatusCode::BAD_REQUEST, "clerk_api_version_invalid", wrong))
-}
-
-/// The head promises more than comes.
-async fn cut_off(response: Response) -> Response {
-    let (mut head, body) = response.into_parts();
-    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
-        return StatusCode::BAD_GATEWAY.into_response();
-    };
-    head.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(head, Body::from(bytes.slice(..bytes.len() / 2)))
 }
 
 async fn get_instance(State(shared): App) -> Response {
@@ -228,14 +197,44 @@ pub(super) fn delete(shared: &Shared, id: &str) -> bool {
     let mut world = shared.world();
     let Some(number) = world.alive(id).map(|person| person.number) else { return false };
     world.remove(number);
-    shared.outbox.send(Event::Deleted, id, json!({"object": "user", "id": id, "deleted": true}).to_string());
+    shared.tell(&world, number, Event::Deleted);
     true
+}
+
+/// What of these fields a person has, whichever provider's they are.
+pub(super) fn take_fields(details: &mut Details, fields: &Map<String, Value>) {
+    let text = |name: &str| fields.get(name).map(|value| value.as_str().map(str::to_owned));
+    for (name, field) in [
+        ("first_name", &mut details.first_name),
+        ("last_name", &mut details.last_name),
+        ("external_id", &mut details.external_id),
+    ] {
+        if let Some(value) = text(name) {
+            *field = value;
+        }
+    }
+    if let Some(email) = text("email") {
+        details.emails = email.into_iter().collect();
+    }
+    if let Some(phone) = text("phone") {
+        details.phones = phone.into_iter().collect();
+    }
+    if let Some(Value::Object(metadata)) = fields.get("metadata") {
+        details.public_metadata.clone_from(metadata);
+    }
+    if let Some(name) = fields.get("user_metadata").and_then(|metadata| metadata.get("full_name")) {
+        (details.first_name, details.last_name) = (name.as_str().map(str::to_owned), None);
+    }
 }
 
 pub(super) fn edit(shared: &Shared, id: &str, fields: &Value) -> bool {
     let none = Map::new();
     let fields = fields.as_object().unwrap_or(&none);
-    change_details(shared, id, |details| patch(details, fields)).is_ok()
+    change_details(shared, id, |details| {
+        take_fields(details, fields);
+        patch(details, fields)
+    })
+    .is_ok()
 }
 
 fn change_details(
@@ -305,7 +304,7 @@ fn answer(shared: &Shared, world: &World, number: u64, event: Event) -> Result<R
     let id = world.id(number);
     let person = world.alive(&id).ok_or_else(|| Refusal::not_found("User"))?;
     let body = world.rendered(person);
-    shared.outbox.send(event, &id, body.clone());
+    shared.tell(world, number, event);
     Ok(json_text(body))
 }
 

@@ -1,6 +1,6 @@
-//! Signed deliveries as Svix makes them: its headers, its retry schedule, its idea of success, and on request its bad
-//! days.
+//! Deliveries as the provider makes them, with Svix' retry schedule and idea of success, and on request its bad days.
 
+use super::kind::Kind;
 use super::people::Dice;
 use super::{Faults, Options};
 use crate::clock::{Clock, SystemClock};
@@ -35,6 +35,15 @@ impl Event {
             Event::Created => "user.created",
             Event::Updated => "user.updated",
             Event::Deleted => "user.deleted",
+        }
+    }
+
+    /// Of a change of a row.
+    fn operation(self) -> &'static str {
+        match self {
+            Event::Created => "INSERT",
+            Event::Updated => "UPDATE",
+            Event::Deleted => "DELETE",
         }
     }
 }
@@ -72,6 +81,19 @@ struct Inner {
     waiting: AtomicI64,
     settled: Notify,
     seed: u64,
+    kind: Kind,
+    log: Mutex<Vec<Logged>>,
+}
+
+/// An event as an API of events has it.
+#[derive(Clone)]
+pub(super) struct Logged {
+    pub id: String,
+    pub name: &'static str,
+    pub at_ms: i64,
+    /// From when on the API shows it.
+    pub visible_ms: i64,
+    pub body: String,
 }
 
 struct Message {
@@ -95,6 +117,8 @@ impl Outbox {
             waiting: AtomicI64::new(0),
             settled: Notify::new(),
             seed: options.seed,
+            kind: options.kind,
+            log: Mutex::default(),
         }))
     }
 
@@ -120,17 +144,19 @@ impl Outbox {
     }
 
     /// Sends it, by and by. Nothing is sent where there is nowhere to send it.
-    pub(super) fn send(&self, event: Event, user_id: &str, data: String) {
+    pub(super) fn send(&self, event: Event, user_id: &str, data: &str) {
         let inner = &self.0;
         let number = {
             let mut tally = lock(&inner.tally);
             tally.events += 1;
             tally.events
         };
+        let faults = lock(&inner.faults).clone();
+        let (id, body) = self.message(event, user_id, data, number);
+        self.note(event, &id, &body, number, &faults);
         if lock(&inner.to).is_none() {
             return;
         }
-        let faults = lock(&inner.faults).clone();
         let (dropped, repeated, delay_ms) = {
             let mut dice = lock(&inner.dice);
             let overtaken = if dice.chance(faults.reorder) { dice.roll(OVERTAKEN_BY_MS) } else { 0 };
@@ -144,13 +170,6 @@ impl Outbox {
             lock(&inner.tally).dropped += 1;
             return;
         }
-        let at = SystemClock.now().ms();
-        let body = format!(
-            r#"{{"data":{data},"object":"event","type":"{}","timestamp":{at},"instance_id":"{}","event_attributes":{{"http_request":{{"client_ip":"","user_agent":"simulate"}}}}}}"#,
-            event.name(),
-            inner.instance
-        );
-        let id = format!("msg_{:x}_{number}_{}", inner.seed, &user_id[user_id.len().saturating_sub(6)..]);
         let message = Arc::new(Message { id, body });
         for copy in 0..=u64::from(repeated) {
             inner.waiting.fetch_add(1, Ordering::AcqRel);
@@ -158,6 +177,57 @@ impl Outbox {
             tokio::spawn(attempts(inner.clone(), message.clone(), delay));
         }
         lock(&inner.tally).repeated += u64::from(repeated);
+    }
+}
+
+impl Outbox {
+    /// Id and body, as the provider makes them.
+    fn message(&self, event: Event, user_id: &str, data: &str, number: u64) -> (String, String) {
+        let inner = &self.0;
+        let now = SystemClock.now();
+        let body = match inner.kind {
+            Kind::Clerk => format!(
+                r#"{{"data":{data},"object":"event","type":"{}","timestamp":{},"instance_id":"{}","event_attributes":{{"http_request":{{"client_ip":"","user_agent":"simulate"}}}}}}"#,
+                event.name(),
+                now.ms(),
+                inner.instance
+            ),
+            Kind::WorkOs => format!(
+                r#"{{"object":"event","id":"event_{:x}_{number}","event":"{}","data":{data},"created_at":"{now}","context":{{}}}}"#,
+                inner.seed,
+                event.name()
+            ),
+            Kind::Supabase => {
+                let (record, old) = if event == Event::Deleted { ("null", data) } else { (data, "null") };
+                let operation = event.operation();
+                format!(
+                    r#"{{"type":"{operation}","table":"users","schema":"auth","record":{record},"old_record":{old}}}"#
+                )
+            }
+        };
+        let id = match inner.kind {
+            Kind::WorkOs => format!("event_{:x}_{number}", inner.seed),
+            Kind::Clerk | Kind::Supabase => {
+                format!("msg_{:x}_{number}_{}", inner.seed, &user_id[user_id.len().saturating_sub(6)..])
+            }
+        };
+        (id, body)
+    }
+
+    /// For the API of events: every third one may be late.
+    fn note(&self, event: Event, id: &str, body: &str, number: u64, faults: &Faults) {
+        if self.0.kind != Kind::WorkOs {
+            return;
+        }
+        let at_ms = SystemClock.now().ms();
+        let late_ms = if number.is_multiple_of(3) { faults.events_late_ms } else { 0 };
+        let visible_ms = at_ms + i64::try_from(late_ms).unwrap_or(0);
+        let (id, body) = (id.to_owned(), body.to_owned());
+        lock(&self.0.log).push(Logged { id, name: event.name(), at_ms, visible_ms, body });
+    }
+
+    pub(super) fn log(&self) -> Vec<Logged> {
+        lock(&self.0.log).clone()
     }
 }
 
@@ -200,7 +270,7 @@ async fn attempt(inner: &Inner, message: &Message, to: Url) -> Result<(), Durati
         request = request.header(name, value);
     }
     let answer = request
-        .header("user-agent", "Svix-Webhooks/simulated")
+        .header("user-agent", "headcount-simulate")
         .body(message.body.clone())
         .send()
         .await

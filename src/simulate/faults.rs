@@ -36,6 +36,10 @@ pub struct Faults {
     pub lost_cursor: LostCursor,
     /// Every so many-th user of a page is one that nobody could understand; zero for none.
     pub odd_every: u64,
+    /// WorkOS: every third event is shown so much later by the API of events, behind younger ones.
+    pub events_late_ms: u64,
+    /// Supabase: the list answers by cursor where it is asked for neither page nor size.
+    pub cursor_pages: bool,
     /// The API answers another instance's id.
     pub instance: Option<String>,
 }

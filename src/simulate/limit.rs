@@ -1,4 +1,4 @@
-//! Clerk's rate limit, and what was asked of it.
+//! The rate limit, and what was asked of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,16 +17,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// 1,000 for a live key, 100 for a test key, unless told otherwise.
-    pub(super) fn new(limit: Option<u32>, secret_key: &str) -> Self {
-        let published = if secret_key.starts_with("sk_live_") { 1_000 } else { 100 };
-        Self {
-            limit: limit.unwrap_or(published),
-            passed: VecDeque::new(),
-            asked: VecDeque::new(),
-            asked_max: 0,
-            asked_in_all: 0,
-        }
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, passed: VecDeque::new(), asked: VecDeque::new(), asked_max: 0, asked_in_all: 0 }
     }
 
     /// `Some` with the seconds until there is room.

@@ -36,7 +36,7 @@ impl Query {
     }
 
     /// `name=a&name=b`, and as some clients have it, `name[]=a`.
-    fn all(&self, name: &str) -> Vec<&str> {
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
         let is = |key: &str| key == name || key.strip_suffix("[]") == Some(name);
         self.0.iter().filter(|(key, _)| is(key)).map(|(_, value)| value.as_str()).collect()
     }

@@ -1,5 +1,5 @@
-//! A stand-in for Clerk on loopback: its Backend API as the specification has it, and signed deliveries with the retry
-//! schedule of Svix, both as faulty as one asks for.
+//! A stand-in for a provider on loopback: its API as the specification has it, and deliveries as the provider signs them,
+//! with the retry schedule of Svix, both as faulty as one asks for. Clerk, WorkOS and Supabase have a file each.
 //!
 //! It shares no decoding with `source/`: two sides that misread the specification in the same way would prove nothing.
 
@@ -7,21 +7,26 @@ mod answers;
 mod api;
 mod control;
 mod deliver;
+mod edge;
 mod faults;
+mod kind;
 mod limit;
 mod list;
 mod people;
 mod render;
+mod supabase;
 mod traffic;
+mod workos;
 mod world;
 
 pub use deliver::Tally;
 pub use faults::{Faults, ListFault, LostCursor};
+pub use kind::Kind;
 pub use people::Mix;
+pub use supabase::ROW_SECRET;
 pub use world::Truth;
 
-use crate::source::signature::SigningKey;
-use deliver::Outbox;
+use deliver::{Event, Outbox};
 use limit::Window;
 use people::Dice;
 use std::net::SocketAddr;
@@ -41,6 +46,7 @@ pub const INSTANCE: &str = "ins_simulated";
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub kind: Kind,
     /// Users that there are at the beginning.
     pub users: u64,
     /// The same seed gives the same people, changes and faults.
@@ -63,6 +69,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kind: Kind::Clerk,
             users: 100,
             seed: 1,
             changes_per_second: 0.0,
@@ -99,6 +106,13 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Has a change be delivered.
+    fn tell(&self, world: &World, number: u64, event: Event) {
+        if let Some(person) = world.person(number) {
+            self.outbox.send(event, &world.id(number), &world.told(person, event));
+        }
+    }
+
     fn chance(&self, share: f64) -> bool {
         share > 0.0 && self.fault_dice.lock().unwrap_or_else(PoisonError::into_inner).chance(share)
     }
@@ -117,17 +131,17 @@ impl Simulator {
     pub async fn start(options: Options, listen: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let key = SigningKey::parse(&options.webhook_secret)?;
+        let key = options.kind.signing_key(&options.webhook_secret)?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let faults = Arc::new(Mutex::new(options.faults.clone()));
         let shared = Arc::new(Shared {
-            world: Mutex::new(World::new(options.seed, options.users)),
+            world: Mutex::new(World::new(options.kind, options.seed, options.users)),
             outbox: Outbox::new(key, &options, faults.clone()),
             faults,
             dice: Mutex::new(Dice::new(options.seed ^ 0xca)),
             fault_dice: Mutex::new(Dice::new(options.seed ^ 0xfa)),
-            window: Mutex::new(Window::new(options.limit, &options.secret_key)),
+            window: Mutex::new(Window::new(options.limit.unwrap_or(options.kind.limit(&options.secret_key)))),
             options,
         });
         let router = api::router(shared.clone());
@@ -198,6 +212,15 @@ impl Simulator {
     /// Deletes one person.
     pub fn delete(&self, id: &str) -> bool {
         api::delete(&self.shared, id)
+    }
+
+    /// Has the account end by a version of it (Supabase alone).
+    pub fn soft_delete(&self, id: &str) -> bool {
+        let mut world = self.shared.world();
+        let Some(number) = world.alive(id).map(|person| person.number) else { return false };
+        world.soft_delete(number, api::now_ms());
+        self.shared.tell(&world, number, Event::Updated);
+        true
     }
 
     /// Puts one person back to an earlier version, as a restore from a backup does, without a delivery.

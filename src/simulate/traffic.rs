@@ -52,9 +52,5 @@ pub(super) fn change(shared: &Shared) {
             (number, Event::Updated)
         }
     };
-    let id = world.id(number);
-    if let Some(person) = world.alive(&id) {
-        let body = world.rendered(person);
-        shared.outbox.send(event, &id, body);
-    }
+    shared.tell(&world, number, event);
 }

@@ -1,6 +1,10 @@
 //! Who there is at the simulated provider, in the orders that its API lists them.
 
+use super::deliver::Event;
+use super::kind::Kind;
 use super::people::{Details, made_up};
+use super::{supabase, workos};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -20,6 +24,8 @@ pub(super) struct Person {
     pub alive: bool,
     pub banned: bool,
     pub locked: bool,
+    /// Since when a version of the account says that it ended.
+    pub soft_deleted_ms: Option<i64>,
     /// Where somebody has edited them; otherwise all follows from seed, number and revision.
     pub edited: Option<Box<Details>>,
 }
@@ -34,10 +40,12 @@ pub struct Truth {
     pub username: Option<String>,
     pub first_name: Option<String>,
     pub last_name: Option<String>,
+    pub display_name: Option<String>,
     pub banned: bool,
 }
 
 pub(super) struct World {
+    kind: Kind,
     seed: u64,
     people: Vec<Person>,
     by_created: BTreeSet<(i64, u64)>,
@@ -45,9 +53,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, users: u64) -> Self {
-        let mut world =
-            Self { seed, people: Vec::new(), by_created: BTreeSet::new(), by_updated: BTreeSet::new() };
+    pub(super) fn new(kind: Kind, seed: u64, users: u64) -> Self {
+        let (by_created, by_updated) = (BTreeSet::new(), BTreeSet::new());
+        let mut world = Self { kind, seed, people: Vec::new(), by_created, by_updated };
         for number in 0..users {
             let at = BEGINNING_MS + number as i64 * STEP_MS;
             world.add(at, at, None);
@@ -66,6 +74,7 @@ impl World {
             alive: true,
             banned: false,
             locked: false,
+            soft_deleted_ms: None,
             edited: edited.map(Box::new),
         });
         self.by_created.insert((created_ms, number));
@@ -78,13 +87,42 @@ impl World {
     }
 
     pub(super) fn id(&self, number: u64) -> String {
-        format!("user_{:05x}{number:0ID_DIGITS$}", self.seed & 0xf_ffff)
+        let seed = self.seed & 0xf_ffff;
+        match self.kind {
+            Kind::Clerk | Kind::WorkOs => format!("user_{seed:05x}{number:0ID_DIGITS$}"),
+            Kind::Supabase => format!("{seed:08x}-0000-4000-8000-{number:012x}"),
+        }
+    }
+
+    pub(super) fn person(&self, number: u64) -> Option<&Person> {
+        self.people.get(usize::try_from(number).ok()?)
+    }
+
+    /// What a delivery about the person carries.
+    pub(super) fn told(&self, person: &Person, event: Event) -> String {
+        match (self.kind, event) {
+            (Kind::Clerk, Event::Deleted) => {
+                json!({"object": "user", "id": self.id(person.number), "deleted": true}).to_string()
+            }
+            (Kind::Clerk, _) => self.rendered(person),
+            (Kind::WorkOs, _) => workos::user(self, person).to_string(),
+            (Kind::Supabase, _) => supabase::row(self, person).to_string(),
+        }
+    }
+
+    /// The account goes on being there, and says that it ended.
+    pub(super) fn soft_delete(&mut self, number: u64, now_ms: i64) {
+        self.edit(number, now_ms, |details| *details = Details::default());
+        self.change(number, now_ms, |person| person.soft_deleted_ms = Some(now_ms));
     }
 
     /// Whoever has this id, dead or alive.
     pub(super) fn by_id(&self, id: &str) -> Option<&Person> {
-        let digits = id.get(id.len().checked_sub(ID_DIGITS)?..)?;
-        let person = self.people.get(usize::try_from(digits.parse::<u64>().ok()?).ok()?)?;
+        let number = match self.kind {
+            Kind::Clerk | Kind::WorkOs => id.get(id.len().checked_sub(ID_DIGITS)?..)?.parse().ok()?,
+            Kind::Supabase => u64::from_str_radix(id.rsplit('-').next()?, 16).ok()?,
+        };
+        let person = self.person(number)?;
         (self.id(person.number) == id).then_some(person)
     }
 
@@ -183,22 +221,53 @@ impl World {
             .by_created
             .iter()
             .filter_map(|(_, number)| self.people.get(usize::try_from(*number).ok()?))
-            .map(|person| {
-                let details = self.details(person).into_owned();
-                Truth {
-                    id: self.id(person.number),
-                    version: person.updated_ms,
-                    email: details.emails.into_iter().next(),
-                    phone: details.phones.into_iter().next(),
-                    username: details.username,
-                    first_name: details.first_name,
-                    last_name: details.last_name,
-                    banned: person.banned,
-                }
-            })
+            .filter(|person| person.soft_deleted_ms.is_none())
+            .map(|person| self.truth_of(person))
             .collect();
         all.sort();
         all
+    }
+}
+
+impl World {
+    /// As the columns of `users` would have the person, at most.
+    fn truth_of(&self, person: &Person) -> Truth {
+        let details = self.details(person).into_owned();
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let mut truth = Truth {
+            id: self.id(person.number),
+            version: person.updated_ms,
+            email: details.emails.into_iter().next(),
+            phone: details.phones.into_iter().next(),
+            username: details.username,
+            first_name: details.first_name,
+            last_name: details.last_name,
+            display_name: None,
+            banned: person.banned,
+        };
+        let names: Vec<&str> =
+            [&truth.first_name, &truth.last_name].into_iter().flatten().map(String::as_str).collect();
+        truth.display_name = (!names.is_empty()).then(|| names.join(" ")).or(truth.username.clone());
+        match self.kind {
+            Kind::Clerk => truth,
+            Kind::WorkOs => Truth {
+                version: person.updated_ms * 1_000,
+                phone: None,
+                username: None,
+                display_name: text(&workos::user(self, person)["name"]),
+                banned: false,
+                ..truth
+            },
+            Kind::Supabase => Truth {
+                version: supabase::micros(person, person.updated_ms),
+                phone: text(&supabase::user(self, person)["phone"]),
+                username: None,
+                first_name: None,
+                last_name: None,
+                display_name: text(&supabase::user(self, person)["user_metadata"]["full_name"]),
+                ..truth
+            },
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use signature::{KeyError, SigningKey};
 use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
+use url::Url;
 
 /// One configured auth provider instance.
 #[derive(Clone)]
@@ -84,6 +85,11 @@ pub trait Provider: Send + Sync {
 
     /// Whether a stored profile never has this field, so that no column can be filled from it.
     fn leaves_out(&self, field: &str) -> bool;
+
+    /// The SQL that has the provider's own database send deliveries there, where that is how they are sent.
+    fn installation(&self, _to: &Url, _secret: &str) -> Option<String> {
+        None
+    }
 
     /// How its API is read; `None` where it has none that headcount knows.
     fn directory(&self) -> Option<&'static dyn Directory>;

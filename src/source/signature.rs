@@ -64,6 +64,11 @@ impl SigningKey {
         }
     }
 
+    /// The secret itself, for whoever has asked to see it.
+    pub fn reveal(&self) -> String {
+        String::from_utf8_lossy(self.bytes.expose_secret()).into_owned()
+    }
+
     /// Whether the two are one and the same.
     pub fn is(&self, other: &SigningKey) -> bool {
         self.scheme == other.scheme && self.bytes.expose_secret() == other.bytes.expose_secret()

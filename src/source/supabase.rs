@@ -5,6 +5,7 @@
 //! become one and the same profile here, or every read would look like a change.
 
 mod directory;
+mod install;
 mod row;
 
 use super::directory::Directory;
@@ -18,6 +19,7 @@ use crate::core::timestamp::Timestamp;
 use row::{Change, Profile};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use url::Url;
 
 pub struct Supabase;
 
@@ -87,6 +89,10 @@ impl Provider for Supabase {
 
     fn leaves_out(&self, field: &str) -> bool {
         !Profile::has(field)
+    }
+
+    fn installation(&self, to: &Url, secret: &str) -> Option<String> {
+        Some(install::sql(to.as_str(), secret))
     }
 
     fn directory(&self) -> Option<&'static dyn Directory> {

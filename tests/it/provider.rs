@@ -89,7 +89,7 @@ pub async fn people(db: &Db) -> Vec<Truth> {
     let rows = db
         .query(
             "SELECT i.provider_id, CAST(i.version AS text), u.email, u.phone, u.username, u.first_name, u.last_name,
-                    CASE WHEN u.account_state = 'suspended' THEN '1' ELSE '0' END
+                    u.display_name, CASE WHEN u.account_state = 'suspended' THEN '1' ELSE '0' END
              FROM headcount.identities i JOIN users u ON CAST(u.id AS text) = i.user_id
              WHERE i.state <> 'deleted' AND u.account_state <> 'deleted'",
         )
@@ -104,7 +104,8 @@ pub async fn people(db: &Db) -> Vec<Truth> {
             username: row[4].take(),
             first_name: row[5].take(),
             last_name: row[6].take(),
-            banned: row[7].as_deref() == Some("1"),
+            display_name: row[7].take(),
+            banned: row[8].as_deref() == Some("1"),
         })
         .collect();
     people.sort();

@@ -15,6 +15,8 @@ mod mapping;
 mod migrating;
 mod offering;
 mod reading;
+mod rows;
+mod sources;
 mod states;
 
 use headcount::clock::SystemClock;

@@ -282,6 +282,7 @@ fn as_truth(user: UserView) -> Option<(String, Truth)> {
         username: text(Column::Username),
         first_name: text(Column::FirstName),
         last_name: text(Column::LastName),
+        display_name: text(Column::DisplayName),
         banned: user.account_state == "suspended",
     };
     Some((identity.provider_id, truth))

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// Columns that may be kept. Everything else is gone before the inbox: `encrypted_password`, the tokens of
 /// confirmations, recoveries and changes, and whatever Supabase may add.
-const KEPT: [&str; 16] = [
+pub(super) const KEPT: [&str; 16] = [
     "id",
     "aud",
     "role",
