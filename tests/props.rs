@@ -1,30 +1,46 @@
 //! Properties of the core: for every history, not for those that somebody thought of.
 
-use headcount::core::columns::{Column, Columns};
-use headcount::core::decide::{Account, Verdict, decide};
+use headcount::core::columns::{Column, ColumnSet, Columns};
+use headcount::core::decide::{Account, Held, Identity, User, Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Circumstances, Earlier, ReadDecision, Reading, Said, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
+use headcount::core::together::{Sibling, Standing};
 use headcount::source::signature::{Scheme, SignedHeaders, SigningKey};
 use headcount::source::{KINDS, provider};
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Few versions, times and values, so that ties of every kind are common.
-fn upsert() -> impl Strategy<Value = EventKind> {
-    (0..4_i64, 0..3_u8, any::<bool>(), 0..3_u8).prop_map(|(version, email, suspended, name)| {
-        let mut columns = Columns::default();
-        columns.set(Column::Email, (email > 0).then(|| format!("p{email}@example.com")));
-        columns.set(Column::EmailVerified, Some((email > 1).to_string()));
-        columns.set(Column::Username, (name > 0).then(|| format!("name{name}")));
-        columns.set(Column::DisplayName, Some(format!("Name {name}")));
-        let profile = format!("{{\"banned\":{suspended},\"email\":{email},\"name\":{name}}}");
-        EventKind::Upsert(Snapshot { version, profile, columns, suspended, ..Snapshot::default() })
-    })
+fn upsert(soft: bool) -> impl Strategy<Value = EventKind> {
+    (0..4_i64, 0..3_u8, any::<bool>(), 0..3_u8, 0..8_u8).prop_map(
+        move |(version, email, suspended, name, ends)| {
+            // A soft delete now and then.
+            let ended_at = (soft && ends == 0).then_some(Timestamp::clamped(700));
+            let mut columns = Columns::default();
+            columns.set(Column::Email, (email > 0).then(|| format!("p{email}@example.com")));
+            columns.set(Column::EmailVerified, Some((email > 1).to_string()));
+            columns.set(Column::Username, (name > 0).then(|| format!("name{name}")));
+            columns.set(Column::DisplayName, Some(format!("Name {name}")));
+            let profile = format!(
+                "{{\"banned\":{suspended},\"email\":{email},\"ended\":{},\"name\":{name}}}",
+                ended_at.is_some()
+            );
+            EventKind::Upsert(Snapshot {
+                version,
+                profile,
+                columns,
+                suspended,
+                ended_at,
+                ..Snapshot::default()
+            })
+        },
+    )
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let kind = prop_oneof![8 => upsert(), 1 => Just(EventKind::Delete)];
+fn event_with(soft: bool) -> impl Strategy<Value = Event> {
+    let kind = prop_oneof![8 => upsert(soft), 1 => Just(EventKind::Delete)];
     (kind, proptest::option::of(0..3_i64)).prop_map(|(kind, at)| Event {
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: at.and_then(Timestamp::from_ms),
@@ -40,15 +56,78 @@ fn fold(events: &[Event]) -> Account {
     })
 }
 
+/// Two accounts of one user, at two sources: the row was there, and each finds it with its first snapshot.
+fn fold_two(events: &[Event]) -> (Option<User>, BTreeMap<IdentityKey, Identity>) {
+    let mut layout = Layout::default();
+    layout.authority.order = vec!["clerk".into(), "workos".into()];
+    layout.authority.by_column = [("email".to_owned(), vec!["workos".to_owned()])].into();
+    let received_at = Timestamp::clamped(1_000);
+    let mut identities: BTreeMap<IdentityKey, Identity> = BTreeMap::new();
+    let mut linked = BTreeSet::new();
+    let row = User {
+        id: "id-1".into(),
+        columns: layout.filled(Columns::default()),
+        deleted_at: None,
+        suspended_by_source: false,
+        suspended_by_app: false,
+        provisional: false,
+        kept: ColumnSet::default(),
+        held: Held::default(),
+    };
+    let mut user = row;
+    for event in events {
+        let key = event.key.clone();
+        let is_new = !linked.contains(&key);
+        // Only a snapshot says whose row it is.
+        let links = is_new && matches!(event.kind, EventKind::Upsert(_));
+        let is_linked = !is_new || links;
+        let others =
+            identities.iter().filter(|(other, _)| is_linked && **other != key && linked.contains(*other));
+        let siblings = others.map(|(key, identity)| Sibling {
+            key: key.clone(),
+            identity: identity.clone(),
+            standing: Standing::Active,
+        });
+        let known = Account {
+            key: key.clone(),
+            identity: identities.get(&key).cloned(),
+            user: is_linked.then(|| user.clone()),
+            linked_now: links,
+            siblings: siblings.collect(),
+            ..Account::default()
+        };
+        let after = decide(&layout, &known, event, received_at, "nobody").account;
+        if let Some(after) = after.user {
+            user = after;
+        }
+        if links {
+            linked.insert(key.clone());
+        }
+        identities.extend(after.identity.map(|identity| (key, identity)));
+    }
+    ((!linked.is_empty()).then_some(user), identities)
+}
+
+/// A history over two sources, and the same one shuffled with any repeats.
+fn reordered_two() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+    let either = (event_with(true), any::<bool>()).prop_map(|(event, second)| match second {
+        true => Event { key: IdentityKey { source: "workos".into(), ..event.key }, ..event },
+        false => event,
+    });
+    proptest::collection::vec(either, 1..12).prop_flat_map(shuffled)
+}
+
 /// A history, and the same one shuffled with any repeats.
-fn reordered() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
-    proptest::collection::vec(event(), 1..10).prop_flat_map(|events| {
-        let repeats = proptest::collection::vec(0..events.len(), 0..8);
-        (Just(events), repeats).prop_flat_map(|(events, repeats)| {
-            let mut all = events.clone();
-            all.extend(repeats.into_iter().map(|index| events[index].clone()));
-            (Just(events), Just(all).prop_shuffle())
-        })
+fn reordered(soft: bool) -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+    proptest::collection::vec(event_with(soft), 1..10).prop_flat_map(shuffled)
+}
+
+fn shuffled(events: Vec<Event>) -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+    let repeats = proptest::collection::vec(0..events.len(), 0..8);
+    (Just(events), repeats).prop_flat_map(|(events, repeats)| {
+        let mut all = events.clone();
+        all.extend(repeats.into_iter().map(|index| events[index].clone()));
+        (Just(events), Just(all).prop_shuffle())
     })
 }
 
@@ -56,12 +135,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_order_with_any_repeats_ends_in_the_same_account((in_order, shuffled) in reordered()) {
+    fn any_order_over_two_sources_ends_in_the_same_user((in_order, shuffled) in reordered_two()) {
+        prop_assert_eq!(fold_two(&shuffled), fold_two(&in_order));
+    }
+
+    #[test]
+    fn any_order_with_any_repeats_ends_in_the_same_account((in_order, shuffled) in reordered(true)) {
         prop_assert_eq!(fold(&shuffled), fold(&in_order));
     }
 
     #[test]
-    fn a_deletion_anywhere_wins((events, _) in reordered(), place in any::<prop::sample::Index>()) {
+    fn a_deletion_anywhere_wins((events, _) in reordered(false), place in any::<prop::sample::Index>()) {
         let mut events = events;
         let deletion = Event { kind: EventKind::Delete, ..events[0].clone() };
         events.insert(place.index(events.len() + 1), deletion);
@@ -76,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_is_told_exactly_where_the_user_changes((events, _) in reordered()) {
+    fn a_change_is_told_exactly_where_the_user_changes((events, _) in reordered(false)) {
         let mut account = Account::default();
         for event in &events {
             let decision = decide(&Layout::default(), &account, event, Timestamp::clamped(1_000), "id-1");
@@ -89,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_application_wrote_into_its_columns_survives_every_update((events, _) in reordered()) {
+    fn what_the_application_wrote_into_its_columns_survives_every_update((events, _) in reordered(false)) {
         let mut account = fold(&events[..1]);
         if let Some(user) = &mut account.user {
             user.columns.set(Column::Username, Some("chosen-here".into()));

@@ -259,7 +259,9 @@ pub(super) fn account_after(
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
 pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
-    let deletion = match known.and_then(|identity| identity.deletion) {
+    // A version that said so is no word on when it ended for good.
+    let tombstone = known.and_then(|identity| identity.deletion).filter(|deletion| !deletion.soft);
+    let deletion = match tombstone {
         None => said,
         Some(before) => Deletion {
             at: before.at.min(said.at),

@@ -58,6 +58,16 @@ pub struct Together {
     pub provisional: bool,
 }
 
+impl Standing {
+    pub fn of(is_unread: bool, is_retired: bool) -> Self {
+        match (is_unread, is_retired) {
+            (true, _) => Standing::Unread,
+            (false, true) => Standing::Retired,
+            (false, false) => Standing::Active,
+        }
+    }
+}
+
 impl Sibling {
     pub fn voice(&self) -> Voice<'_> {
         Voice { key: &self.key, identity: &self.identity, standing: self.standing }

@@ -8,7 +8,7 @@ use crate::core::decide::{Account, Identity, Latest};
 use crate::core::event::IdentityKey;
 use crate::core::layout::Layout;
 use crate::core::together::{Sibling, Standing};
-use crate::source::{Source, provider};
+use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
 use std::sync::Arc;
 
@@ -64,9 +64,7 @@ fn understood(
     key: &IdentityKey,
     locked: Locked,
 ) -> (Identity, Standing) {
-    let configured = sources.iter().find(|source| source.name == key.source);
-    let known = configured.map(|source| source.provider.clone());
-    let provider = known.or_else(|| provider(locked.kind.as_deref()?));
+    let provider = provider_of(sources, &key.source, locked.kind.as_deref());
     let is_unread = locked.latest.is_some() && provider.is_none();
     let latest = locked.latest.zip(provider).map(|(stored, provider)| Latest {
         snapshot: provider.recall(stored.version, stored.profile, layout),
@@ -80,12 +78,7 @@ fn understood(
         replaced_version: locked.replaced_version,
         hints: locked.hints,
     };
-    let standing = match (is_unread, locked.is_retired) {
-        (true, _) => Standing::Unread,
-        (false, true) => Standing::Retired,
-        (false, false) => Standing::Active,
-    };
-    (identity, standing)
+    (identity, Standing::of(is_unread, locked.is_retired))
 }
 
 /// Ids for users that are to be made: the database's own where it makes them.

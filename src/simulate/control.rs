@@ -1,4 +1,5 @@
-//! What a test asks of the simulator itself: `GET /simulate`, `PUT /simulate/faults`, `POST /simulate/changes`.
+//! What a test asks of the simulator itself: `GET /simulate`, `PUT /simulate/faults`, `POST /simulate/changes`,
+//! `PUT /simulate/deliver`.
 
 use super::answers::{Refusal, json_text};
 use super::{Faults, Shared, traffic};
@@ -11,6 +12,7 @@ use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Arc, PoisonError};
+use url::Url;
 
 const CHANGES_MAX: u64 = 100_000;
 
@@ -19,6 +21,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/simulate", get(state))
         .route("/simulate/faults", put(set_faults))
         .route("/simulate/changes", post(change))
+        .route("/simulate/deliver", put(deliver))
 }
 
 async fn state(State(shared): State<Arc<Shared>>) -> Response {
@@ -52,6 +55,19 @@ async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Respon
         traffic::change(&shared);
     }
     Ok(json_text(json!({"changed": count.min(CHANGES_MAX)}).to_string()))
+}
+
+#[derive(Deserialize)]
+struct Deliver {
+    to: Url,
+}
+
+/// Deliveries go there from now on.
+async fn deliver(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
+    let Deliver { to } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+    let told = json!({"to": to.as_str()}).to_string();
+    shared.outbox.deliver_to(to);
+    Ok(json_text(told))
 }
 
 fn wrong(error: &serde_json::Error) -> Refusal {

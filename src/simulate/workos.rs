@@ -148,7 +148,8 @@ async fn delete_user(State(shared): App, Path(id): Path<String>) -> Response {
 async fn list_events(State(shared): App, RawQuery(query): RawQuery) -> Result<Response, Response> {
     let query = Query::parse(&query.unwrap_or_default());
     let limit = limit_of(&query).ok_or_else(|| invalid("limit is out of range"))?;
-    let wanted = query.all("events");
+    // `events[]=a&events[]=b`, and as the official client has it, `events=a,b`.
+    let wanted: Vec<&str> = query.all("events").into_iter().flat_map(|events| events.split(',')).collect();
     if wanted.is_empty() {
         return Err(invalid("events is required"));
     }

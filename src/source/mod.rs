@@ -136,3 +136,10 @@ pub fn provider(kind: &str) -> Option<Arc<dyn Provider>> {
         _ => None,
     }
 }
+
+/// The provider that understands what a source's accounts have said: the configured source's, or else of the kind that
+/// the source last was.
+pub fn provider_of(sources: &[Source], name: &str, kind: Option<&str>) -> Option<Arc<dyn Provider>> {
+    let configured = sources.iter().find(|source| source.name == name);
+    configured.map(|source| source.provider.clone()).or_else(|| provider(kind?))
+}

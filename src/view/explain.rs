@@ -9,7 +9,7 @@ use crate::core::explain::{gainsaid, word};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use crate::core::together::{Sibling, Standing, Voice, speaker, together};
-use crate::source::{Source, provider};
+use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
 
@@ -149,9 +149,7 @@ pub async fn explain(
 
 /// The account, as far as it speaks for its user.
 fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibling {
-    let configured = sources.iter().find(|source| source.name == account.key.source);
-    let known = configured.map(|source| source.provider.clone());
-    let provider = known.or_else(|| provider(account.kind.as_deref()?));
+    let provider = provider_of(sources, &account.key.source, account.kind.as_deref());
     let is_unread = provider.is_none() && account.latest.is_some();
     let latest = account.latest.clone().zip(provider).map(|(latest, provider)| Latest {
         snapshot: provider.recall(latest.version, latest.profile, layout),
@@ -172,11 +170,7 @@ fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibl
         replaced_version: None,
         hints: account.hints.clone(),
     };
-    let standing = match (is_unread, account.is_retired) {
-        (true, _) => Standing::Unread,
-        (false, true) => Standing::Retired,
-        (false, false) => Standing::Active,
-    };
+    let standing = Standing::of(is_unread, account.is_retired);
     Sibling { key: account.key.clone(), identity, standing }
 }
 

@@ -2,7 +2,7 @@
 
 use super::process::{Server, headcount, json, run, text};
 use super::support::{Backend, Db};
-use headcount::simulate::{Options, Simulator, Truth, WEBHOOK_SECRET};
+use headcount::simulate::{Kind, Options, Simulator, Truth, WEBHOOK_SECRET};
 use serde_json::Value;
 use std::process::{Command, Output};
 
@@ -12,6 +12,7 @@ pub const KEY: &str = "sk_live_simulated";
 pub struct Provider {
     pub simulator: Simulator,
     pub url: String,
+    pub kind: Kind,
 }
 
 impl Provider {
@@ -21,10 +22,11 @@ impl Provider {
 
     pub async fn start(options: Options) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let kind = options.kind;
         let options = Options { secret_key: KEY.into(), time_compression: 1_000.0, ..options };
         let simulator = Simulator::start(options, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = simulator.url();
-        Self { simulator, url }
+        Self { simulator, url, kind }
     }
 
     /// The binary, connected.
@@ -35,19 +37,25 @@ impl Provider {
     }
 
     pub fn variables(&self) -> Vec<(&str, &str)> {
+        let [key, url, secret] = self.kind.variables();
         vec![
-            ("CLERK_SECRET_KEY", KEY),
-            ("CLERK_API_URL", &self.url),
-            ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET),
+            (key, KEY),
+            (url, &self.url),
+            (secret, WEBHOOK_SECRET),
             ("HEADCOUNT_CONFIRM_AFTER", "300ms"),
             ("HEADCOUNT_RATE_SHARE", "100%"),
             ("HEADCOUNT_LOG", "warn"),
         ]
     }
 
-    /// `headcount resync clerk --json` with these further arguments.
+    /// The name of its source.
+    pub fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// `headcount resync SOURCE --json` with these further arguments.
     pub fn resync(&self, db: &Db, args: &[&str]) -> (Option<i32>, Value, String) {
-        told(&run(self.headcount(db).args(["resync", "clerk", "--json"]).args(args)))
+        told(&run(self.headcount(db).args(["resync", self.name(), "--json"]).args(args)))
     }
 
     pub fn command(&self, db: &Db, args: &[&str]) -> (Option<i32>, Value, String) {
@@ -59,7 +67,7 @@ impl Provider {
         let mut variables = self.variables();
         variables.push(("HEADCOUNT_RESYNC_SCHEDULE", "off"));
         let server = Server::start_with(db, &[], &variables).await;
-        let to = format!("http://{}/webhooks/clerk", server.address);
+        let to = format!("http://{}/webhooks/{}", server.address, self.name());
         self.simulator.deliver_to(to.parse().unwrap());
         server
     }
