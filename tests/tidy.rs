@@ -204,6 +204,7 @@ fn documents_name_what_there_is() {
         "docs/simulate.md",
         "docs/adopt.md",
         "docs/accounts.md",
+        "docs/sources.md",
     ] {
         let text = read(document);
         for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {

@@ -22,6 +22,7 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
     if faults.outage {
         return (StatusCode::SERVICE_UNAVAILABLE, "upstream connect error").into_response();
     }
+    let crowded = crowded.or_else(|| shared.chance(faults.throttled).then_some(1));
     if let Some(seconds) = crowded {
         let mut response =
             kind.refuse(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests");

@@ -16,6 +16,8 @@ pub struct Faults {
     pub reorder: f64,
     /// Requests that the API answers 500.
     pub errors: f64,
+    /// Requests that the API answers 429, to be made again after a second.
+    pub throttled: f64,
     /// Requests that the API answers with a page of HTML and 200.
     pub html: f64,
     /// Requests whose answer breaks off in the middle.

@@ -5,7 +5,7 @@ use super::provider::{Provider, people};
 use super::sources::of;
 use super::support::{Backend, Db};
 use headcount::simulate::{Kind, ListFault, LostCursor, Options};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 
 /// A cursor's account is deleted while the list is walked, whatever the server makes of that.

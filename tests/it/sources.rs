@@ -15,6 +15,8 @@ on_each_database!(
     workos_events_are_read_although_they_come_late,
     a_described_source_is_held_true,
     a_source_is_retired_and_taken_up_again,
+    recorded_deliveries_are_replayed,
+    an_explanation_names_the_source_of_each_column,
 );
 
 pub async fn of(kind: Kind, users: u64, cursor_pages: bool) -> Provider {
@@ -206,6 +208,70 @@ async fn a_source_is_retired_and_taken_up_again(db: Db) {
     let (code, run, error) = provider.resync(&db, &[]);
     assert_eq!((code, &run["deleted"]), (Some(0), &json!(5)), "{error}");
     provider.equals(&db).await;
+}
+
+/// Of every way of signing; what was recorded is replayed as it was.
+async fn recorded_deliveries_are_replayed(db: Db) {
+    let fixtures =
+        ["workos", "supabase"].map(|kind| format!("{}/fixtures/{kind}", env!("CARGO_MANIFEST_DIR")));
+    let command =
+        |db: &Db, args: &[&str]| last_json(&run(super::process::headcount(&db.url).args(args).arg("--json")));
+    let told = command(&db, &["replay", &fixtures[0], &fixtures[1]]);
+    let counts = |told: &serde_json::Value| {
+        ["read", "applied", "stale", "ignored", "duplicate"].map(|count| told[count].as_u64().unwrap())
+    };
+    assert_eq!(counts(&told), [13, 10, 2, 1, 0], "{told}");
+    let state =
+        "SELECT display_name, account_state, email, phone FROM users ORDER BY display_name, account_state";
+    let before = db.query(state).await;
+    assert_eq!(counts(&command(&db, &["replay", &fixtures[0], &fixtures[1]])), [13, 0, 0, 0, 13]);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let recorded = command(&db, &["record", "--raw", "--out", out]);
+    assert_eq!(recorded["written"], 12, "{recorded}");
+    let again = Db::new(db.backend).await;
+    // WorkOS' signatures are the public key's, as the fixtures have it; a bearer's secret was never kept.
+    let mut replay = super::process::headcount(&again.url);
+    replay.env("WORKOS_WEBHOOK_SECRET", headcount::replay::FIXTURE_KEY);
+    let told = last_json(&run(replay.args(["replay", out, "--json"])));
+    assert_eq!(counts(&told), [12, 10, 2, 0, 0], "{told}");
+    assert_eq!(again.query(state).await, before);
+}
+
+async fn an_explanation_names_the_source_of_each_column(db: Db) {
+    let provider = of(Kind::WorkOs, 1, false).await;
+    let id = "0198c0de-0000-7000-8000-000000000001";
+    db.execute(&format!("INSERT INTO users (id, email) VALUES ('{id}', 'typed@example.com')")).await;
+    let person = provider.ids()[0].clone();
+    provider.simulator.edit(&person, &json!({"external_id": id, "email": "w@example.com"}));
+    provider.resync(&db, &[]);
+    let mut data = super::support::user("user_c", 0, Some("c@example.com"), Some("clara"), "Clara");
+    data["external_id"] = json!(id);
+    let server = provider.server(&db).await;
+    let body = super::support::event("user.created", data, 0);
+    server.deliver("msg_1", &body).await;
+    server.drained(&db).await;
+    let explained = |args: &[&str]| {
+        let mut command = provider.headcount(&db);
+        command.env("CLERK_WEBHOOK_SIGNING_SECRET", super::support::SECRET);
+        run(command.args(["explain", id]).args(args))
+    };
+    let told = last_json(&explained(&["--json"]));
+    let column = |name: &str| {
+        told["columns"].as_array().unwrap().iter().find(|column| column["column"] == name).unwrap().clone()
+    };
+    let email = column("email");
+    assert_eq!(
+        (&email["source"], &email["value"], &email["word"]),
+        (&json!("clerk"), &json!("c@example.com"), &json!("provider"))
+    );
+    let says: Vec<_> =
+        email["sources_say"].as_array().unwrap().iter().map(|word| word["value"].clone()).collect();
+    assert!(says.contains(&json!("w@example.com")) && says.contains(&json!("c@example.com")), "{email}");
+    assert_eq!(column("last_name")["source"], "workos", "clerk has none");
+    let shown = text(&explained(&[]).stdout);
+    assert!(shown.contains("clerk's: ") && shown.contains("; workos says w@example.com"), "{shown}");
+    assert_eq!(told["accounts"].as_array().unwrap().len(), 2);
 }
 
 /// The generated SQL in a real PostgreSQL, with a stand-in for pg_net that writes down what would be sent.
