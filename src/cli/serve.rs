@@ -68,7 +68,9 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     if config.sources.is_empty() {
         return Err(ConfigError(
             "no source is configured; set CLERK_WEBHOOK_SIGNING_SECRET to the signing secret of your endpoint (in Clerk's \
-             dashboard: Webhooks, your endpoint, Signing Secret), or CLERK_SECRET_KEY to read its API, or both"
+             dashboard: Webhooks, your endpoint, Signing Secret), or CLERK_SECRET_KEY to read its API, or both; for WorkOS \
+             WORKOS_WEBHOOK_SECRET and WORKOS_API_KEY, for Supabase SUPABASE_WEBHOOK_SECRET, SUPABASE_SERVICE_ROLE_KEY and \
+             SUPABASE_URL, for anything else a table [sources.NAME] in headcount.toml"
                 .into(),
         )
         .into());

@@ -101,7 +101,11 @@ async fn list(context: &Context) -> anyhow::Result<u8> {
         print_json(&json!({"sources": sources}));
         return Ok(DONE);
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     let columns = [
         "name",
         "kind",

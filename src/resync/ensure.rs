@@ -54,7 +54,7 @@ enum Landed {
 
 #[derive(Debug, Error)]
 pub enum EnsureError {
-    #[error("there is no source of that name here")]
+    #[error("there is no source of that name here, or it is retired")]
     UnknownSource,
     #[error("a provider's id has 1 to {PROVIDER_ID_BYTES_MAX} bytes, and none of them is NUL")]
     NoId,
@@ -119,6 +119,9 @@ impl Ensure {
             });
             if let Some(user) = known.filter(|_| is_settled || flights > 0) {
                 return self.with_wanted(user, signup).await;
+            }
+            if self.calls.store.source(&key.source).await?.retired_at.is_some() {
+                return Err(EnsureError::UnknownSource);
             }
             flights += 1;
             let (mine, landed) = self.land(&key, signup).await;

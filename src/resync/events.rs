@@ -65,10 +65,9 @@ impl Resync {
                 None => break,
             }
         }
-        // Nothing but events moves it: their clock is the provider's.
-        if let Some(highest) = highest {
-            self.store.raise_watermark(&self.source.name, highest.ms()).await?;
-        }
+        // Nothing but events moves it on: their clock is the provider's.
+        let reached = highest.map_or(since, Timestamp::ms);
+        self.store.raise_watermark(&self.source.name, reached).await?;
         Ok(Ending { status: "succeeded", error: None })
     }
 

@@ -5,8 +5,9 @@ use crate::source::directory::Instance;
 use crate::source::http::ApiError;
 use tracing::warn;
 
-/// Accounts that are asked for where nothing else tells the instance; with fewer known, there is little to mistake.
-const ACCOUNTS: i64 = 10;
+/// Accounts, of the youngest and of the oldest, that are asked for where nothing else tells the instance; where fewer than
+/// the minimum are known, there is little to mistake.
+const ACCOUNTS: i64 = 5;
 const ACCOUNTS_MIN: usize = 3;
 
 impl Resync {

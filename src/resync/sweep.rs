@@ -85,6 +85,7 @@ impl Resync {
 
     /// Carries out a held run that somebody has said yes to: exactly its set, each account asked for once more.
     pub async fn carry_out(&self, run_id: &str) -> Result<Report, ResyncError> {
+        self.check_retired().await?;
         self.check_instance().await?;
         let run = self.store.run(run_id).await?.unwrap_or_default();
         let marked_at = run.marked_at.unwrap_or(Timestamp::clamped(0));

@@ -107,16 +107,21 @@ impl Store {
             .collect())
     }
 
-    /// Some living accounts of the source that were heard of since it was pinned, the latest first.
+    /// Living accounts of the source that were heard of since it was pinned: the youngest and the oldest, so many of each.
     pub async fn pinned_accounts(&self, source: &str, limit: i64) -> Result<Vec<String>, StoreError> {
-        let sql = self.dialect().own(
-            "SELECT i.provider_id FROM headcount.identities i
+        let mut found: Vec<String> = Vec::new();
+        for order in ["DESC", "ASC"] {
+            let sql = self.dialect().own(&format!(
+                "SELECT i.provider_id FROM headcount.identities i
              LEFT JOIN headcount.sources s ON s.name = i.source
              WHERE i.source = $1 AND i.state <> 'deleted' AND i.version IS NOT NULL
                AND (s.pinned_at IS NULL OR i.synced_at > s.pinned_at)
-             ORDER BY i.provider_created_at DESC LIMIT $2",
-        );
-        Ok(texts(self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?))
+             ORDER BY i.provider_created_at {order} LIMIT $2"
+            ));
+            let ids: Vec<String> = texts(self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?);
+            found.extend(ids.into_iter().filter(|id| !found.contains(id)).collect::<Vec<_>>());
+        }
+        Ok(found)
     }
 
     /// Moves the watermark up to this version.

@@ -7,29 +7,12 @@ use super::error::StoreError;
 use super::inbox::take;
 use super::reconciliation::{Locked, Reconciliation};
 use crate::core::event::IdentityKey;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Other accounts, by the account beside which they are.
 type Beside = HashMap<IdentityKey, Vec<(IdentityKey, Locked)>>;
 
 impl Reconciliation {
-    pub(super) async fn lock_identities(
-        &mut self,
-        keys: &[IdentityKey],
-    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
-        let sql = self.dialect.own(&format!(
-            "SELECT {} FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
-             LEFT JOIN headcount.sources s ON s.name = i.source
-             ORDER BY i.source, i.provider_id {}",
-            self.identity_cells(),
-            self.dialect.rows(1, 2),
-            self.dialect.lock_rows_of("i")
-        ));
-        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        let layout = self.users.layout().clone();
-        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
-    }
-
     pub(super) async fn siblings(
         &mut self,
         locked: &BTreeMap<IdentityKey, Locked>,
@@ -47,22 +30,56 @@ impl Reconciliation {
         let rows = self.dialect.rows(1, 3);
         let accounts = self.dialect.each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
         let sql = self.dialect.own(&format!(
-            "SELECT v.c2, v.c3, {} FROM {accounts} LEFT JOIN headcount.sources s ON s.name = i.source
-             WHERE NOT (i.source = v.c2 AND i.provider_id = v.c3) ORDER BY i.source, i.provider_id",
-            self.identity_cells()
+            "SELECT v.c2, v.c3, i.source, i.provider_id FROM {accounts}
+             WHERE NOT (i.source = v.c2 AND i.provider_id = v.c3) ORDER BY i.source, i.provider_id"
         ));
         let rows =
             ties.iter().map(|(key, user_id)| [vec![Some(user_id.clone())], key_row(key)].concat()).collect();
-        let layout = self.users.layout().clone();
-        for mut row in self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await? {
-            let sibling = row.split_off(2);
-            let [source, provider_id] = take(row);
-            if let (Some(source), Some(provider_id)) = (source, provider_id) {
-                let key = IdentityKey { source, provider_id };
-                beside.entry(key).or_default().push(identity(sibling, &layout));
+        let mut pairs = Vec::new();
+        for row in self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await? {
+            let [source, provider_id, other_source, other_id] = take(row);
+            let key = |source: Option<String>, provider_id: Option<String>| {
+                Some(IdentityKey { source: source?, provider_id: provider_id? })
+            };
+            pairs.extend(key(source, provider_id).zip(key(other_source, other_id)));
+        }
+        // Nearly nobody has several: what they have said is asked for by itself.
+        if pairs.is_empty() {
+            return Ok(beside);
+        }
+        let others: BTreeSet<IdentityKey> = pairs.iter().map(|(_, other)| other.clone()).collect();
+        let stored = self.identities(&others.into_iter().collect::<Vec<_>>(), "").await?;
+        for (key, other) in pairs {
+            if let Some(locked) = stored.get(&other) {
+                beside.entry(key).or_default().push((other, locked.clone()));
             }
         }
         Ok(beside)
+    }
+
+    pub(super) async fn lock_identities(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        let lock = self.dialect.lock_rows_of("i");
+        self.identities(keys, &lock).await
+    }
+
+    async fn identities(
+        &mut self,
+        keys: &[IdentityKey],
+        lock: &str,
+    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT {} FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
+             LEFT JOIN headcount.sources s ON s.name = i.source
+             ORDER BY i.source, i.provider_id {lock}",
+            self.identity_cells(),
+            self.dialect.rows(1, 2),
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        let layout = self.users.layout().clone();
+        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
     }
 
     /// What [`identity`] reads, of `headcount.identities i` and `headcount.sources s`.
