@@ -5,7 +5,7 @@
 pub enum LinkRule {
     /// The provider was told the row's id.
     ExternalId,
-    /// The row has the provider's id for its own.
+    /// The row has the provider's id for its own, or an account of another source has the same one.
     SharedId,
     /// A column of the row holds the provider's id.
     Column(String),

@@ -9,7 +9,7 @@ use crate::core::together::Sibling;
 use crate::source::Source;
 use crate::store::{ADOPTED, Bearings, Reconciliation, StoreError, wanted};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// An account that may have a row already, with what is newest of it.
 pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut Held);
@@ -26,6 +26,9 @@ pub(super) async fn link(
     if open.is_empty() {
         return Ok(elsewhere);
     }
+    let configured = sources.iter().map(|source| source.name.clone());
+    let names: BTreeSet<String> = configured.chain(bearings.keys().cloned()).collect();
+    let names: Vec<String> = names.into_iter().collect();
     for (rule, followers) in rules(sources, bearings) {
         let wants: Vec<Option<String>> = open
             .iter()
@@ -38,7 +41,7 @@ pub(super) async fn link(
         if texts.is_empty() {
             continue;
         }
-        let candidates = tx.candidates(&rule, &texts).await?;
+        let candidates = tx.candidates(&rule, &texts, &names).await?;
         let mut rows: Vec<Option<String>> = Vec::new();
         for ((key, ..), want) in open.iter().zip(&wants) {
             let fits = want.as_ref().and_then(|want| candidates.get(want)).map_or(&[][..], Vec::as_slice);

@@ -135,7 +135,8 @@ impl Resync {
             let want =
                 |account: &Unlinked| wanted(self.store.users_table(), rule, &account.key, &account.snapshot);
             let texts: Vec<String> = open.iter().filter_map(want).collect();
-            let candidates = self.store.candidates(rule, &texts).await?;
+            let names: Vec<String> = self.reads.sources.iter().map(|source| source.name.clone()).collect();
+            let candidates = self.store.candidates(rule, &texts, &names).await?;
             let mut still = Vec::new();
             for account in open {
                 let rows = want(&account).and_then(|text| candidates.get(&text));

@@ -6,7 +6,7 @@
 mod directory;
 
 use super::directory::Directory;
-use super::json::{checked_columns, checked_id, outline_id, printable, reason, set_paths, text};
+use super::json::{OnlyId, checked_columns, checked_id, outline_id, printable, reason, set_paths, text};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
@@ -51,12 +51,6 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct OnlyId {
-    #[serde(default)]
-    id: Option<Value>,
-}
-
-#[derive(Deserialize)]
 struct Delivery {
     #[serde(rename = "type")]
     event_type: String,
@@ -76,11 +70,10 @@ impl Provider for Clerk {
         match serde_json::from_str::<Envelope>(body) {
             Ok(envelope) => {
                 let event_type = envelope.event_type.unwrap_or_default();
-                let id = envelope.data.and_then(|data| data.id);
                 Glance {
                     used: event_type == DELETE || UPSERTS.contains(&&*event_type),
                     event_type: printable(&event_type),
-                    provider_id: outline_id(id.and_then(|id| text(Some(&id)))),
+                    provider_id: outline_id(envelope.data.and_then(|data| data.text())),
                     occurred_at: instant(envelope.timestamp.as_ref()),
                     message_id: None,
                 }

@@ -1,10 +1,13 @@
 //! What a provider's API is asked, and what its answers mean. Requests are values; `http.rs` sends them.
 
 use super::Unintelligible;
+use super::json::{OnlyId, checked_id, reason, text};
 use crate::core::event::Snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// What differs from API to API.
@@ -169,6 +172,29 @@ pub struct Entry {
     pub said: Result<Snapshot, Unintelligible>,
     /// The JSON as it came, where it could not be understood: without what must not be kept.
     pub odd: Option<String>,
+}
+
+impl Entry {
+    /// A user of an answer, whose id is at `id`: when it was created at the provider, and what it says, are `read`'s to tell.
+    pub(super) fn read(
+        raw: &RawValue,
+        read: impl FnOnce(&mut Map<String, Value>) -> Result<(Option<Timestamp>, Snapshot), Unintelligible>,
+    ) -> Self {
+        let said =
+            serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
+                let id = checked_id(text(user.get("id")))?;
+                let (created_at, snapshot) = read(&mut user)?;
+                Ok(Self { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None })
+            });
+        said.unwrap_or_else(|reason| Self::odd(raw.get(), reason))
+    }
+
+    fn odd(raw: &str, reason: Unintelligible) -> Self {
+        let outline = serde_json::from_str::<OnlyId>(raw).ok();
+        let provider_id = outline.and_then(|outline| checked_id(outline.text()).ok());
+        // Its creation time is left out: what cannot be understood does not say where the list is.
+        Self { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+    }
 }
 
 /// An answer that is none: not JSON, cut off, or of another shape. Never quotes the body.

@@ -5,12 +5,26 @@ use crate::core::columns::{Cell, Column, Columns};
 use crate::core::event::PROVIDER_ID_BYTES_MAX;
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Event types longer than this are cut: the name is for people to read.
 const EVENT_TYPE_CHARS_MAX: usize = 100;
+
+/// What can be told of a user that cannot be understood.
+#[derive(Deserialize)]
+pub(super) struct OnlyId {
+    #[serde(default)]
+    id: Option<Value>,
+}
+
+impl OnlyId {
+    pub(super) fn text(&self) -> Option<String> {
+        text(self.id.as_ref())
+    }
+}
 
 /// A text that says something: null, absent, empty and non-texts are none.
 pub(super) fn text(value: Option<&Value>) -> Option<String> {

@@ -8,7 +8,8 @@ mod events;
 
 use super::directory::Directory;
 use super::json::{
-    checked_columns, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths, text,
+    OnlyId, checked_columns, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths,
+    text,
 };
 use super::signature::{KeyError, MESSAGE_ID_BYTES_MAX, Scheme, SigningKey};
 use super::{Glance, Provider, Unintelligible};
@@ -38,12 +39,6 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct OnlyId {
-    #[serde(default)]
-    id: Option<Value>,
-}
-
-#[derive(Deserialize)]
 struct Delivery {
     event: String,
     #[serde(default)]
@@ -70,7 +65,7 @@ impl Provider for WorkOs {
         Glance {
             used: event_type == DELETE || UPSERTS.contains(&&*event_type),
             event_type: printable(&event_type),
-            provider_id: outline_id(envelope.data.and_then(|data| text(data.id.as_ref()))),
+            provider_id: outline_id(envelope.data.and_then(|data| data.text())),
             occurred_at: instant(envelope.created_at.as_ref()),
             message_id: id,
         }

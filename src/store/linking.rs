@@ -17,8 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
     match rule {
         LinkRule::ExternalId => users.id_from(snapshot.external_id.as_ref()?),
-        LinkRule::SharedId => users.id_from(&key.provider_id),
-        LinkRule::Column(_) => Some(key.provider_id.clone()),
+        LinkRule::SharedId | LinkRule::Column(_) => Some(key.provider_id.clone()),
         LinkRule::VerifiedEmail => {
             let verified = snapshot.columns.get(Column::EmailVerified) == Some("true");
             snapshot.columns.get(Column::Email).filter(|_| verified).map(str::to_lowercase)
@@ -32,6 +31,7 @@ async fn candidates(
     users: &UsersTable,
     rule: &LinkRule,
     wanted: &[String],
+    sources: &[String],
 ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
     // Each once: a row that two accounts want is one row all the same.
     let wanted: BTreeSet<&String> = wanted.iter().collect();
@@ -40,11 +40,12 @@ async fn candidates(
         return Ok(HashMap::new());
     }
     let found: Vec<(String, Candidate)> = match rule {
-        LinkRule::ExternalId | LinkRule::SharedId => {
+        LinkRule::ExternalId => {
             let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
             let ids: Vec<String> = texts(there);
             ids.into_iter().map(|id| (id.clone(), candidate(id, None))).collect()
         }
+        LinkRule::SharedId => sharing(tx, users, &wanted, sources).await?,
         LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
         LinkRule::VerifiedEmail => match users.ids_by_email() {
             Some(sql) => candidate_rows(tx, &sql, rows()).await?,
@@ -62,6 +63,33 @@ async fn candidates(
         by_text.entry(text).or_default().push(candidate);
     }
     Ok(by_text)
+}
+
+/// Rows whose id is one of these, and users of whom an account at one of the sources has it.
+async fn sharing(
+    tx: &mut dyn Tx,
+    users: &UsersTable,
+    wanted: &BTreeSet<&String>,
+    sources: &[String],
+) -> Result<Vec<(String, Candidate)>, StoreError> {
+    let as_row_id: HashMap<String, &String> =
+        wanted.iter().filter_map(|text| Some((users.id_from(text)?, *text))).collect();
+    let mut found = BTreeSet::new();
+    if !as_row_id.is_empty() {
+        let there = tx.fetch(&users.existing(), vec![Arg::Rows(id_rows(as_row_id.keys()))]).await?;
+        for id in texts::<Vec<String>>(there) {
+            found.extend(as_row_id.get(&id).map(|text| ((*text).clone(), id.clone())));
+        }
+    }
+    let pairs = sources.iter().flat_map(|source| wanted.iter().map(move |id| (source, *id)));
+    let pairs: Vec<Row> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
+    if !pairs.is_empty() {
+        for row in tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await? {
+            let [provider_id, user_id] = take(row);
+            found.extend(provider_id.zip(user_id));
+        }
+    }
+    Ok(found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect())
 }
 
 async fn candidate_rows(
@@ -104,9 +132,10 @@ impl Reconciliation {
         &mut self,
         rule: &LinkRule,
         texts: &[String],
+        sources: &[String],
     ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
         let users = self.users.clone();
-        candidates(&mut *self.tx, &users, rule, texts).await
+        candidates(&mut *self.tx, &users, rule, texts, sources).await
     }
 
     /// Those of the rows that nobody else holds and that may be an account's of the source beside them, locked.
@@ -136,14 +165,15 @@ impl Reconciliation {
 }
 
 impl Store {
-    /// The rows that show one of these texts, by the text.
+    /// The rows that show one of these texts, by the text; of shared ids, those of accounts at these sources as well.
     pub async fn candidates(
         &self,
         rule: &LinkRule,
         texts: &[String],
+        sources: &[String],
     ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
         let mut tx = self.begin(Access::Read).await?;
-        candidates(&mut *tx, self.users_table(), rule, texts).await
+        candidates(&mut *tx, self.users_table(), rule, texts, sources).await
     }
 
     /// How many rows the users table has, and how many of them belong to no account.

@@ -99,7 +99,7 @@ async fn nobody_is_linked_by_guess(db: Db) {
     let by_email = |email: &str| {
         let email = email.to_owned();
         let store = store.clone();
-        async move { store.candidates(&LinkRule::VerifiedEmail, &[email]).await.unwrap() }
+        async move { store.candidates(&LinkRule::VerifiedEmail, &[email], &[]).await.unwrap() }
     };
     for (email, why) in
         [("a@example.com", "not verified"), ("b@example.com", "several"), ("c@example.com", "another")]

@@ -20,6 +20,7 @@ on_each_database!(
     the_end_of_one_account_gives_the_other_the_floor,
     two_accounts_of_one_batch_know_of_each_other,
     an_address_links_only_where_both_sides_have_verified_it,
+    the_same_id_links_where_sources_share_them,
     a_source_that_is_gone_keeps_its_word,
     a_retired_source_speaks_last,
     an_account_that_moves_takes_its_word_along,
@@ -266,6 +267,28 @@ async fn an_address_links_only_where_both_sides_have_verified_it(db: Db) {
     let tied =
         db.query("SELECT provider_id, linked_by FROM headcount.identities WHERE linked_by IS NOT NULL").await;
     assert_eq!(tied, [[Some("user_wd".to_owned()), Some("verified-email".to_owned())]]);
+}
+
+async fn the_same_id_links_where_sources_share_them(db: Db) {
+    let store = open(&db, &["clerk", "workos"]).await;
+    let sharing = vec![
+        source("clerk", "clerk", |_| {}),
+        source("workos", "workos", |source| source.link_by.push(LinkRule::SharedId)),
+    ];
+    deliver(&store, &sharing, &[("clerk", clerk(1, "c@example.com", Some("clara"), None))]).await;
+    let as_clerks = workos(1, "w@example.com", false, None).replace("user_w", "user_c");
+    deliver(&store, &clerk_and_workos(), &[("workos", workos(1, "w@example.com", true, None))]).await;
+    assert_eq!(db.count("users").await, 2, "nobody has said that they share ids");
+    deliver(&store, &sharing, &[("workos", as_clerks)]).await;
+    assert_eq!(db.count("users").await, 2);
+    let tied =
+        "SELECT linked_by FROM headcount.identities WHERE source = 'workos' AND provider_id = 'user_c'";
+    assert_eq!(db.one(tied).await, "shared-id");
+    // Or the id of the row.
+    a_user(&db).await;
+    deliver(&store, &sharing, &[("workos", workos(1, "x@example.com", true, None).replace("user_w", USER))])
+        .await;
+    assert_eq!(db.count("users").await, 3);
 }
 
 async fn a_source_that_is_gone_keeps_its_word(db: Db) {

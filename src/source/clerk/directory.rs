@@ -6,14 +6,13 @@ use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
-use crate::source::Unintelligible;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
-use crate::source::json::{checked_id, reason, segment, text};
+use crate::source::json::segment;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 pub(super) struct ClerkApi;
@@ -40,13 +39,6 @@ struct Errors {
 #[derive(Deserialize)]
 struct ErrorEntry {
     code: String,
-}
-
-/// What can be told of a user that cannot be understood.
-#[derive(Deserialize)]
-struct Outline {
-    #[serde(default)]
-    id: Option<Value>,
 }
 
 impl Directory for ClerkApi {
@@ -136,24 +128,10 @@ impl Directory for ClerkApi {
 }
 
 fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    let said = serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
-        let id = checked_id(text(user.get("id")))?;
+    Entry::read(raw, |user| {
         let created_at = user.get("created_at").and_then(Value::as_i64).and_then(Timestamp::from_ms);
-        Ok((id, created_at, snapshot(&mut user, layout)?))
-    });
-    match said {
-        Ok((id, created_at, snapshot)) => {
-            Entry { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None }
-        }
-        Err(reason) => odd(raw.get(), reason),
-    }
-}
-
-fn odd(raw: &str, reason: Unintelligible) -> Entry {
-    let outline = serde_json::from_str::<Outline>(raw).ok();
-    let provider_id = outline.and_then(|outline| checked_id(text(outline.id.as_ref())).ok());
-    // Its creation time is left out: what cannot be understood does not say where the list is.
-    Entry { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+        Ok((created_at, snapshot(user, layout)?))
+    })
 }
 
 fn newest(offset: usize, limit: usize) -> String {

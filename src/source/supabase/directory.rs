@@ -7,11 +7,10 @@ use super::row::timestamp_us;
 use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
-use crate::source::Unintelligible;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
-use crate::source::json::{checked_id, instant_us, reason, segment, text};
+use crate::source::json::{instant_us, segment, text};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -39,12 +38,6 @@ struct Pagination {
     next_cursor: Option<String>,
     #[serde(default)]
     has_more: bool,
-}
-
-#[derive(Deserialize)]
-struct Outline {
-    #[serde(default)]
-    id: Option<Value>,
 }
 
 impl Directory for SupabaseApi {
@@ -152,23 +145,10 @@ fn fitting_size(offset: usize) -> usize {
 }
 
 fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    let said = serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|user| {
-        let id = checked_id(text(user.get("id")))?;
+    Entry::read(raw, |user| {
         let created_at = text(user.get("created_at")).and_then(|at| timestamp_us(&at)).and_then(instant_us);
-        Ok((id, created_at, snapshot(&user, layout)?))
-    });
-    match said {
-        Ok((id, created_at, snapshot)) => {
-            Entry { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None }
-        }
-        Err(reason) => odd(raw.get(), reason),
-    }
-}
-
-fn odd(raw: &str, reason: Unintelligible) -> Entry {
-    let outline = serde_json::from_str::<Outline>(raw).ok();
-    let provider_id = outline.and_then(|outline| checked_id(text(outline.id.as_ref())).ok());
-    Entry { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+        Ok((created_at, snapshot(user, layout)?))
+    })
 }
 
 #[cfg(test)]

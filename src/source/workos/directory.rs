@@ -6,14 +6,12 @@ use super::events::Events;
 use super::{instant, snapshot};
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
-use crate::source::Unintelligible;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
-use crate::source::json::{checked_id, reason, segment, text};
+use crate::source::json::segment;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 pub(super) struct WorkOsApi;
@@ -33,12 +31,6 @@ struct List<'a> {
 pub(super) struct ListMetadata {
     #[serde(default)]
     pub after: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Outline {
-    #[serde(default)]
-    id: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -122,21 +114,5 @@ impl Directory for WorkOsApi {
 }
 
 fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    let said = serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
-        let id = checked_id(text(user.get("id")))?;
-        let created_at = instant(user.get("created_at"));
-        Ok((id, created_at, snapshot(&mut user, layout)?))
-    });
-    match said {
-        Ok((id, created_at, snapshot)) => {
-            Entry { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None }
-        }
-        Err(reason) => odd(raw.get(), reason),
-    }
-}
-
-fn odd(raw: &str, reason: Unintelligible) -> Entry {
-    let outline = serde_json::from_str::<Outline>(raw).ok();
-    let provider_id = outline.and_then(|outline| checked_id(text(outline.id.as_ref())).ok());
-    Entry { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+    Entry::read(raw, |user| Ok((instant(user.get("created_at")), snapshot(user, layout)?)))
 }

@@ -71,6 +71,15 @@ impl UsersTable {
         ))
     }
 
+    /// Provider id and user of the accounts (source, provider id) in the only parameter that have one.
+    pub fn users_of_accounts(&self) -> String {
+        self.dialect.own(&format!(
+            "SELECT i.provider_id, i.user_id FROM {} JOIN headcount.identities i
+                 ON i.source = v.c1 AND i.provider_id = v.c2 WHERE i.user_id IS NOT NULL",
+            self.dialect.rows(1, 2)
+        ))
+    }
+
     /// How many rows there are, and how many of them belong to no account.
     pub fn count_unlinked(&self) -> String {
         self.dialect.own(&format!(
