@@ -254,4 +254,16 @@ mod tests {
         assert_eq!(config.source_names(), ["staff"]);
         assert!(!config.sources[0].webhook_keys.is_empty() && config.sources[0].api.is_none());
     }
+
+    #[test]
+    fn a_source_may_have_limits_of_its_own() {
+        let table = "[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n";
+        let own = "rate_share = \"10%\"\nsilence_after = \"2d\"\nresync_schedule = \"off\"\nmax_delete_delivered = 7\n";
+        let config = with_file(&format!("rate_share = \"40%\"\n{table}{own}")).unwrap();
+        let (staff, others) = (config.resync_of("staff"), config.resync_of("clerk"));
+        assert_eq!((staff.rate_share, others.rate_share), (0.1, 0.4));
+        assert_eq!((staff.silence_after_ms, others.silence_after_ms), (2 * 86_400_000, 86_400_000));
+        assert!(matches!(staff.schedule, Schedule::Off) && !matches!(others.schedule, Schedule::Off));
+        assert_eq!(config.sources[0].delete_limit, Some(DeleteLimit::Accounts(7)));
+    }
 }

@@ -13,6 +13,7 @@ mod narrow;
 mod outcome;
 mod reads;
 mod retry;
+mod settled;
 mod sweep;
 mod tie;
 mod undo;

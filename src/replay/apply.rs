@@ -12,13 +12,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Deliveries that are stored and applied together.
 const CHUNK: usize = 500;
-/// Another process may hold what is left of a chunk; it is waited for so long, in such steps.
-const WAIT_STEP: Duration = Duration::from_millis(50);
-const WAITS_MAX: u32 = 200;
 
 /// What became of the fixtures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -125,7 +121,7 @@ async fn apply(
         }
     }
     for (source, ids) in new {
-        for status in outcomes(applier, &source, &ids).await? {
+        for (_, status) in applier.settle(&source, &ids).await? {
             let counts = &mut replayed.counts;
             match status.as_str() {
                 "applied" => counts.applied += 1,
@@ -138,23 +134,4 @@ async fn apply(
         }
     }
     Ok(())
-}
-
-/// Applies until nothing of the chunk waits any more, or until what waits waits for its next attempt.
-async fn outcomes(applier: &Deliveries, source: &str, ids: &[String]) -> Result<Vec<String>, StoreError> {
-    let mut waits = 0;
-    loop {
-        let applied = applier.apply_batch().await?;
-        if applied.finished > 0 {
-            continue;
-        }
-        let statuses: Vec<String> =
-            applier.store.statuses(source, ids).await?.into_iter().map(|(_, status, _)| status).collect();
-        let contended = applied.claimed > 0 || statuses.iter().any(|status| status == "pending");
-        if !contended || waits == WAITS_MAX {
-            return Ok(statuses);
-        }
-        waits += 1;
-        tokio::time::sleep(WAIT_STEP).await;
-    }
 }

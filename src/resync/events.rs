@@ -7,7 +7,6 @@ use crate::core::timestamp::Timestamp;
 use crate::reconcile::{Deliveries, logged};
 use crate::source::directory::{EventLog, Logged};
 use crate::store::{Acceptance, Counts, Ending, NewDelivery};
-use std::time::Duration;
 
 /// Events appear late, behind younger ones: so far back what was read is read again.
 const OVERLAP_MS: i64 = 120_000;
@@ -15,9 +14,6 @@ const OVERLAP_MS: i64 = 120_000;
 const FIRST_LOOK_MS: i64 = 86_400_000;
 /// Events that one transaction applies.
 const BATCH: i64 = 200;
-/// Another process may be applying them; it is waited for so long, in such steps.
-const WAIT_STEP: Duration = Duration::from_millis(50);
-const WAITS_MAX: u32 = 200;
 
 impl Resync {
     /// Whether the events since the last look are all in the inbox.
@@ -111,22 +107,9 @@ impl Resync {
             batch_max: BATCH,
         };
         let ids: Vec<String> = new.iter().map(|event| event.message_id.clone()).collect();
-        let mut waits = 0;
-        let statuses = loop {
-            let applied = deliveries.apply_batch().await?;
-            if applied.finished > 0 {
-                continue;
-            }
-            let statuses = self.store.statuses(&self.source.name, &ids).await?;
-            let is_open = statuses.iter().any(|(_, status, _)| status == "pending");
-            if !is_open || waits == WAITS_MAX {
-                break statuses;
-            }
-            waits += 1;
-            tokio::time::sleep(WAIT_STEP).await;
-        };
+        let statuses = deliveries.settle(&self.source.name, &ids).await?;
         let ended = |event: &NewDelivery, wanted: &str| {
-            statuses.iter().any(|(id, status, _)| *id == event.message_id && status == wanted)
+            statuses.iter().any(|(id, status)| *id == event.message_id && status == wanted)
         };
         let applied: Vec<NewDelivery> = new.iter().filter(|event| ended(event, "applied")).cloned().collect();
         running.counts.add(Counts {

@@ -24,10 +24,11 @@ const USERS: &str = "/user_management/users?";
 struct List<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
-    list_metadata: ListMetadata,
+    #[serde(default)]
+    list_metadata: Option<ListMetadata>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct ListMetadata {
     #[serde(default)]
     pub after: Option<String>,
@@ -88,9 +89,12 @@ impl Directory for WorkOsApi {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
         let List { data, list_metadata } = serde_json::from_str(body)?;
         let entries: Vec<Entry> = data.into_iter().map(|user| entry(user, layout)).collect();
-        let more = match list_metadata.after {
-            Some(_) if !entries.is_empty() => More::Yes,
-            _ => More::No,
+        let last = entries.last().and_then(|entry| entry.provider_id.as_ref());
+        let more = match list_metadata.map(|metadata| metadata.after) {
+            None => More::IfFull,
+            Some(Some(after)) if last == Some(&after) => More::Yes,
+            Some(Some(after)) if !entries.is_empty() => More::Cursor(after),
+            Some(_) => More::No,
         };
         Ok(Listed { entries, more })
     }
@@ -115,4 +119,36 @@ impl Directory for WorkOsApi {
 
 fn entry(raw: &RawValue, layout: &Layout) -> Entry {
     Entry::read(raw, |user| Ok((instant(user.get("created_at")), snapshot(user, layout)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_how_it_goes_on() {
+        let more = |metadata: &str| {
+            let body =
+                format!(r#"{{"data":[{{"id":"user_1","updated_at":"2026-01-01T00:00:00Z"}}]{metadata}}}"#);
+            WorkOsApi.read_page(&body, &Layout::default()).map(|listed| listed.more)
+        };
+        assert_eq!(more(r#","list_metadata":{"after":"user_1"}"#), Ok(More::Yes));
+        assert_eq!(more(r#","list_metadata":{"after":"opaque"}"#), Ok(More::Cursor("opaque".into())));
+        assert_eq!(more(r#","list_metadata":{"after":null}"#), Ok(More::No));
+        assert_eq!(more(""), Ok(More::IfFull));
+        for body in ["[]", "<html>", r#"{"data":{}}"#, ""] {
+            assert!(WorkOsApi.read_page(body, &Layout::default()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn absence_is_the_providers_own_code() {
+        let code = |body: &str| WorkOsApi.error_code(body);
+        assert!(
+            code(r#"{"message":"m","code":"entity_not_found"}"#)
+                .is_some_and(|code| WorkOsApi.means_absent(&code))
+        );
+        assert_eq!(code("<html>404</html>"), None);
+        assert_eq!(WorkOsApi.one("../x"), "/user_management/users/..%2Fx");
+    }
 }

@@ -19,6 +19,7 @@ const EVENTS: &str = "/events?";
 struct List<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
+    #[serde(default)]
     list_metadata: ListMetadata,
 }
 
