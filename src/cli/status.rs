@@ -115,6 +115,11 @@ fn source_row(source: &SourceStatus) -> Vec<String> {
 
 fn notes(source: &SourceStatus) -> Vec<String> {
     let (name, mut notes) = (&source.name, Vec::new());
+    if let Some(at) = &source.retired_at {
+        notes.push(format!(
+            "Source {name} is retired since {at}: it takes no deliveries and is not read; its accounts stay."
+        ));
+    }
     if let Some(alarm) = &source.silence {
         notes.push(format!("ALARM: source {name} is silent: {alarm}."));
     }

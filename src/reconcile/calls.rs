@@ -239,7 +239,8 @@ impl Calls {
         let write = difference(key, &held.known, after, false, held.linked_by.clone());
         let same = || {
             let (identity, user) = (held.known.identity.clone()?, held.known.user.clone());
-            Some(AccountWrite::new(key.clone(), identity, user.clone(), user))
+            let write = AccountWrite::new(key.clone(), identity, user.clone(), user);
+            Some(AccountWrite { siblings: held.known.siblings.clone(), ..write })
         };
         let write = write.or_else(|| (!also.is_empty()).then(same).flatten())?;
         Some(AccountWrite { also, ..write })

@@ -204,6 +204,8 @@ async fn a_source_is_retired_and_taken_up_again(db: Db) {
     let (_, status, _) = provider.command(&db, &["status"]);
     let row = status["sources"].as_array().unwrap().iter().find(|row| row["name"] == "workos").unwrap();
     assert!(row["retired_at"].is_string() && row["silence"].is_null(), "{row}");
+    let shown = text(&run(provider.headcount(&db).arg("status")).stdout);
+    assert!(shown.contains("Source workos is retired since"), "{shown}");
     assert_eq!(provider.command(&db, &["source", "retire", "workos", "--undo", "--yes"]).0, Some(0));
     let (code, run, error) = provider.resync(&db, &[]);
     assert_eq!((code, &run["deleted"]), (Some(0), &json!(5)), "{error}");
