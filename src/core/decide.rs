@@ -379,7 +379,9 @@ fn before(layout: &Layout, known: &Account, user: &User) -> Option<Before> {
     }
     // Without a snapshot there are at most hints.
     let hints = voices.iter().find_map(|voice| voice.identity.hints.clone());
-    let each = voices.iter().filter_map(Voice::columns).cloned().collect();
+    // One alone says nothing else by itself than it says together.
+    let several = voices.iter().filter(|_| voices.len() > 1);
+    let each = several.filter_map(Voice::columns).cloned().collect();
     let said = together(layout, voices, Some(&user.columns)).columns;
     if said.is_none() && known.linked_now && hints.is_none() {
         return None;

@@ -10,6 +10,7 @@ use crate::core::layout::Layout;
 use crate::core::together::{Sibling, Standing};
 use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// An account whose locks are held.
@@ -25,6 +26,12 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Whether it is the first of its user's accounts that was asked: of two in one batch each would have to know what
+    /// the other has just said, so the other one waits.
+    pub fn is_first_of_its_user(&self, users: &mut HashSet<String>) -> bool {
+        self.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone()))
+    }
+
     /// Whether its first row is still to be made, or to be found.
     pub fn has_no_row(&self) -> bool {
         self.known.user.is_none() && self.former_id.is_none()

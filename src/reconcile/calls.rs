@@ -229,6 +229,22 @@ impl Calls {
         Ok(held)
     }
 
+    /// Writes an account of which nobody waits for anything, as far as the database lets it in, and commits.
+    pub(super) async fn commit_one(
+        &self,
+        mut tx: Reconciliation,
+        held: &Held,
+        (after, change): Called,
+        cause: String,
+    ) -> Result<(), CallError> {
+        let Some(write) = difference(&held.known.key, &held.known, &after, false, None) else {
+            return Ok(());
+        };
+        let outcomes = write_each(&mut tx, vec![write]).await?;
+        let change = told(change, &outcomes[0]).map(|change| CausedChange { change, cause });
+        Ok(tx.commit(change.as_slice()).await?)
+    }
+
     fn write_of(
         &self,
         key: &IdentityKey,

@@ -155,9 +155,8 @@ impl Deliveries {
         let unseen = first_seen(&events, &mut work);
         let linked_elsewhere = link(&mut tx, &self.sources, &bearings, unseen).await?;
         work.retain(|key, _| !linked_elsewhere.contains(key));
-        // Of two accounts of one user the other one waits: each has to know what the other has just said.
         let mut users = HashSet::new();
-        work.retain(|_, work| work.held.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone())));
+        work.retain(|_, work| work.held.is_first_of_its_user(&mut users));
         for work in work.values_mut().filter(|work| work.held.known.linked_now) {
             work.after = work.held.known.clone();
         }

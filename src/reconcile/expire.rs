@@ -1,10 +1,9 @@
 //! Bans that end by themselves: their sources said until when, and say nothing again when the time has come.
 
-use super::account::{difference, told, write_each};
 use super::calls::{CallError, Calls};
 use crate::core::decide::ban_over;
 use crate::core::event::IdentityKey;
-use crate::store::{CausedChange, StoreError};
+use crate::store::StoreError;
 
 impl Calls {
     /// Ends the bans whose time is over; how many it were.
@@ -27,12 +26,8 @@ impl Calls {
         let mut tx = self.store.reconciliation().await?;
         let held = self.lock(&mut tx, key).await?;
         let now = tx.now().await?;
-        let (after, change) = ban_over(self.store.layout(), &held.known, now);
-        let Some(write) = difference(key, &held.known, &after, false, None) else { return Ok(()) };
-        let outcomes = write_each(&mut tx, vec![write]).await?;
+        let called = ban_over(self.store.layout(), &held.known, now);
         let cause = serde_json::json!({"expiry": {"source": key.source, "provider_id": key.provider_id}});
-        let change =
-            told(change, &outcomes[0]).map(|change| CausedChange { change, cause: cause.to_string() });
-        Ok(tx.commit(change.as_slice()).await?)
+        self.commit_one(tx, &held, called, cause.to_string()).await
     }
 }

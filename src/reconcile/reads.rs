@@ -351,10 +351,10 @@ impl Errand {
     }
 }
 
-/// Of two accounts of one user the other one is read again: each has to know what the other has just said.
+/// Of two accounts of one user the other one is read again.
 fn one_of_each_user(accounts: &mut HashMap<IdentityKey, Held>) {
     let mut users = HashSet::new();
-    accounts.retain(|_, held| held.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone())));
+    accounts.retain(|_, held| held.is_first_of_its_user(&mut users));
 }
 
 #[derive(Default)]

@@ -174,15 +174,12 @@ impl Calls {
         }
         let mut ids = FreshIds::take(&mut tx, &self.clock, 0, false).await?;
         let id = ids.next(&mut tx, &held).await?;
-        let (after, change) = again(self.store.layout(), &held.known, &id);
-        let Some(write) = difference(key, &held.known, &after, false, None) else { return Ok(()) };
-        let outcomes = write_each(&mut tx, vec![write]).await?;
+        let called = again(self.store.layout(), &held.known, &id);
         let cause = Caller { by: "application", reason: Some("by a statement of its own") }.cause("ensure");
-        let change = told(change, &outcomes[0]).map(|change| CausedChange { change, cause });
-        match tx.commit(change.as_slice()).await {
+        match self.commit_one(tx, &held, called, cause).await {
             // What speaks up at the commit only: the row is not ours to repair.
-            Err(StoreError::Rejected(_)) => Ok(()),
-            result => Ok(result?),
+            Err(CallError::Store(StoreError::Rejected(_))) => Ok(()),
+            result => result,
         }
     }
 }

@@ -103,9 +103,8 @@ impl Provider for Clerk {
         Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
-    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
-        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
-        Snapshot { profile, ..said(version, &user, layout) }
+    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        said(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {

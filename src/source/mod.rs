@@ -16,7 +16,8 @@ use crate::core::link::LinkRule;
 use crate::core::timestamp::Timestamp;
 use directory::Directory;
 use http::ApiAccess;
-use signature::{KeyError, SigningKey};
+use serde_json::{Map, Value};
+use signature::{KeyError, Scheme, SigningKey};
 use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
@@ -63,10 +64,15 @@ pub trait Provider: Send + Sync {
     /// The kind's name in configuration.
     fn kind(&self) -> &'static str;
 
+    /// How its deliveries show where they come from.
+    fn scheme(&self) -> Scheme {
+        Scheme::Standard
+    }
+
     /// The keys that a configured secret stands for: several, separated by commas, during a rotation.
     fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
         let secrets = secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty());
-        secrets.map(SigningKey::parse).collect()
+        secrets.map(|secret| SigningKey::read(self.scheme(), secret)).collect()
     }
 
     /// What can be told of a verified body at a glance; unknown fields, absent ones and odd types are no error.
@@ -80,8 +86,14 @@ pub trait Provider: Send + Sync {
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
+    /// What this profile says, as of this version; the snapshot's own copy of it is still to be written down.
+    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot;
+
     /// The snapshot that left this profile behind.
-    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot;
+    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
+        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
+        Snapshot { profile, ..self.said(version, &user, layout) }
+    }
 
     /// Whether a stored profile never has this field, so that no column can be filled from it.
     fn leaves_out(&self, field: &str) -> bool;

@@ -74,9 +74,23 @@ impl Provider for Described {
         Ok(Event { key, occurred_at, instance: None, kind })
     }
 
-    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
-        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
-        Snapshot { profile, ..self.said(version, &user, layout) }
+    fn said(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        let mut columns = Columns::default();
+        for (column, path) in &self.columns {
+            columns.set(*column, cell(*column, user, path));
+        }
+        let verified =
+            columns.get(Column::EmailVerified) == Some("true") && columns.get(Column::Email).is_some();
+        columns.set(Column::EmailVerified, Some(verified.to_string()));
+        set_paths(&mut columns, user, layout);
+        let at = |path: &Option<String>| path.as_ref().and_then(|path| value_at(user, path));
+        Snapshot {
+            version,
+            columns,
+            suspended: at(&self.suspended) == Some(&Value::Bool(true)),
+            external_id: text(at(&self.external_id)),
+            ..Snapshot::default()
+        }
     }
 
     fn leaves_out(&self, _field: &str) -> bool {
@@ -157,25 +171,6 @@ impl Described {
         let said = self.said(version, &body, layout);
         checked_columns(&said.columns, layout)?;
         Ok(Snapshot { profile: Value::Object(body).to_string(), ..said })
-    }
-
-    fn said(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        let mut columns = Columns::default();
-        for (column, path) in &self.columns {
-            columns.set(*column, cell(*column, user, path));
-        }
-        let verified =
-            columns.get(Column::EmailVerified) == Some("true") && columns.get(Column::Email).is_some();
-        columns.set(Column::EmailVerified, Some(verified.to_string()));
-        set_paths(&mut columns, user, layout);
-        let at = |path: &Option<String>| path.as_ref().and_then(|path| value_at(user, path));
-        Snapshot {
-            version,
-            columns,
-            suspended: at(&self.suspended) == Some(&Value::Bool(true)),
-            external_id: text(at(&self.external_id)),
-            ..Snapshot::default()
-        }
     }
 }
 

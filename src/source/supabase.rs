@@ -82,9 +82,8 @@ impl Provider for Supabase {
         Ok(Event { key, occurred_at: None, instance: None, kind })
     }
 
-    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
-        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
-        Snapshot { profile, ..said(version, &user, layout) }
+    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        said(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {

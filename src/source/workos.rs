@@ -11,7 +11,7 @@ use super::json::{
     OnlyId, checked_columns, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths,
     text,
 };
-use super::signature::{KeyError, MESSAGE_ID_BYTES_MAX, Scheme, SigningKey};
+use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
@@ -51,9 +51,8 @@ impl Provider for WorkOs {
         "workos"
     }
 
-    fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
-        let secrets = secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty());
-        secrets.map(|secret| SigningKey::plain(Scheme::Timed, secret)).collect()
+    fn scheme(&self) -> Scheme {
+        Scheme::Timed
     }
 
     fn glance(&self, body: &str) -> Glance {
@@ -82,9 +81,8 @@ impl Provider for WorkOs {
         Ok(Event { key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
     }
 
-    fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
-        let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
-        Snapshot { profile, ..said(version, &user, layout) }
+    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        said(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {

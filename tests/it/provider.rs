@@ -85,6 +85,15 @@ impl Provider {
         assert_eq!((tables.len(), differs), (truth.len(), None));
     }
 
+    /// A full run finds what is here as the provider has it, and writes nothing.
+    pub async fn finds_nothing_new(&self, db: &Db) {
+        let before = footprint(db).await;
+        let (code, run, _) = self.resync(db, &[]);
+        assert_eq!((code, &run["status"]), (Some(0), &serde_json::json!("succeeded")));
+        assert_eq!(run["unchanged"], run["seen"]);
+        assert_eq!(footprint(db).await, before, "{run}");
+    }
+
     /// The ids in the order of creation.
     pub fn ids(&self) -> Vec<String> {
         self.simulator.truth().into_iter().map(|truth| truth.id).collect()

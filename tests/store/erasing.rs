@@ -2,17 +2,15 @@
 
 use super::calling::{calls, key, of};
 use super::support::{Backend, Db, event, user};
-use super::{deliver, source};
+use super::{deliver, reads, source};
 use crate::on_each_database;
-use headcount::clock::SystemClock;
 use headcount::core::columns::Column;
 use headcount::core::event::EventKind;
 use headcount::core::layout::Layout;
 use headcount::core::read::{Reading, Said};
-use headcount::reconcile::{CallError, Caller, Errand, Leaves, Reads, Wanted};
+use headcount::reconcile::{CallError, Caller, Errand, Leaves, Wanted};
 use headcount::store::{Counts, Store, own_table_names};
 use serde_json::json;
-use std::sync::Arc;
 
 on_each_database!(
     nothing_of_an_erased_person_is_left,
@@ -57,17 +55,6 @@ async fn everything(db: &Db) -> String {
         }
     }
     all
-}
-
-fn reads(store: &Store) -> Reads {
-    let sources = Arc::new(vec![source()]);
-    Reads {
-        store: store.clone(),
-        source: source(),
-        sources,
-        clock: Arc::new(SystemClock),
-        confirm_after_ms: 0,
-    }
 }
 
 async fn read(store: &Store, version: i64) {

@@ -22,7 +22,7 @@ mod states;
 use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::timestamp::Timestamp;
-use headcount::reconcile::{Applied, Deliveries};
+use headcount::reconcile::{Applied, Deliveries, Reads};
 use headcount::source::{Source, provider};
 use headcount::store::{DeliveryFilter, NewDelivery, Store};
 use std::sync::Arc;
@@ -38,6 +38,17 @@ pub fn applier(store: &Store, delete_limit: DeleteLimit) -> Deliveries {
         clock: Arc::new(SystemClock),
         delete_limit,
         batch_max: 100,
+    }
+}
+
+pub fn reads(store: &Store) -> Reads {
+    let sources = Arc::new(vec![source()]);
+    Reads {
+        store: store.clone(),
+        source: source(),
+        sources,
+        clock: Arc::new(SystemClock),
+        confirm_after_ms: 0,
     }
 }
 

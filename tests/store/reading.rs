@@ -1,15 +1,14 @@
 //! Reads beside deliveries, on a database: the timelines of rules 3, 4 and 7.
 
 use super::support::{Db, EPOCH_MS, event, user};
-use super::{applier, delivery, drain, source};
+use super::{applier, delivery, drain, reads, source};
 use crate::on_each_database;
-use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::event::{EventKind, IdentityKey};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Reading, Said};
 use headcount::core::timestamp::Timestamp;
-use headcount::reconcile::{Errand, Reads, ReadsApplied, RunRef};
+use headcount::reconcile::{Errand, ReadsApplied, RunRef};
 use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Mode, Store, StoreError};
 use serde_json::json;
@@ -29,17 +28,6 @@ on_each_database!(
     a_lease_is_held_by_one_until_it_runs_out,
     the_graveyard_of_locks_stays_empty,
 );
-
-fn reads(store: &Store) -> Reads {
-    let sources = Arc::new(vec![source()]);
-    Reads {
-        store: store.clone(),
-        source: source(),
-        sources,
-        clock: Arc::new(SystemClock),
-        confirm_after_ms: 0,
-    }
-}
 
 fn errand(since: Option<Timestamp>) -> Errand {
     Errand { cause: "test", since, ..Errand::default() }
