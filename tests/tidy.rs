@@ -121,11 +121,11 @@ fn rooms_import_only_what_lies_below_them() {
 fn each_library_has_its_room() {
     let homes: &[(&str, &[&str])] = &[
         ("sqlx::", &["store"]),
-        ("axum::", &["web", "source", "simulate"]),
-        ("reqwest::", &["replay", "source", "simulate"]),
+        ("axum::", &["bench", "web", "source", "simulate"]),
+        ("reqwest::", &["bench", "replay", "source", "simulate"]),
         ("backoff::", &["retry"]),
         ("SystemTime::now", &["clock"]),
-        ("anyhow::", &["cli", "replay", "simulate"]),
+        ("anyhow::", &["bench", "cli", "replay", "simulate"]),
         ("clap::", &["cli"]),
         ("anstyle::", &["cli"]),
         ("utoipa::", &["view", "web"]),
@@ -180,6 +180,7 @@ fn documents_name_what_there_is() {
     let settings: Vec<&str> = headcount::config::SETTINGS.iter().map(|setting| setting.variable).collect();
     let commands = [
         "adopt",
+        "bench",
         "demo",
         "schema",
         "serve",

@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Deliveries that one transaction applies: some tens of milliseconds of work.
-const BATCH_MAX: i64 = 200;
+const BATCH_MAX: i64 = 500;
 /// How often the newest changes are read where there is no webhook.
 const POLL_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -49,7 +49,7 @@ pub struct Serving {
     public: Public,
     /// Where this process plays that part.
     admin: Option<Arc<Admin>>,
-    writers: Option<JoinSet<()>>,
+    writer: Option<JoinHandle<()>>,
     loops: Vec<JoinHandle<()>>,
     /// Ends the loops, once no delivery comes any more.
     applies: CancellationToken,
@@ -67,7 +67,7 @@ impl Serving {
         let stored = Arc::new(Notify::new());
         let refusals = Arc::new(Refusals::default());
         let (applies, reads) = (CancellationToken::new(), CancellationToken::new());
-        let (ingest, writers) = plays(Role::Ingest).then(|| Ingest::start(store, &stored)).unzip();
+        let (ingest, writer) = plays(Role::Ingest).then(|| Ingest::start(store, &stored)).unzip();
         let mut loops = Vec::new();
         let calls = Calls { store: store.clone(), sources: sources.clone(), clock: clock.clone() };
         let mut admin = None;
@@ -87,10 +87,14 @@ impl Serving {
             loops.push(supervised("calls", move || run_calls(calls.clone(), keeping, stop.clone())));
             let stop = applies.clone();
             loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
-            let (stored, stop) = (stored.clone(), applies.clone());
-            loops.push(supervised("applier", move || {
-                run_applier(deliveries.clone(), stored.clone(), stop.clone())
-            }));
+            let crowded = Arc::new(Notify::new());
+            for applier in 0..store.appliers() {
+                let (deliveries, crowded, stop) = (deliveries.clone(), crowded.clone(), applies.clone());
+                let wakes = if applier == 0 { stored.clone() } else { crowded.clone() };
+                loops.push(supervised("applier", move || {
+                    run_applier(deliveries.clone(), wakes.clone(), crowded.clone(), stop.clone())
+                }));
+            }
         }
         if plays(Role::Resync) {
             for source in sources.iter().filter(|source| source.api.is_some()) {
@@ -113,7 +117,7 @@ impl Serving {
         }
         let bytes_max = config.body_bytes_max;
         let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), retired, bytes_max);
-        Ok(Self { public, admin, writers, loops, applies, reads, refusals, store: store.clone() })
+        Ok(Self { public, admin, writer, loops, applies, reads, refusals, store: store.clone() })
     }
 
     /// Listens until `stop`, then ends everything in its order.
@@ -135,14 +139,12 @@ impl Serving {
         self.finish().await
     }
 
-    /// Ends what runs. No request is left: the writers end when their queue is empty, the loops after what they are at.
+    /// Ends what runs. No request is left: the writer ends when its queue is empty, the loops after what they are at.
     pub async fn finish(self) -> anyhow::Result<()> {
         drop(self.public);
         self.reads.cancel();
-        if let Some(mut writers) = self.writers {
-            while let Some(ended) = writers.join_next().await {
-                ended.context("a writer of the inbox failed")?;
-            }
+        if let Some(writer) = self.writer {
+            writer.await.context("a writer of the inbox failed")?;
         }
         self.applies.cancel();
         for running in self.loops {

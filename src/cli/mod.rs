@@ -3,6 +3,7 @@
 mod access;
 mod adopt;
 mod assembly;
+mod bench;
 mod completions;
 mod config;
 mod demo;
@@ -15,6 +16,7 @@ mod replay;
 mod resync;
 mod runs;
 mod schema;
+mod scratch;
 mod serve;
 mod simulate;
 mod source;
@@ -89,6 +91,8 @@ enum Command {
     Users(users::Users),
     Simulate(simulate::Simulate),
     #[command(subcommand)]
+    Bench(bench::Bench),
+    #[command(subcommand)]
     Source(source::SourceCommand),
     Config(config::ShowConfig),
     Completions(completions::Completions),
@@ -131,6 +135,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Demo(command) = cli.command {
         return demo::run(command, &flags, cli.global.log, cli.global.json);
     }
+    if let Command::Bench(command) = cli.command {
+        return bench::run(command, flags.pop().map(|(_, url)| url), cli.global.json);
+    }
     if let Some(filter) = cli.global.log {
         flags.push(("log", filter));
     }
@@ -160,7 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Events(command) => events::run(command, context).await,
             Command::Users(command) => users::run(command, context).await,
             Command::Config(_) => config::run(context),
-            Command::Completions(_) | Command::Demo(_) => Ok(DONE),
+            Command::Completions(_) | Command::Demo(_) | Command::Bench(_) => Ok(DONE),
         }
     })
 }

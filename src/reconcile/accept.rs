@@ -7,22 +7,26 @@ use crate::source::directory::Entry;
 use crate::source::signature::SignedHeaders;
 use crate::source::{Glance, Source};
 use crate::store::NewDelivery;
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
 /// The delivery as it is stored: of a type that is not used, the outline alone (such bodies carry one-time codes and
-/// addresses). `fresh_id` becomes its message id where nothing names one: then each counts as new.
+/// addresses). `fresh_id` becomes its message id where nothing names one: then each counts as new. `None`: it is not JSON.
 pub fn verified(
     source: &Source,
     signed: &SignedHeaders,
     signed_at: Timestamp,
-    body: &str,
+    body: String,
     fresh_id: impl FnOnce() -> String,
-) -> NewDelivery {
-    let glance = source.provider.glance(body);
+) -> Option<NewDelivery> {
+    let glance = source.provider.glance(&body);
+    if !glance.is_json && serde_json::from_str::<IgnoredAny>(&body).is_err() {
+        return None;
+    }
     let own_id = Some(signed.id.clone()).filter(|id| !id.is_empty());
     let message_id = glance.message_id.clone().or(own_id).unwrap_or_else(fresh_id);
     let signature = signed.recorded();
-    NewDelivery { message_id, signed_at, signature, ..outlined(source, glance, body) }
+    Some(NewDelivery { message_id, signed_at, signature, ..outlined(source, glance, body) })
 }
 
 /// An event that the provider's API has told of, as the delivery that it is as well. `None` where it has no id, or is
@@ -31,15 +35,21 @@ pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDeli
     let glance = source.provider.glance(body);
     let message_id = glance.message_id.clone().filter(|_| glance.used)?;
     let signature = String::new();
-    Some(NewDelivery { message_id, signed_at: read_at, signature, ..outlined(source, glance, body) })
+    Some(NewDelivery {
+        message_id,
+        signed_at: read_at,
+        signature,
+        ..outlined(source, glance, body.to_owned())
+    })
 }
 
-fn outlined(source: &Source, glance: Glance, body: &str) -> NewDelivery {
-    let kept = glance.used.then(|| source.provider.kept(body).map(Cow::into_owned)).transpose();
-    // What cannot be told from what must not be kept is not kept.
-    let (body, dead_because) = match kept {
-        Ok(body) => (body, None),
-        Err(reason) => (None, Some(reason.to_string())),
+fn outlined(source: &Source, glance: Glance, body: String) -> NewDelivery {
+    let (body, dead_because) = match glance.used.then(|| source.provider.kept(&body)) {
+        None => (None, None),
+        Some(Ok(Cow::Owned(kept))) => (Some(kept), None),
+        Some(Ok(Cow::Borrowed(_))) => (Some(body), None),
+        // What cannot be told from what must not be kept is not kept.
+        Some(Err(reason)) => (None, Some(reason.to_string())),
     };
     NewDelivery {
         source: source.name.clone(),

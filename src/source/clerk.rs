@@ -6,7 +6,9 @@
 mod directory;
 
 use super::directory::Directory;
-use super::json::{OnlyId, checked_columns, checked_id, outline_id, printable, reason, set_paths, text};
+use super::json::{
+    OnlyId, checked_columns, checked_id, outline_id, printable, profile_text, reason, set_paths, text,
+};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
@@ -76,6 +78,7 @@ impl Provider for Clerk {
                     provider_id: outline_id(envelope.data.and_then(|data| data.text())),
                     occurred_at: instant(envelope.timestamp.as_ref()),
                     message_id: None,
+                    is_json: true,
                 }
             }
             // Too odd for a glance: it is used if its type is, and becomes a dead letter with the reason.
@@ -138,7 +141,7 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
     scrub(user);
     let said = said(version, user, layout);
     checked_columns(&said.columns, layout)?;
-    Ok(Snapshot { profile: Value::Object(std::mem::take(user)).to_string(), ..said })
+    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..said })
 }
 
 /// The snapshot, its profile still to be written down.

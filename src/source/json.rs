@@ -76,6 +76,11 @@ pub(super) fn set_paths(columns: &mut Columns, profile: &Map<String, Value>, lay
     layout.fit(columns);
 }
 
+/// The profile as it is stored. Not by `Display`, which writes piece by piece through a formatter.
+pub(super) fn profile_text(profile: &Map<String, Value>) -> String {
+    serde_json::to_string(profile).unwrap_or_default()
+}
+
 /// What lies at `a.b.c`: a text, a number or a truth value as its text, anything larger as JSON; nothing for null, an
 /// empty text, and a path that leads nowhere.
 pub(super) fn at_path(profile: &Map<String, Value>, path: &str) -> Cell {

@@ -119,6 +119,8 @@ pub struct Glance {
     pub message_id: Option<String>,
     /// Whether headcount uses deliveries of this type. The body of any other is not stored.
     pub used: bool,
+    /// The glance read the body to its end, which is JSON then. Else nobody knows yet.
+    pub is_json: bool,
 }
 
 /// Why a verified user event cannot be applied, ever. Names the field, never its value.

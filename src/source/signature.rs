@@ -29,6 +29,9 @@ pub enum Scheme {
     Bearer,
 }
 
+/// In the order in which they are looked for.
+const SCHEMES: [Scheme; 3] = [Scheme::Standard, Scheme::Timed, Scheme::Bearer];
+
 /// The shared secret of an endpoint.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -129,10 +132,8 @@ pub enum Refused {
 impl SignedHeaders {
     /// Reads the headers of the first scheme that one of the keys is for.
     pub fn read(headers: &HeaderMap, keys: &[SigningKey]) -> Result<Self, Refused> {
-        let mut schemes: Vec<Scheme> = keys.iter().map(|key| key.scheme).collect();
-        schemes.sort_unstable();
-        schemes.dedup();
-        Self::of_schemes(headers, schemes)
+        let wanted = |scheme: &Scheme| keys.iter().any(|key| key.scheme == *scheme);
+        Self::of_schemes(headers, SCHEMES.into_iter().filter(wanted))
     }
 
     /// Reads recorded headers, of whichever scheme they are.
@@ -142,7 +143,7 @@ impl SignedHeaders {
             let name = HeaderName::try_from(name.to_ascii_lowercase()).map_err(|_| Refused::BadHeaders)?;
             headers.append(name, HeaderValue::try_from(*value).map_err(|_| Refused::BadHeaders)?);
         }
-        Self::of_schemes(&headers, [Scheme::Standard, Scheme::Timed, Scheme::Bearer])
+        Self::of_schemes(&headers, SCHEMES)
     }
 
     /// Reads the headers of the first of these schemes that they are of.

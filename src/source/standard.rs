@@ -3,8 +3,8 @@
 
 use super::directory::Directory;
 use super::json::{
-    at_path, checked_columns, checked_id, outline_id, printable, reason, rfc3339_us, set_paths, text,
-    value_at,
+    at_path, checked_columns, checked_id, outline_id, printable, profile_text, reason, rfc3339_us, set_paths,
+    text, value_at,
 };
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, ColumnType, Columns};
@@ -53,6 +53,7 @@ impl Provider for Described {
             provider_id: outline_id(at_path(&body, &self.id)),
             occurred_at: self.occurred_at(&body),
             message_id: None,
+            is_json: true,
         }
     }
 
@@ -170,7 +171,7 @@ impl Described {
         strip(&mut body);
         let said = self.said(version, &body, layout);
         checked_columns(&said.columns, layout)?;
-        Ok(Snapshot { profile: Value::Object(body).to_string(), ..said })
+        Ok(Snapshot { profile: profile_text(&body), ..said })
     }
 }
 

@@ -8,8 +8,8 @@ mod events;
 
 use super::directory::Directory;
 use super::json::{
-    OnlyId, checked_columns, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths,
-    text,
+    OnlyId, checked_columns, checked_id, instant_us, outline_id, printable, profile_text, reason, rfc3339_us,
+    set_paths, text,
 };
 use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
 use super::{Glance, Provider, Unintelligible};
@@ -67,6 +67,7 @@ impl Provider for WorkOs {
             provider_id: outline_id(envelope.data.and_then(|data| data.text())),
             occurred_at: instant(envelope.created_at.as_ref()),
             message_id: id,
+            is_json: false,
         }
     }
 
@@ -114,7 +115,7 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
     user.retain(|field, value| !value.is_null() && !LEFT_OUT_OF_PROFILE.contains(&field.as_str()));
     let said = said(version, user, layout);
     checked_columns(&said.columns, layout)?;
-    Ok(Snapshot { profile: Value::Object(std::mem::take(user)).to_string(), ..said })
+    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..said })
 }
 
 fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {

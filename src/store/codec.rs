@@ -16,9 +16,9 @@ pub(super) fn instant(cell: Option<String>) -> Option<Timestamp> {
     cell.as_deref().and_then(Timestamp::parse)
 }
 
-/// The delivery, its body still to be loaded, and the body's size in bytes.
+/// The delivery, its body still to be loaded where it is large, and the body's size in bytes.
 pub(super) fn pending(row: Row) -> (Pending, usize) {
-    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes] =
+    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes, body] =
         take(row);
     let pending = Pending {
         seq: number(seq),
@@ -27,7 +27,7 @@ pub(super) fn pending(row: Row) -> (Pending, usize) {
         event_type: event_type.unwrap_or_default(),
         provider_id,
         received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
-        body: String::new(),
+        body: body.unwrap_or_default(),
         attempts: number(attempts).try_into().unwrap_or(0),
         approved: approved.as_deref() == Some("1"),
     };

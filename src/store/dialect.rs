@@ -175,6 +175,16 @@ impl Dialect {
         }
     }
 
+    /// Whether `value` is in the first column of the rows of parameter `$first`: no join, which could take another way
+    /// into the table than its index.
+    pub fn is_among(self, value: &str, first: usize) -> String {
+        let rows = self.rows(first, 1);
+        match self {
+            Dialect::Postgres => format!("{value} = ANY (ARRAY(SELECT v.c1 FROM {rows}))"),
+            Dialect::Sqlite => format!("{value} IN (SELECT v.c1 FROM {rows})"),
+        }
+    }
+
     /// `rows` with the rows of `table` (as `name`) whose `column` is `value` of each: by the column's index, even where
     /// PostgreSQL knows little of the table yet and would rather read all of it.
     pub fn each_row(self, rows: &str, table: &str, name: &str, column: &str, value: &str) -> String {

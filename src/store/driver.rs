@@ -3,6 +3,7 @@
 //! Every value travels as text (a column's canonical form), so one statement and one decoding serve both databases;
 //! what differs in SQL is in [`super::dialect`].
 
+use super::accept::NewDelivery;
 use super::dialect::Dialect;
 use super::error::StoreError;
 use async_trait::async_trait;
@@ -39,6 +40,16 @@ pub enum Access {
 pub trait Driver: Send + Sync {
     fn dialect(&self) -> Dialect;
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError>;
+    /// One statement that only reads.
+    async fn read(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = tx.fetch(sql, args).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+    /// Stores deliveries in one commit, which is durable once this has returned: source and message id of those that were
+    /// new. What every delivery waits for, so each database has its own way.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError>;
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.

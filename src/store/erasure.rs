@@ -1,10 +1,11 @@
 //! What is left of an account that was erased: a keyed hash, which says that it is gone and not whose it was.
 
 use super::Store;
+use super::accept::NewDelivery;
 use super::codec::key_row;
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
-use super::inbox::{NewDelivery, first, number, take};
+use super::inbox::{first, number, take};
 use super::reconciliation::Reconciliation;
 use crate::core::event::IdentityKey;
 use hmac::{Hmac, KeyInit, Mac};
@@ -89,7 +90,7 @@ impl Reconciliation {
                     ));
                 }
             }
-            self.check_now().await
+            self.check_now(None).await
         };
         match removed.await {
             Ok(()) => {

@@ -1,40 +1,14 @@
-//! The inbox: deliveries, durable before they are acknowledged, and what becomes of them.
+//! The inbox: deliveries as they lie there, and what becomes of them.
 
 use super::Store;
 use super::driver::{Access, Arg, Row};
 use super::error::StoreError;
 use crate::core::columns::ColumnType;
-use crate::core::timestamp::Timestamp;
-use std::collections::HashSet;
 
 /// How long message ids are kept: longer than any provider's replay window.
 const MESSAGE_ID_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
 /// Rows that housekeeping touches in one transaction.
 const PRUNE_ROWS_MAX: i64 = 500;
-
-/// A verified delivery, about to be stored.
-#[derive(Clone, Debug)]
-pub struct NewDelivery {
-    pub source: String,
-    pub message_id: String,
-    pub event_type: String,
-    pub provider_id: Option<String>,
-    pub occurred_at: Option<Timestamp>,
-    /// The time of the attempt that was signed.
-    pub signed_at: Timestamp,
-    /// The signature header, so that the delivery can be recorded and verified once more.
-    pub signature: String,
-    /// The bytes as signed; `None` stores the delivery as ignored.
-    pub body: Option<String>,
-    /// Why it is a dead letter from the beginning.
-    pub dead_because: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceptance {
-    Accepted,
-    Duplicate,
-}
 
 /// A delivery as it lies in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,41 +51,6 @@ pub enum Selection {
 }
 
 impl Store {
-    /// Stores deliveries in one statement and one commit; each is accepted once, however often it comes.
-    pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Acceptance>, StoreError> {
-        if deliveries.is_empty() {
-            return Ok(Vec::new());
-        }
-        let dialect = self.dialect();
-        let sql = dialect.own(&format!(
-            "INSERT INTO headcount.inbox (source, message_id, event_type, provider_id, occurred_at, signed_at,
-                 signature, received_at, body, status, next_attempt_at, finished_at, last_error)
-             SELECT v.c1, v.c2, v.c3, v.c4, {occurred}, {signed}, v.c7, {clock}, v.c8, v.c9,
-                 CASE WHEN v.c9 = 'pending' THEN {began} END, CASE WHEN v.c9 <> 'pending' THEN {began} END, v.c10
-             FROM {rows} WHERE true
-             ON CONFLICT (source, message_id) DO NOTHING RETURNING source, message_id",
-            occurred = dialect.timestamp_value("v.c5"),
-            signed = dialect.timestamp_value("v.c6"),
-            clock = dialect.clock(),
-            began = dialect.began(),
-            rows = dialect.rows(1, 10),
-        ));
-        let rows = deliveries.iter().map(new_row).collect();
-        let mut tx = self.begin(Access::Write).await?;
-        let inserted = tx.fetch(&sql, vec![Arg::Rows(rows)]).await?;
-        tx.commit().await?;
-        let mut new: HashSet<Row> = inserted.into_iter().collect();
-        let acceptance = |delivery: &NewDelivery| {
-            // Taken out: a second copy within the same batch is a duplicate.
-            if new.remove(&vec![Some(delivery.source.clone()), Some(delivery.message_id.clone())]) {
-                Acceptance::Accepted
-            } else {
-                Acceptance::Duplicate
-            }
-        };
-        Ok(deliveries.iter().map(acceptance).collect())
-    }
-
     /// Deliveries that match; bodies only where `bodies` says so.
     pub async fn deliveries(
         &self,
@@ -264,26 +203,6 @@ impl Store {
             at("finished_at")
         )
     }
-}
-
-fn new_row(delivery: &NewDelivery) -> Row {
-    let status = match (&delivery.body, &delivery.dead_because) {
-        (_, Some(_)) => "dead",
-        (Some(_), None) => "pending",
-        (None, None) => "ignored",
-    };
-    vec![
-        Some(delivery.source.clone()),
-        Some(delivery.message_id.clone()),
-        Some(delivery.event_type.clone()),
-        delivery.provider_id.clone(),
-        delivery.occurred_at.map(|at| at.to_string()),
-        Some(delivery.signed_at.to_string()),
-        Some(delivery.signature.clone()),
-        delivery.body.clone(),
-        Some(status.to_owned()),
-        delivery.dead_because.clone(),
-    ]
 }
 
 fn stored(row: Row) -> StoredDelivery {

@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) const MIGRATIONS: [Migration; 5] = [
+pub(super) const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tables",
@@ -55,6 +55,13 @@ pub(super) const MIGRATIONS: [Migration; 5] = [
         postgres: include_str!("../../migrations/postgres/0005_sources.sql"),
         sqlite: include_str!("../../migrations/sqlite/0005_sources.sql"),
         // Whoever does not know soft deletions would take them for tombstones, and read a retired source.
+        oldest_reader: 5,
+    },
+    Migration {
+        version: 6,
+        name: "speed",
+        postgres: include_str!("../../migrations/postgres/0006_speed.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0006_speed.sql"),
         oldest_reader: 5,
     },
 ];

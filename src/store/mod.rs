@@ -3,6 +3,7 @@
 //! `driver.rs` is the trait that two databases implement; `dialect.rs` is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
+mod accept;
 mod accounts;
 mod adoption;
 mod codec;
@@ -11,11 +12,13 @@ mod confirmations;
 mod counts;
 mod derived;
 mod dialect;
+mod direct;
 mod driver;
 mod erasure;
 mod error;
 mod explaining;
 mod feed;
+mod floor;
 mod held;
 mod held_values;
 mod inbox;
@@ -37,6 +40,7 @@ mod users;
 mod users_table;
 mod writing;
 
+pub use accept::{Acceptance, NewDelivery};
 pub use accounts::{AccountOfUser, UserRow};
 pub use adoption::{ADOPTED, Adopted, Mirrored};
 pub use compare::{Known, KnownRange, RangeEnd};
@@ -47,9 +51,10 @@ pub use erasure::Ended;
 pub use error::StoreError;
 pub use explaining::AccountDetail;
 pub use feed::{Feed, Told};
+pub use floor::one_row_a_commit;
 pub use held::HeldSet;
 pub use held_values::{HELD_STATE, HeldGroup, HeldValue};
-pub use inbox::{Acceptance, DeliveryFilter, NewDelivery, Selection, StoredDelivery};
+pub use inbox::{DeliveryFilter, Selection, StoredDelivery};
 pub use limiter::{Grant, LimiterReport};
 pub use linking::wanted;
 pub use migrate::{Migrated, Step};
@@ -132,8 +137,8 @@ impl Store {
         self.driver.dialect()
     }
 
-    /// How many transactions may usefully write at once: one prepares while another's commit waits for the disk.
-    pub fn writers(&self) -> usize {
+    /// How many transactions may usefully decide at once: one decides while the database writes for another.
+    pub fn appliers(&self) -> usize {
         match self.dialect() {
             Dialect::Postgres => 2,
             Dialect::Sqlite => 1,
@@ -154,10 +159,7 @@ impl Store {
     }
 
     async fn read(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
-        let rows = tx.fetch(sql, args).await?;
-        tx.commit().await?;
-        Ok(rows)
+        self.driver.read(sql, args).await
     }
 
     /// One statement in a transaction of its own; the number of rows that were written.

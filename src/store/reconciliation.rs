@@ -21,6 +21,8 @@ use std::sync::{Arc, OnceLock};
 
 /// Bodies that one transaction takes into memory; a single larger one is taken all the same.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A body up to this size comes with its claim.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// A delivery that waits to be applied, claimed by this transaction.
 #[derive(Clone, Debug)]
@@ -126,14 +128,15 @@ impl Reconciliation {
         // `|| ''` keeps planners from the index on the source: only the index of what waits stays small.
         let sql = self.dialect.own(&format!(
             "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(d.attempts AS text),
-                    CASE WHEN d.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text)
+                    CASE WHEN d.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text),
+                    CASE WHEN octet_length(d.body) <= {SMALL_BODY_BYTES} THEN d.body END
              FROM headcount.inbox d
              WHERE d.status = 'pending' AND d.next_attempt_at <= {}
-               AND d.source || '' IN (SELECT v.c1 FROM {})
+               AND {}
              ORDER BY d.next_attempt_at, d.seq LIMIT $1 {}",
             self.dialect.timestamp_text("d.received_at"),
             self.dialect.began(),
-            self.dialect.rows(2, 1),
+            self.dialect.is_among("d.source || ''", 2),
             self.dialect.lock_rows_of("d")
         ));
         let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();
@@ -154,15 +157,17 @@ impl Reconciliation {
         Ok(claimed)
     }
 
+    /// Those that were too large to come along.
     async fn load_bodies(&mut self, claimed: &mut [Pending]) -> Result<(), StoreError> {
-        if claimed.is_empty() {
+        let large: Vec<&mut Pending> = claimed.iter_mut().filter(|pending| pending.body.is_empty()).collect();
+        if large.is_empty() {
             return Ok(());
         }
         let sql = self.dialect.own(&format!(
             "SELECT CAST(d.seq AS text), d.body FROM headcount.inbox d JOIN {} ON d.seq = CAST(v.c1 AS bigint)",
             self.dialect.rows(1, 1)
         ));
-        let seqs = claimed.iter().map(|pending| vec![Some(pending.seq.to_string())]).collect();
+        let seqs = large.iter().map(|pending| vec![Some(pending.seq.to_string())]).collect();
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(seqs)]).await?;
         let mut bodies: HashMap<i64, String> = rows
             .into_iter()
@@ -171,7 +176,7 @@ impl Reconciliation {
                 (number(seq), body.unwrap_or_default())
             })
             .collect();
-        for pending in claimed {
+        for pending in large {
             pending.body = bodies.remove(&pending.seq).unwrap_or_default();
         }
         Ok(())
@@ -183,8 +188,12 @@ impl Reconciliation {
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
-        self.insert_unknown(keys).await?;
         let mut locked = self.lock_identities(keys).await?;
+        if locked.len() < keys.len() {
+            // Unknown, or held by somebody else.
+            self.insert_unknown(keys).await?;
+            locked = self.lock_identities(keys).await?;
+        }
         self.leave_out_erased(&mut locked).await?;
         let ids: Vec<String> = locked.values().filter_map(|account| account.user_id.clone()).collect();
         if ids.is_empty() {

@@ -68,6 +68,14 @@ impl Store {
         })
     }
 
+    /// How many deliveries wait to be applied.
+    pub async fn backlog(&self) -> Result<u64, StoreError> {
+        let sql =
+            self.dialect().own("SELECT CAST(count(*) AS text) FROM headcount.inbox WHERE status = 'pending'");
+        let [pending] = first(self.read(&sql, vec![]).await?);
+        Ok(count(pending))
+    }
+
     async fn missing_fields(&self) -> Result<Vec<MissingField>, StoreError> {
         let rows = self.read(&self.users_table().count_missing(), vec![]).await?;
         let field = |row| {

@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer, readers beside it. Several processes may share the file.
 
+use super::accept::{COLUMNS, NewDelivery};
 use super::dialect::Dialect;
 use super::driver::{Access, Arg, Driver, Row, Tx};
 use super::error::StoreError;
@@ -9,9 +10,18 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tracing::debug;
 
+/// Deliveries that one statement stores.
+const STEP_ROWS_MAX: usize = 64;
+/// Deliveries of this size make some 4 MB of log.
+const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,28 +31,41 @@ pub(super) struct SqliteDriver {
     /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Bytes of deliveries since the log was last brought into the file.
+    logged_bytes: AtomicUsize,
+    checkpoint_due: Arc<Notify>,
 }
 
 impl SqliteDriver {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // With NORMAL the last commits may be lost with the power, and an acknowledged delivery must not be.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true)
-            // What is deleted is overwritten with zeros: erased people must not be found in the file's free space.
-            .pragma("secure_delete", "ON")
-            .disable_statement_logging();
+        let options = options(path);
         let pool = |connections: u32| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
         };
         let writer = pool(1).connect_with(options.clone()).await?;
         let readers = pool(READERS_MAX).connect_lazy_with(options);
-        Ok(Self { writer, readers })
+        let checkpoint_due = Arc::new(Notify::new());
+        tokio::spawn(checkpoints(readers.clone(), checkpoint_due.clone()));
+        Ok(Self { writer, readers, logged_bytes: AtomicUsize::new(0), checkpoint_due })
     }
+}
+
+/// How every connection is opened.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With NORMAL the last commits may be lost with the power, and an acknowledged delivery must not be.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        // A checkpoint waits for the disk twice, and whoever commits waits for the checkpoint. While deliveries pour in
+        // it is done beside them; by the time that this limit (16 MB) is reached there is little left to do.
+        .pragma("wal_autocheckpoint", "4000")
+        // What is deleted is overwritten with zeros: erased people must not be found in the file's free space.
+        .pragma("secure_delete", "ON")
+        .disable_statement_logging()
 }
 
 #[async_trait]
@@ -57,6 +80,44 @@ impl Driver for SqliteDriver {
             Access::Write | Access::Decide => self.writer.begin_with("BEGIN IMMEDIATE").await?,
         };
         Ok(Box::new(SqliteTx(tx)))
+    }
+
+    /// Each value is bound by itself: as JSON, which is how many rows travel elsewhere, a body is written and read ten
+    /// times. Which ones were new is asked for only where not all were.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let now = sqlx::query(AssertSqlSafe(format!("SELECT {}", Dialect::Sqlite.began())))
+            .fetch_one(&mut *tx)
+            .await?;
+        let now: String = now.try_get(0)?;
+        let mut written = 0;
+        for step in steps(deliveries) {
+            written += insert(step, &now, "").execute(&mut *tx).await?.rows_affected();
+        }
+        let mut new = Vec::with_capacity(deliveries.len());
+        if written == deliveries.len() as u64 {
+            new.extend(
+                deliveries
+                    .iter()
+                    .map(|delivery| vec![Some(delivery.source.clone()), Some(delivery.message_id.clone())]),
+            );
+        } else {
+            tx.rollback().await?;
+            tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            for step in steps(deliveries) {
+                for row in insert(step, &now, "RETURNING source, message_id").fetch_all(&mut *tx).await? {
+                    new.push(decode(&row)?);
+                }
+            }
+        }
+        tx.commit().await?;
+        let bytes: usize =
+            deliveries.iter().filter_map(|delivery| delivery.body.as_ref()).map(String::len).sum();
+        if self.logged_bytes.fetch_add(bytes, Relaxed) + bytes >= CHECKPOINT_BYTES {
+            self.logged_bytes.store(0, Relaxed);
+            self.checkpoint_due.notify_one();
+        }
+        Ok(new)
     }
 
     /// The log holds what was written last: it goes into the file and is cut off. A reader may hold it for a moment.
@@ -77,6 +138,56 @@ impl Driver for SqliteDriver {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Brings the log into the file whenever that is due, until the pool is closed. It holds up neither readers nor the
+/// writer, and takes only what none of them still needs.
+async fn checkpoints(readers: SqlitePool, due: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = due.notified() => {}
+            () = readers.close_event() => return,
+        }
+        if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&readers).await {
+            debug!("the log stays as it is until the next commit that finds it long: {error}");
+        }
+    }
+}
+
+/// Slices of 64, 32, … 1, so that there are few statements to keep prepared.
+fn steps(mut rest: &[NewDelivery]) -> impl Iterator<Item = &[NewDelivery]> {
+    std::iter::from_fn(move || {
+        let step =
+            if rest.len() >= STEP_ROWS_MAX { STEP_ROWS_MAX } else { 1 << rest.len().checked_ilog2()? };
+        let (now, later) = rest.split_at(step);
+        rest = later;
+        Some(now)
+    })
+}
+
+fn insert(
+    deliveries: &[NewDelivery],
+    now: &str,
+    returning: &str,
+) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    let cells = ["?"; COLUMNS.len() + 3].join(", ");
+    let sql = Dialect::Sqlite.own(&format!(
+        "INSERT INTO headcount.inbox ({}, received_at, next_attempt_at, finished_at) VALUES {}
+         ON CONFLICT (source, message_id) DO NOTHING {returning}",
+        COLUMNS.join(", "),
+        vec![format!("({cells})"); deliveries.len()].join(", ")
+    ));
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for delivery in deliveries {
+        let cells = delivery.cells();
+        let pending = cells[COLUMNS.len() - 1].as_deref() == Some("pending");
+        query = cells.into_iter().fold(query, |query, cell| query.bind(cell.map(Cow::into_owned)));
+        query = query
+            .bind(now.to_owned())
+            .bind(pending.then(|| now.to_owned()))
+            .bind((!pending).then(|| now.to_owned()));
+    }
+    query
 }
 
 struct SqliteTx(Transaction<'static, Sqlite>);

@@ -4,8 +4,8 @@ use super::Store;
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
 use super::inbox::take;
-use crate::core::columns::{Column, Columns};
-use std::collections::BTreeMap;
+use crate::core::columns::{Cell, Column, Columns};
+use std::collections::{BTreeMap, HashMap};
 
 /// A user with its identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,25 @@ impl Store {
         }
         let rows = provider_ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
         self.viewed(&self.users_table().show_of_accounts(), vec![Arg::Rows(rows)]).await
+    }
+
+    /// What the column of these accounts' users shows, by the provider's id; where there is no row, nothing.
+    pub async fn shown(
+        &self,
+        source: &str,
+        ids: &[String],
+        column: Column,
+    ) -> Result<HashMap<String, Cell>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
+        let rows = self.read(&self.users_table().show_column(column), vec![Arg::Rows(rows)]).await?;
+        let shown = |row| {
+            let [id, value] = take(row);
+            Some((id?, value))
+        };
+        Ok(rows.into_iter().filter_map(shown).collect())
     }
 
     /// The users of a statement with their identities.

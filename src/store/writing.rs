@@ -81,7 +81,7 @@ impl Reconciliation {
         }
         self.tx.script("SAVEPOINT accounts").await?;
         match self.write_all(writes, vacated).await {
-            Ok(()) => self.tx.script("RELEASE SAVEPOINT accounts").await,
+            Ok(()) => Ok(()),
             Err(error @ StoreError::Rejected(_)) => {
                 self.tx.script("ROLLBACK TO SAVEPOINT accounts; RELEASE SAVEPOINT accounts").await?;
                 Err(error)
@@ -116,7 +116,7 @@ impl Reconciliation {
         }
         self.write_identities(writes).await?;
         self.write_held(writes).await?;
-        self.check_now().await
+        self.check_now(Some("RELEASE SAVEPOINT accounts")).await
     }
 
     /// Of rows that are there only what changes is written: an application's trigger may be on any column.
@@ -201,14 +201,18 @@ impl Reconciliation {
 
     /// Has deferred constraints speak up: on PostgreSQL they can be asked, on SQLite broken references are counted
     /// where somebody has asked for it.
-    pub(super) async fn check_now(&mut self) -> Result<(), StoreError> {
-        if let Some(check) = self.dialect.check_deferred() {
-            self.tx.script(check).await?;
+    ///
+    /// `then` is run where all is well, in the same round trip.
+    pub(super) async fn check_now(&mut self, then: Option<&str>) -> Result<(), StoreError> {
+        if let Some(before) = self.broken_before
+            && self.broken_references().await? > before
+        {
+            return Err(StoreError::Rejected("FOREIGN KEY constraint failed (deferred)".to_owned()));
         }
-        let Some(before) = self.broken_before else { return Ok(()) };
-        match self.broken_references().await? > before {
-            true => Err(StoreError::Rejected("FOREIGN KEY constraint failed (deferred)".to_owned())),
-            false => Ok(()),
+        let script: Vec<&str> = self.dialect.check_deferred().into_iter().chain(then).collect();
+        match script.is_empty() {
+            true => Ok(()),
+            false => self.tx.script(&script.join("; ")).await,
         }
     }
 

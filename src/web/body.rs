@@ -4,6 +4,7 @@ use super::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +24,13 @@ pub struct BodyBudget {
 pub struct BoundedBody {
     pub bytes: Vec<u8>,
     _share: Option<OwnedSemaphorePermit>,
+}
+
+impl BoundedBody {
+    /// The body as text, without a copy, and its share of the budget.
+    pub fn into_text(self) -> Result<(String, Option<OwnedSemaphorePermit>), FromUtf8Error> {
+        Ok((String::from_utf8(self.bytes)?, self._share))
+    }
 }
 
 impl BodyBudget {

@@ -12,9 +12,17 @@ use tracing::{debug, error, warn};
 /// at its own time.
 const POLL_MIN: Duration = Duration::from_millis(50);
 const POLL_MAX: Duration = Duration::from_secs(1);
+/// After so few deliveries hardly any is left to look for.
+const FEW: usize = 16;
 
-/// Applies until `stop`; the batch under way is finished first. `stored` wakes it: a hint, the tables are the truth.
-pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop: CancellationToken) {
+/// Applies until `stop`; the batch under way is finished first. `stored` wakes it: a hint, the tables are the truth. Where
+/// there is more than one batch, `crowded` wakes a helper.
+pub async fn run_applier(
+    deliveries: Arc<Deliveries>,
+    stored: Arc<Notify>,
+    crowded: Arc<Notify>,
+    stop: CancellationToken,
+) {
     let mut poll = POLL_MIN;
     let mut retry = Retry::new();
     while !stop.is_cancelled() {
@@ -30,8 +38,15 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
             Ok(applied) => {
                 retry.reset();
                 poll = POLL_MIN;
+                if applied.claimed as i64 >= deliveries.batch_max {
+                    crowded.notify_one();
+                }
                 report(applied);
-                continue;
+                if applied.claimed > FEW {
+                    continue;
+                }
+                // What has come meanwhile has signalled, or is found by the next poll.
+                POLL_MIN
             }
             Err(failure) => {
                 if failure.is_transient() {

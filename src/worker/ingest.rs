@@ -4,8 +4,8 @@ use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 /// Deliveries that may wait for the writer; their bodies are bounded by the listener's budget.
@@ -36,16 +36,14 @@ struct Waiting {
 pub struct Ingest(mpsc::Sender<Waiting>);
 
 impl Ingest {
-    /// Starts the writers; they end when the last [`Ingest`] is gone and everything that waited is answered. `stored`
+    /// Starts the writer; it ends when the last [`Ingest`] is gone and everything that waited is answered. `stored`
     /// is notified after a commit.
-    pub fn start(store: &Store, stored: &Arc<Notify>) -> (Self, JoinSet<()>) {
+    ///
+    /// One writer: what comes while it waits for the disk is the next batch. Two took turns with half as much each, and
+    /// the cost of a batch is hardly less for it.
+    pub fn start(store: &Store, stored: &Arc<Notify>) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_DELIVERIES_MAX);
-        let receiver = Arc::new(Mutex::new(receiver));
-        let mut writers = JoinSet::new();
-        for _ in 0..store.writers() {
-            writers.spawn(write_batches(store.clone(), receiver.clone(), stored.clone()));
-        }
-        (Self(sender), writers)
+        (Self(sender), tokio::spawn(write_batches(store.clone(), receiver, stored.clone())))
     }
 
     /// Returns once the delivery is durable.
@@ -62,11 +60,8 @@ impl Ingest {
     }
 }
 
-async fn write_batches(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, stored: Arc<Notify>) {
-    loop {
-        // A statement of its own: the next writer may gather while this one writes.
-        let batch = next_batch(&mut *waiting.lock().await).await;
-        let Some(mut batch) = batch else { return };
+async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, stored: Arc<Notify>) {
+    while let Some(mut batch) = next_batch(&mut waiting).await {
         // Whoever has been told to come again will: what waited too long is not written as well.
         batch.retain(|waiting| !waiting.answer.is_closed());
         let (deliveries, answers): (Vec<_>, Vec<_>) =

@@ -70,7 +70,8 @@ pub async fn deliver(store: &Store, sources: &[Source], bodies: &[(&str, String)
         .enumerate()
         .map(|(n, (name, body))| {
             let source = sources.iter().find(|source| source.name == *name).unwrap();
-            let delivery = verified(source, &headers, at, body, || format!("post_{}", before + n));
+            let delivery =
+                verified(source, &headers, at, body.to_string(), || format!("post_{}", before + n)).unwrap();
             headcount::store::NewDelivery { message_id: format!("msg_{}", before + n), ..delivery }
         })
         .collect();

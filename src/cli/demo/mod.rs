@@ -3,11 +3,11 @@
 mod picture;
 mod story;
 
+use super::scratch::Scratch;
 use super::{DONE, FAILED};
 use crate::config::{Config, Environment};
 use crate::simulate::WEBHOOK_SECRET;
 use clap::Args;
-use std::path::PathBuf;
 use story::Story;
 
 /// Of the kind whose limit is a hundred requests a second.
@@ -32,29 +32,15 @@ pub struct Demo {
     seed: u64,
 }
 
-/// A folder that is removed when it is dropped.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left in a folder for such things harms nobody.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 pub fn run(
     command: Demo,
     flags: &[(&'static str, String)],
     log: Option<String>,
     json: bool,
 ) -> anyhow::Result<u8> {
-    let scratch =
-        Scratch(std::env::temp_dir().join(format!("headcount-demo-{}", crate::clock::fresh_run_id())));
-    let database = flags.iter().find(|(key, _)| *key == "database_url").map(|(_, url)| url.clone());
-    if database.is_none() {
-        std::fs::create_dir_all(&scratch.0)?;
-    }
-    let database = database.unwrap_or_else(|| format!("sqlite://{}", scratch.0.join("demo.db").display()));
+    let scratch = Scratch::new("demo")?;
+    let given = flags.iter().find(|(key, _)| *key == "database_url").map(|(_, url)| url.clone());
+    let database = given.unwrap_or_else(|| format!("sqlite://{}", scratch.path().join("demo.db").display()));
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let log = log.as_deref().unwrap_or("error");
         let equal = Story::new(&command, &database, log, json).await?.tell(command.exit).await?;

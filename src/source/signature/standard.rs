@@ -18,6 +18,11 @@ use sha2::Sha256;
 
 /// How far a delivery's timestamp may lie from our clock, on either side. Every official library has this number.
 const TOLERANCE_SECONDS: i64 = 300;
+/// What Svix' ancestors and the specification call them.
+const HEADERS: [[&str; 3]; 2] = [
+    ["svix-id", "svix-timestamp", "svix-signature"],
+    ["webhook-id", "webhook-timestamp", "webhook-signature"],
+];
 /// A sender that rotates signs with every key that has not expired; Svix keeps ten.
 const SIGNATURES_MAX: usize = 32;
 
@@ -33,12 +38,11 @@ pub(super) fn key_bytes(text: &str) -> Result<Vec<u8>, KeyError> {
 
 /// Reads `svix-*`, or else `webhook-*`. A set must be whole: the two are never mixed.
 pub(super) fn read(headers: &HeaderMap) -> Result<SignedHeaders, Refused> {
-    let set = ["svix", "webhook"]
-        .map(|prefix| ["id", "timestamp", "signature"].map(|part| format!("{prefix}-{part}")))
+    let set = HEADERS
         .into_iter()
-        .find(|names| names.iter().all(|name| headers.contains_key(name)))
+        .find(|names| names.iter().all(|name| headers.contains_key(*name)))
         .ok_or(Refused::MissingHeaders)?;
-    let [id, timestamp, signature] = set.map(|name| only(headers, &name));
+    let [id, timestamp, signature] = set.map(|name| only(headers, name));
     Ok(SignedHeaders { scheme: Scheme::Standard, id: id?, timestamp: timestamp?, signature: signature? })
 }
 

@@ -83,6 +83,22 @@ impl UsersTable {
         )
     }
 
+    /// The provider's id and a column of the users of these accounts: source and provider's id, of the only parameter.
+    pub fn show_column(&self, column: Column) -> String {
+        let cell =
+            self.fields.get(column.index()).map(|placed| placed.cell.text(self.dialect, &placed.sql()));
+        self.dialect.own(&format!(
+            "SELECT i.provider_id, {} FROM {} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2
+             JOIN {} u ON {} = {}{}",
+            cell.unwrap_or_else(|| "NULL".to_owned()),
+            self.dialect.rows(1, 2),
+            self.table,
+            self.id_sql("u."),
+            self.id_value("i.user_id"),
+            self.with_accounts("JOIN", &self.id_text("u."))
+        ))
+    }
+
     /// Since when the users in the only parameter are in their state.
     pub fn state_since(&self) -> String {
         self.dialect.own(&format!(

@@ -1,0 +1,1 @@
+-- SQLite takes the primary key for one account whatever else there is, so nothing changes here.

@@ -1,0 +1,101 @@
+//! A full resync: the first one, which fills the tables, and those that find nothing to do.
+
+use super::bed::Bed;
+use super::report::{Line, Machine, Report};
+use super::worker::{Worker, run_to_end};
+use crate::store::Store;
+use anyhow::ensure;
+use serde::Deserialize;
+use std::path::Path;
+
+/// Of the kind whose published limit is 100 pages of 500 users a second.
+const KEY: &str = "sk_live_bench";
+
+pub struct Resync {
+    pub users: u64,
+    /// Of those that find nothing to do.
+    pub runs: usize,
+}
+
+/// What `headcount resync --json` tells of itself.
+#[derive(Deserialize)]
+struct Told {
+    status: String,
+    seen: u64,
+    created: u64,
+    updated: u64,
+    unchanged: u64,
+    duration_ms: u64,
+}
+
+impl Resync {
+    pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
+        let provider = provider(&bed.folder, self.users).await?;
+        let url = provider.url("")?.to_string();
+        let database = bed.next_database();
+        let mut variables = bed.variables(&database);
+        variables.extend([
+            ("CLERK_SECRET_KEY", KEY),
+            ("CLERK_API_URL", url.trim_end_matches('/')),
+            ("HEADCOUNT_RATE_SHARE", "100%"),
+        ]);
+        let mut first = Line { work: "first resync".into(), ..Line::default() };
+        let mut nothing = Line { work: "resync, nothing to do".into(), ..Line::default() };
+        progress("the first resync".into());
+        let told = self.resync(bed, &variables, &mut first).await?;
+        ensure!(told.created == self.users, "{} of {} users were made", told.created, self.users);
+        let store = bed.store(&database).await?;
+        let before = last_change(&store).await?;
+        for run in 1..=self.runs {
+            progress(format!("nothing to do, run {run} of {}", self.runs));
+            let told = self.resync(bed, &variables, &mut nothing).await?;
+            ensure!(
+                told.unchanged == self.users && told.created + told.updated == 0,
+                "a run that should find nothing made {} and changed {}",
+                told.created,
+                told.updated
+            );
+        }
+        ensure!(last_change(&store).await? == before, "a run that found nothing has written to the feed");
+        store.close().await;
+        Ok(Report {
+            bench: "resync",
+            machine: Machine::of(bed.kind()),
+            method: format!(
+                "{} users of 1.5 kB at a simulated Clerk without a limit, all of a production key's rate may be used (50,000 \
+                 users a second); simulator, headcount and database on this machine; fsync on; what was made, changed and told \
+                 was compared",
+                self.users
+            ),
+            lines: vec![first, nothing],
+        })
+    }
+
+    async fn resync(&self, bed: &Bed, variables: &[(&str, &str)], line: &mut Line) -> anyhow::Result<Told> {
+        let (printed, memory_mb) = run_to_end(&bed.folder, &["resync", "clerk", "--json"], variables).await?;
+        let told: Told = serde_json::from_str(printed.lines().last().unwrap_or_default())?;
+        ensure!(
+            told.status == "succeeded" && told.seen == self.users,
+            "the run ended {} after {} of {} users",
+            told.status,
+            told.seen,
+            self.users
+        );
+        line.per_second.push(told.seen as f64 * 1000.0 / told.duration_ms as f64);
+        line.peak_memory_mb = line.peak_memory_mb.into_iter().chain(memory_mb).reduce(f64::max);
+        Ok(told)
+    }
+}
+
+/// A simulated Clerk that answers at once.
+pub async fn provider(folder: &Path, users: u64) -> anyhow::Result<Worker> {
+    let users = users.to_string();
+    let arguments =
+        ["simulate", "--users", &users, "--limit", "0", "--secret-key", KEY, "--listen", "{address}"];
+    Worker::start(folder, &arguments, &[], "/simulate").await
+}
+
+/// The number of the newest entry of the feed.
+async fn last_change(store: &Store) -> anyhow::Result<i64> {
+    Ok(store.feed(None, 1).await?.latest)
+}
