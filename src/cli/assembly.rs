@@ -22,8 +22,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Deliveries that one transaction applies: some tens of milliseconds of work.
-const BATCH_MAX: i64 = 500;
 /// How often the newest changes are read where there is no webhook.
 const POLL_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -80,7 +78,7 @@ impl Serving {
                 sources: sources.clone(),
                 clock: clock.clone(),
                 delete_limit: config.delete_limit,
-                batch_max: BATCH_MAX,
+                batch_max: store.batch_max(),
             });
             let held = deliveries.clone();
             let (calls, keeping, stop) = (calls.clone(), keeping(config), applies.clone());

@@ -145,6 +145,15 @@ impl Store {
         }
     }
 
+    /// How many deliveries one transaction may apply: some tens of milliseconds of work, for which nothing is received where
+    /// there is one writer.
+    pub fn batch_max(&self) -> i64 {
+        match self.dialect() {
+            Dialect::Postgres => 500,
+            Dialect::Sqlite => 200,
+        }
+    }
+
     pub fn users_table(&self) -> &UsersTable {
         &self.users
     }

@@ -65,6 +65,20 @@ impl PostgresDriver {
         Ok(Self { pool, is_direct, inbox: Mutex::default() })
     }
 
+    async fn begin_with(
+        &self,
+        statement: &'static str,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut attempts = 1;
+        loop {
+            match self.pool.begin_with(statement).await {
+                Ok(tx) => return Ok(tx),
+                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Connections that a restart of the server has cut are met at the next use: the pool drops each as it fails. Testing
     /// them before every use would cost a round trip.
     fn may_be_cut(error: &sqlx::Error, attempts: u32) -> bool {
@@ -104,14 +118,7 @@ impl Driver for PostgresDriver {
             (Access::Decide, false) => DECIDE,
             (Access::Decide, true) => DECIDE_PREPARED,
         };
-        let mut attempts = 1;
-        loop {
-            match self.pool.begin_with(statement).await {
-                Ok(tx) => return Ok(Box::new(PostgresTx { tx, is_direct: self.is_direct })),
-                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(Box::new(PostgresTx { tx: self.begin_with(statement).await?, is_direct: self.is_direct }))
     }
 
     /// By itself where nobody is in between, and planned for these very values: many of them are filters that may be empty.
@@ -138,7 +145,7 @@ impl Driver for PostgresDriver {
     /// What was sent over a connection that has been cut is sent once more: a message that is there already stays as it is.
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError> {
         if !self.is_direct {
-            let mut tx = self.pool.begin_with(WRITE).await?;
+            let mut tx = self.begin_with(WRITE).await?;
             let rows = insert(deliveries, false).fetch_all(&mut *tx).await?;
             tx.commit().await?;
             return rows.iter().map(decode).collect();
