@@ -2,7 +2,7 @@
 
 use super::bed::Bed;
 use super::load::{self, Load, Measured, Requests, Sent, percentile_ms};
-use super::report::{Line, Machine, Report};
+use super::report::{Line, Machine, Report, most};
 use super::traffic::Traffic;
 use crate::clock::{Clock, SystemClock, fresh_run_id};
 use crate::core::columns::Column;
@@ -54,12 +54,14 @@ impl Apply {
         let mut line = Line { work, connections: Some(self.connections), ..Line::default() };
         let mut visible_us = Vec::new();
         let mut backlogs = Vec::new();
+        // One for all runs: on a database that was given, a later run has to be newer than the one before.
+        let mut traffic = Arc::new(Traffic::new(bed.key()?, &fresh_run_id(), self.accounts));
         for run in 1..=self.runs {
             progress(format!("run {run} of {}", self.runs));
-            let seen = self.once(bed).await?;
+            let seen = self.once(bed, &mut traffic).await?;
             let deliveries = seen.measured.accepted as f64;
             line.per_second.push(deliveries / seen.seconds);
-            line.peak_memory_mb = line.peak_memory_mb.into_iter().chain(seen.peak_memory_mb).reduce(f64::max);
+            line.peak_memory_mb = most(line.peak_memory_mb, seen.peak_memory_mb);
             visible_us.extend(seen.visible_us);
             backlogs.push(seen.backlog);
         }
@@ -82,14 +84,13 @@ impl Apply {
         })
     }
 
-    async fn once(&self, bed: &mut Bed) -> anyhow::Result<Seen> {
+    async fn once(&self, bed: &mut Bed, traffic: &mut Arc<Traffic>) -> anyhow::Result<Seen> {
         let database = bed.next_database();
         let server = bed.serve(&database, "ingest,apply").await?;
         let store = bed.store(&database).await?;
-        let mut traffic = Traffic::new(bed.key()?, &fresh_run_id(), self.accounts);
         let pace = self.per_second.unwrap_or(PER_SECOND_MAX);
-        traffic.sign((self.seconds * pace) as u64 + 1, SystemClock.now());
-        let traffic = Arc::new(traffic);
+        let idle = Arc::get_mut(traffic).context("the run before is still under way")?;
+        idle.sign((self.seconds * pace) as u64 + 1, SystemClock.now());
         let load = Load {
             to: server.url("/webhooks/clerk")?,
             connections: self.connections,
@@ -112,7 +113,7 @@ impl Apply {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let seconds = began.elapsed().as_secs_f64();
-        compare(&store, &traffic).await?;
+        compare(&store, traffic).await?;
         let seen = Seen {
             measured,
             seconds,

@@ -6,6 +6,9 @@ use crate::source::signature::SigningKey;
 use crate::store::{DatabaseUrl, Store};
 use anyhow::ensure;
 use std::path::PathBuf;
+use url::Url;
+
+const KEY: &str = "sk_live_bench";
 
 /// The folder and the database of a run.
 pub struct Bed {
@@ -69,6 +72,25 @@ impl Bed {
             ("HEADCOUNT_LOG", "error"),
             ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET),
         ]
+    }
+
+    /// The same for one that reads the provider at `url`, with a key whose published limit is 100 pages of 500 users a second.
+    pub fn reading<'a>(&self, database: &'a str, url: &'a Url) -> Vec<(&'a str, &'a str)> {
+        let mut variables = self.variables(database);
+        variables.extend([
+            ("CLERK_SECRET_KEY", KEY),
+            ("CLERK_API_URL", url.as_str().trim_end_matches('/')),
+            ("HEADCOUNT_RATE_SHARE", "100%"),
+        ]);
+        variables
+    }
+
+    /// A simulated Clerk that answers at once.
+    pub async fn provider(&self, users: u64) -> anyhow::Result<Worker> {
+        let users = users.to_string();
+        let arguments =
+            ["simulate", "--users", &users, "--limit", "0", "--secret-key", KEY, "--listen", "{address}"];
+        Worker::start(&self.folder, &arguments, &[], "/simulate").await
     }
 
     pub async fn store(&self, database: &str) -> anyhow::Result<Store> {

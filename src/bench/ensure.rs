@@ -3,7 +3,6 @@
 use super::bed::Bed;
 use super::load::{self, Load, Requests};
 use super::report::{Line, Machine, Report};
-use super::resync::provider;
 use super::worker::{Worker, run_to_end};
 use crate::store::UserFilter;
 use anyhow::ensure;
@@ -11,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const KEY: &str = "sk_live_bench";
 const APP_TOKEN: &str = "bench-app-token-0123456";
 const ADMIN_TOKEN: &str = "bench-admin-token-01234";
 
@@ -46,17 +44,11 @@ impl Requests for Calls {
 
 impl Ensure {
     pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
-        let provider = provider(&bed.folder, self.users).await?;
-        let url = provider.url("")?.to_string();
+        let provider = bed.provider(self.users).await?;
+        let url = provider.url("")?;
         let database = bed.next_database();
-        let mut variables = bed.variables(&database);
-        variables.extend([
-            ("CLERK_SECRET_KEY", KEY),
-            ("CLERK_API_URL", url.trim_end_matches('/')),
-            ("HEADCOUNT_RATE_SHARE", "100%"),
-            ("HEADCOUNT_APP_TOKEN", APP_TOKEN),
-            ("HEADCOUNT_ADMIN_TOKEN", ADMIN_TOKEN),
-        ]);
+        let mut variables = bed.reading(&database, &url);
+        variables.extend([("HEADCOUNT_APP_TOKEN", APP_TOKEN), ("HEADCOUNT_ADMIN_TOKEN", ADMIN_TOKEN)]);
         progress(format!("reading {} users", self.users));
         run_to_end(&bed.folder, &["resync", "clerk", "--json"], &variables).await?;
         let provider_ids = self.known(bed, &database).await?;

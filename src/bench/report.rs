@@ -54,7 +54,6 @@ pub struct Line {
 impl Line {
     /// One more run. The times are those of the slowest.
     pub fn add(&mut self, measured: &Measured, peak_memory_mb: Option<f64>) {
-        let most = |old: Option<f64>, new: Option<f64>| old.into_iter().chain(new).reduce(f64::max);
         self.per_second.push(measured.per_second());
         self.p50_ms = most(self.p50_ms, Some(measured.ms(0.5)));
         self.p99_ms = most(self.p99_ms, Some(measured.ms(0.99)));
@@ -119,6 +118,11 @@ impl Report {
             rows.into_iter().map(|row| used.iter().map(|&column| row[column].clone()).collect()).collect();
         (heads, rows)
     }
+}
+
+/// The larger one, where there are two.
+pub fn most(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    one.into_iter().chain(other).reduce(f64::max)
 }
 
 /// The middle one; of an even number the upper of the two. 0 where there is none.

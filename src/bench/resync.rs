@@ -1,15 +1,11 @@
 //! A full resync: the first one, which fills the tables, and those that find nothing to do.
 
 use super::bed::Bed;
-use super::report::{Line, Machine, Report};
-use super::worker::{Worker, run_to_end};
+use super::report::{Line, Machine, Report, most};
+use super::worker::run_to_end;
 use crate::store::Store;
 use anyhow::ensure;
 use serde::Deserialize;
-use std::path::Path;
-
-/// Of the kind whose published limit is 100 pages of 500 users a second.
-const KEY: &str = "sk_live_bench";
 
 pub struct Resync {
     pub users: u64,
@@ -30,15 +26,10 @@ struct Told {
 
 impl Resync {
     pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
-        let provider = provider(&bed.folder, self.users).await?;
-        let url = provider.url("")?.to_string();
+        let provider = bed.provider(self.users).await?;
+        let url = provider.url("")?;
         let database = bed.next_database();
-        let mut variables = bed.variables(&database);
-        variables.extend([
-            ("CLERK_SECRET_KEY", KEY),
-            ("CLERK_API_URL", url.trim_end_matches('/')),
-            ("HEADCOUNT_RATE_SHARE", "100%"),
-        ]);
+        let variables = bed.reading(&database, &url);
         let mut first = Line { work: "first resync".into(), ..Line::default() };
         let mut nothing = Line { work: "resync, nothing to do".into(), ..Line::default() };
         progress("the first resync".into());
@@ -82,17 +73,9 @@ impl Resync {
             self.users
         );
         line.per_second.push(told.seen as f64 * 1000.0 / told.duration_ms as f64);
-        line.peak_memory_mb = line.peak_memory_mb.into_iter().chain(memory_mb).reduce(f64::max);
+        line.peak_memory_mb = most(line.peak_memory_mb, memory_mb);
         Ok(told)
     }
-}
-
-/// A simulated Clerk that answers at once.
-pub async fn provider(folder: &Path, users: u64) -> anyhow::Result<Worker> {
-    let users = users.to_string();
-    let arguments =
-        ["simulate", "--users", &users, "--limit", "0", "--secret-key", KEY, "--listen", "{address}"];
-    Worker::start(folder, &arguments, &[], "/simulate").await
 }
 
 /// The number of the newest entry of the feed.

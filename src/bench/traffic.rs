@@ -79,13 +79,12 @@ impl Traffic {
         self.next.load(Ordering::Relaxed).min(self.signed_from + self.signatures.len() as u64)
     }
 
-    /// What each account's last name is once all that was sent is applied; of those that anything was sent of.
+    /// What each account's last name is once all that was sent is applied; of those that anything was sent of since the last
+    /// signing.
     pub fn outcome(&self) -> impl Iterator<Item = (String, String)> {
         let sent = self.sent();
-        (0..self.accounts.min(sent)).map(move |account| {
-            let last = account + (sent - 1 - account) / self.accounts * self.accounts;
-            (Self::provider_id(account), Self::last_name(last))
-        })
+        let newest = self.signed_from.max(sent.saturating_sub(self.accounts))..sent;
+        newest.map(|number| (Self::provider_id(self.account_of(number)), Self::last_name(number)))
     }
 
     /// The account that delivery `number` is about.
@@ -193,9 +192,10 @@ mod tests {
         let last: Vec<(String, String)> = traffic.outcome().collect();
         assert_eq!(
             last.iter().map(|(_, name)| &**name).collect::<Vec<_>>(),
-            ["000000003", "000000001", "000000002"]
+            ["000000001", "000000002", "000000003"]
         );
         traffic.sign(1, now);
         assert_eq!(traffic.take(), Some(4));
+        assert_eq!(traffic.outcome().collect::<Vec<_>>(), [(Traffic::provider_id(1), Traffic::last_name(4))]);
     }
 }

@@ -12,9 +12,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Ended, without a chance to tidy up, when it is dropped.
 pub struct Worker {
     child: Child,
-    pub address: SocketAddr,
-    /// From its start until it was ready.
-    pub started_in: Duration,
+    address: SocketAddr,
 }
 
 impl Worker {
@@ -38,7 +36,7 @@ impl Worker {
             .stdout(Stdio::null())
             .spawn()
             .context("this program cannot be started once more")?;
-        let mut worker = Self { child, address, started_in: Duration::ZERO };
+        let mut worker = Self { child, address };
         let url = worker.url(path)?;
         while !(TcpStream::connect(address).is_ok() && is_answered(&url).await) {
             if let Some(status) = worker.child.try_wait()? {
@@ -49,7 +47,6 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        worker.started_in = began.elapsed();
         Ok(worker)
     }
 

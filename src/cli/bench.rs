@@ -59,7 +59,7 @@ pub struct ApplyCommand {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     accounts: u64,
     /// Sends at this pace, to see latency and backlog [default: as fast as deliveries are taken]
-    #[arg(long, value_name = "DELIVERIES")]
+    #[arg(long, value_name = "DELIVERIES", value_parser = positive)]
     per_second: Option<f64>,
 }
 
@@ -90,7 +90,7 @@ pub struct EnsureCommand {
 #[derive(Args)]
 struct Runs {
     /// Seconds of a run
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
     /// Runs of each; the median is shown with the spread
     #[arg(long, default_value_t = 3)]
@@ -110,7 +110,7 @@ pub struct LoadCommand {
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// How long
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
     /// Accounts that the deliveries are about
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -119,7 +119,7 @@ pub struct LoadCommand {
     #[arg(long, default_value_t = 400_000)]
     deliveries: u64,
     /// At this pace [default: as fast as the answers come]
-    #[arg(long, value_name = "DELIVERIES")]
+    #[arg(long, value_name = "DELIVERIES", value_parser = positive)]
     per_second: Option<f64>,
 }
 
@@ -128,6 +128,11 @@ pub struct LoadCommand {
 pub struct CeilingCommand {
     #[arg(long)]
     listen: SocketAddr,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 1e6);
+    number.ok_or_else(|| "it must be a number above 0, and 1000000 at the most".to_owned())
 }
 
 /// Runs with no settings but these; `database` is what --database names.

@@ -1,5 +1,5 @@
-//! One row a commit, over prepared statements where nobody is in between: what a webhook handler without an inbox's batches would do at its best.
-//! A benchmark compares with it.
+//! One row a commit, over prepared statements where nobody is in between: what a webhook handler without an inbox's
+//! batches would do at its best. A benchmark compares with it.
 
 use super::error::StoreError;
 use super::url::DatabaseUrl;
