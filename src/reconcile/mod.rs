@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod before;
 mod calls;
 mod deliveries;
 mod doubts;
@@ -22,6 +23,7 @@ mod wanted;
 use sha2::{Digest, Sha256};
 
 pub use accept::{logged, odd_user, verified};
+pub use before::Before;
 pub use calls::{CallError, Caller, Calls};
 pub use deliveries::Deliveries;
 pub use erase::{Erased, Leaves};

@@ -2,6 +2,7 @@
 //! read has a mark, may be doubted, and belongs to a run.
 
 use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::before::Before;
 use super::doubts::{doubt, earlier, goes_on, said};
 use super::linking::{FirstSeen, link, link_as_planned};
 use super::narrow::Care;
@@ -76,18 +77,20 @@ impl Reads {
         missing: &[IdentityKey],
         errand: &Errand,
         cursor: &str,
-        before: Counts,
+        before: impl Into<Before>,
     ) -> Result<Applied, StoreError> {
-        match self.transact(readings, missing, errand, cursor, before, Care::Usual).await {
+        let mut before = before.into();
+        match self.transact(readings, missing, errand, cursor, &mut before, Care::Usual).await {
             Err(StoreError::Rejected(_) | StoreError::Held(_)) if !readings.is_empty() => {
-                let mut all = self.transact(&[], missing, errand, cursor, before, Care::Usual).await?;
+                let mut all = self.transact(&[], missing, errand, cursor, &mut before, Care::Usual).await?;
                 for reading in readings {
-                    let mut so_far = before;
+                    let mut so_far = before.counts().await?;
                     so_far.add(all.counts);
+                    let at = &mut Before::from(so_far);
                     let one = std::slice::from_ref(reading);
-                    let mut result = self.transact(one, &[], errand, cursor, so_far, Care::LookAhead).await;
+                    let mut result = self.transact(one, &[], errand, cursor, at, Care::LookAhead).await;
                     if let Err(StoreError::Rejected(_)) = result {
-                        result = self.transact(one, &[], errand, cursor, so_far, Care::IdentityOnly).await;
+                        result = self.transact(one, &[], errand, cursor, at, Care::IdentityOnly).await;
                     }
                     all.add(match result {
                         Err(StoreError::Rejected(reason) | StoreError::Held(reason)) => {
@@ -108,7 +111,7 @@ impl Reads {
         missing: &[IdentityKey],
         errand: &Errand,
         cursor: &str,
-        before: Counts,
+        before: &mut Before,
         care: Care,
     ) -> Result<Applied, StoreError> {
         let mut tx = self.store.reconciliation().await?;
@@ -144,9 +147,9 @@ impl Reads {
             self.decide(&mut batch, key, reading, held, at, &fresh_id);
         }
         let (applied, changes) = self.write(&mut tx, batch, errand, missing, care).await?;
-        let mut counts = before;
-        counts.add(applied.counts);
         if let (Some(run), false) = (&errand.run, errand.dry) {
+            let mut counts = before.counts().await?;
+            counts.add(applied.counts);
             tx.progress(&run.id, &run.holder, cursor, counts).await?;
         }
         if !errand.dry && applied.no_room.is_none() {
@@ -210,11 +213,11 @@ impl Reads {
         at: Circumstances,
         fresh_id: &str,
     ) {
-        if held.unheard {
-            // Forgotten again unless this very batch has written it.
+        let decision = decide_read(self.store.layout(), &held.known, reading, at, fresh_id);
+        if held.unheard && !matches!(decision, ReadDecision::Apply(_)) {
             batch.unheard.push(key.clone());
         }
-        match decide_read(self.store.layout(), &held.known, reading, at, fresh_id) {
+        match decision {
             ReadDecision::Unchanged => {
                 batch.unchanged += 1;
                 batch.settled.push(key.clone());
@@ -281,6 +284,9 @@ impl Reads {
         let cause = self.cause(errand);
         for ((key, held, mut repair), outcome) in written.into_iter().zip(&outcomes) {
             if let Outcome::Refused(reason) = outcome {
+                if held.unheard {
+                    batch.unheard.push(key.clone());
+                }
                 batch.doubts.push(doubt(&key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 applied.refusals.push((key, reason.clone()));
                 continue;
@@ -293,6 +299,9 @@ impl Reads {
             batch.settled.push(key);
         }
         for (key, held, repair) in same {
+            if held.unheard {
+                batch.unheard.push(key.clone());
+            }
             count(&mut applied, &key, &held.known, &repair);
             batch.settled.push(key);
         }
@@ -363,6 +372,7 @@ struct Batch {
     doubts: Vec<NewConfirmation>,
     gone: Vec<IdentityKey>,
     settled: Vec<IdentityKey>,
+    /// Of whom nothing was written: their rows were made for the lock.
     unheard: Vec<IdentityKey>,
     unchanged: u64,
 }

@@ -4,6 +4,7 @@
 use super::compare::{Compared, compare_range, key};
 use super::guard::Guard;
 use super::lease::Lease;
+use super::pages::{AbortOnDrop, UnderWay};
 use super::walk::{Place, page};
 use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
@@ -52,6 +53,8 @@ pub(super) struct Running {
     pub asked_witness: bool,
     pub guard: Option<Guard>,
     mode: Mode,
+    /// The last page, as long as it is being applied: not in the counts yet.
+    pub under_way: Option<UnderWay>,
     checkpoint: Checkpoint,
     written_at: Instant,
 }
@@ -72,6 +75,7 @@ impl Running {
             left_out: 0,
             asked_witness: false,
             guard: None,
+            under_way: None,
             mode,
             checkpoint: checkpoint.unwrap_or_default(),
             written_at: Instant::now(),
@@ -84,11 +88,15 @@ impl Running {
             run: Some(self.run.clone()),
             cause: self.mode.name(),
             since: Some(self.marked_at),
-            dry: self.mode == Mode::DryRun,
+            dry: self.is_dry(),
             waits: matches!(self.mode, Mode::Full | Mode::User),
             plan: None,
             wanted: Wanted::default(),
         }
+    }
+
+    pub(super) fn is_dry(&self) -> bool {
+        self.mode == Mode::DryRun
     }
 
     pub(super) fn cursor(&self) -> String {
@@ -174,7 +182,8 @@ impl Resync {
         mut running: Running,
         ending: Result<Ending, ResyncError>,
     ) -> Result<Report, ResyncError> {
-        let ending = ending.unwrap_or_else(|failure| Ending {
+        let last_page = self.end_page(&mut running).await;
+        let ending = ending.and_then(|ending| last_page.map(|()| ending)).unwrap_or_else(|failure| Ending {
             status: match failure {
                 ResyncError::Stopped => "interrupted",
                 ResyncError::WouldDouble { .. } => "held",
@@ -240,6 +249,7 @@ impl Resync {
             let Some(mut ahead) = ahead else { break };
             fetched = (&mut ahead.0).await.map_err(|_| ResyncError::Stopped)??;
         }
+        self.end_page(running).await?;
         self.take_undated(running, &mut missing).await?;
         Ok(missing)
     }
@@ -260,7 +270,7 @@ impl Resync {
         if checkpoint.witnesses.len() < WITNESSES_MAX {
             checkpoint.witnesses.extend(compared.witness);
         }
-        let dry = running.mode == Mode::DryRun;
+        let dry = running.is_dry();
         if dry {
             missing.extend(compared.missing.iter().map(|key| key.provider_id.clone()));
         } else if !compared.odd.is_empty() {
@@ -271,24 +281,8 @@ impl Resync {
         if quiet && (dry || (running.written_at.elapsed() < CHECKPOINT_EVERY && !running.checkpoint.walked)) {
             return Ok(());
         }
-        let applied = self
-            .reads
-            .apply(
-                &compared.differing,
-                &compared.missing,
-                &running.errand(),
-                &running.cursor(),
-                running.counts,
-            )
-            .await?;
-        running.counts.add(applied.counts);
-        if dry {
-            // No second attempt will be made.
-            running.counts.refused += applied.refusals.len() as u64;
-        }
-        running.note_drift(applied.drift);
         running.written_at = Instant::now();
-        Ok(())
+        self.begin_page(running, compared.differing, compared.missing).await
     }
 
     /// Accounts of which no snapshot has told when they were created: no page's times cover them.
@@ -302,7 +296,7 @@ impl Resync {
             let ids = self.store.known_undated(&self.source.name, &after, UNDATED_SLICE).await?;
             let Some(last) = ids.last() else { return Ok(()) };
             after.clone_from(last);
-            if running.mode == Mode::DryRun {
+            if running.is_dry() {
                 missing.extend(ids);
                 continue;
             }
@@ -333,14 +327,5 @@ impl Resync {
         let (requests, throttled) = self.gate.take_counts();
         running.counts.requests += requests;
         running.counts.throttled += throttled;
-    }
-}
-
-/// A page that nobody waits for any more is not fetched.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

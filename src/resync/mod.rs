@@ -15,6 +15,7 @@ mod incremental;
 mod instance;
 mod lease;
 mod matching;
+mod pages;
 mod single;
 mod sweep;
 mod walk;
@@ -57,7 +58,7 @@ pub struct Resync {
     store: Store,
     source: Source,
     gate: Arc<Gate>,
-    reads: Reads,
+    reads: Arc<Reads>,
     settings: Settings,
     watch: Watch,
     stop: CancellationToken,
@@ -199,7 +200,7 @@ impl Resync {
             confirm_after_ms: settings.confirm_after_ms,
         };
         let (store, source) = (store.clone(), source.clone());
-        Ok(Self { store, source, gate: Arc::new(gate), reads, settings, watch, stop })
+        Ok(Self { store, source, gate: Arc::new(gate), reads: Arc::new(reads), settings, watch, stop })
     }
 
     pub fn source(&self) -> &Source {

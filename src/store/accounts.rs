@@ -19,7 +19,7 @@ pub struct AccountOfUser {
 }
 
 /// Accounts without a snapshot: as the index of them has it.
-const PROVISIONAL: &str = "version IS NULL AND user_id IS NOT NULL AND state <> 'deleted'";
+const PROVISIONAL: &str = "NOT has_snapshot AND user_id IS NOT NULL AND state <> 'deleted'";
 
 impl Store {
     /// The user's accounts, those that were heard of last first.

@@ -196,6 +196,24 @@ impl Dialect {
         }
     }
 
+    /// As [`Self::each_row`], keeping the rows that have none.
+    pub fn each_row_or_none(self, rows: &str, table: &str, name: &str, column: &str, value: &str) -> String {
+        match self {
+            Dialect::Postgres => format!(
+                "{rows} LEFT JOIN LATERAL (SELECT * FROM {table} x WHERE x.{column} = {value} OFFSET 0) AS {name} ON true"
+            ),
+            Dialect::Sqlite => format!("{rows} LEFT JOIN {table} {name} ON {name}.{column} = {value}"),
+        }
+    }
+
+    /// The column `source` in a statement that goes by the time of creation: as the index of those times has it.
+    pub fn source_by_time(self, column: &str) -> String {
+        match self {
+            Dialect::Postgres => format!("{column} || ''"),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
     /// Takes the row locks of `table`, passing over what others hold. SQLite has one writer at a time anyway.
     ///
     /// Not `FOR UPDATE`: that would block the application's inserts of rows that refer to these.

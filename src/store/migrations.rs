@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) const MIGRATIONS: [Migration; 6] = [
+pub(super) const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "tables",
@@ -62,6 +62,13 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
         name: "speed",
         postgres: include_str!("../../migrations/postgres/0006_speed.sql"),
         sqlite: include_str!("../../migrations/sqlite/0006_speed.sql"),
+        oldest_reader: 5,
+    },
+    Migration {
+        version: 7,
+        name: "in place",
+        postgres: include_str!("../../migrations/postgres/0007_in_place.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0007_in_place.sql"),
         oldest_reader: 5,
     },
 ];

@@ -6,6 +6,7 @@
 
 use super::Store;
 use super::codec::{change_row, id_rows, key_row, pending, texts, user};
+use super::confirmations::key;
 use super::driver::{Access, Arg, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
@@ -62,6 +63,27 @@ pub struct Locked {
     pub is_retired: bool,
     /// What its source was, when it was last configured.
     pub kind: Option<String>,
+}
+
+impl Locked {
+    /// Nothing is known of the account but its key.
+    fn unheard() -> Self {
+        Self {
+            user_id: None,
+            state: IdentityState::Present,
+            deletion: None,
+            latest: None,
+            replaced_version: None,
+            hints: None,
+            user: None,
+            unheard: true,
+            unannounced: false,
+            linked_now: false,
+            siblings: Vec::new(),
+            is_retired: false,
+            kind: None,
+        }
+    }
 }
 
 /// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
@@ -189,10 +211,19 @@ impl Reconciliation {
             return Ok(BTreeMap::new());
         }
         let mut locked = self.lock_identities(keys).await?;
-        if locked.len() < keys.len() {
-            // Unknown, or held by somebody else.
-            self.insert_unknown(keys).await?;
-            locked = self.lock_identities(keys).await?;
+        let absent = |locked: &BTreeMap<IdentityKey, Locked>| -> Vec<IdentityKey> {
+            keys.iter().filter(|key| !locked.contains_key(key)).cloned().collect()
+        };
+        // Unknown, or held by somebody else.
+        let unknown = absent(&locked);
+        if !unknown.is_empty() {
+            let made = self.insert_unknown(&unknown).await?;
+            locked.extend(made.into_iter().map(|key| (key, Locked::unheard())));
+            // Somebody was faster, and may be done with it by now.
+            let others = absent(&locked);
+            if !others.is_empty() {
+                locked.extend(self.lock_identities(&others).await?);
+            }
         }
         self.leave_out_erased(&mut locked).await?;
         let ids: Vec<String> = locked.values().filter_map(|account| account.user_id.clone()).collect();
@@ -263,24 +294,25 @@ impl Reconciliation {
         Ok(texts(rows))
     }
 
-    /// In key order, so that two processes that meet wait for each other and never in a circle.
-    async fn insert_unknown(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    /// Those that nobody has made before. In key order, so that two processes that meet wait for each other and never in
+    /// a circle.
+    async fn insert_unknown(&mut self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, StoreError> {
         let sql = self.dialect.own(&format!(
             "INSERT INTO headcount.identities (source, provider_id, state, first_seen_at)
              SELECT v.c1, v.c2, 'present', {} FROM {} WHERE true ORDER BY v.c1, v.c2
-             ON CONFLICT (source, provider_id) DO NOTHING",
+             ON CONFLICT (source, provider_id) DO NOTHING RETURNING source, provider_id",
             self.dialect.clock(),
             self.dialect.rows(1, 2)
         ));
-        self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        Ok(())
+        let made = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        Ok(made.into_iter().map(key).collect())
     }
 
     /// How many users of the source a delivery has deleted within the last hour.
     pub async fn deleted_lately(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(&format!(
             "SELECT CAST(count(*) AS text) FROM headcount.identities
-             WHERE source = $1 AND deleted_by = 'event' AND user_id IS NOT NULL AND synced_at > {}",
+             WHERE source = $1 AND event_deleted_at > {} AND user_id IS NOT NULL",
             self.dialect.began_plus_ms("$2")
         ));
         self.count(&sql, vec![Arg::text(source), Arg::Int(-3_600_000)]).await

@@ -23,8 +23,9 @@ impl UsersTable {
             ));
         }
         self.dialect.own(&format!(
-            "{} WHERE i.source = $1 AND {range} ORDER BY i.provider_created_at, i.provider_id LIMIT $2",
-            self.known("headcount.identities i")
+            "{} WHERE {} = $1 AND {range} ORDER BY i.provider_created_at, i.provider_id LIMIT $2",
+            self.known("headcount.identities i"),
+            self.dialect.source_by_time("i.source"),
         ))
     }
 
@@ -53,17 +54,18 @@ impl UsersTable {
                 }
             })
             .collect();
+        let user_id = self.id_value("i.user_id");
+        let mut from = self.dialect.each_row_or_none(from, &self.table, "u", &self.id_sql(""), &user_id);
+        if self.is_adopted {
+            from = self.dialect.each_row_or_none(&from, "headcount.accounts", "a", "user_id", "i.user_id");
+        }
         format!(
             "SELECT i.provider_id, {}, i.state, CAST(i.version AS text), i.profile,
                     CASE WHEN {} IS NOT NULL THEN {} END
-             FROM {from} LEFT JOIN {} u ON {} = {}{}",
+             FROM {from}",
             self.dialect.timestamp_text("i.provider_created_at"),
             self.id_sql("u."),
             self.dialect.packed(&cells),
-            self.table,
-            self.id_sql("u."),
-            self.id_value("i.user_id"),
-            self.with_accounts("LEFT JOIN", "i.user_id")
         )
     }
 
