@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const PER_SECOND_MAX: f64 = 40_000.0;
 /// Deliveries whose row is looked for at a time: enough for a few hundred a second, few enough to cost nothing.
 const WATCHED_MAX: usize = 16;
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Users compared in one query.
@@ -55,7 +55,7 @@ impl Apply {
         let mut visible_us = Vec::new();
         let mut backlogs = Vec::new();
         // One for all runs: on a database that was given, a later run has to be newer than the one before.
-        let mut traffic = Arc::new(Traffic::new(bed.key()?, &fresh_run_id(), self.accounts));
+        let mut traffic = Arc::new(Traffic::new(bed.key()?, &fresh_run_id(), self.accounts, 0));
         for run in 1..=self.runs {
             progress(format!("run {run} of {}", self.runs));
             let seen = self.once(bed, &mut traffic).await?;
@@ -169,7 +169,8 @@ async fn visible(
                 waiting.remove(&id);
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        // The runtime's own timer counts whole milliseconds.
+        tokio::task::spawn_blocking(|| std::thread::sleep(LOOK_EVERY)).await?;
     }
     seen_us.sort_unstable();
     Ok(seen_us)

@@ -35,7 +35,7 @@ impl Ingest {
         for _ in 0..self.runs {
             progress("one row a commit".into());
             let database = DatabaseUrl::parse(&bed.next_database())?;
-            let body = String::from_utf8(Traffic::new(bed.key()?, "floor", 1).sample())?;
+            let body = String::from_utf8(Traffic::new(bed.key()?, "floor", 1, 0).sample())?;
             let duration = Duration::from_secs_f64(self.seconds);
             floor.per_second.push(one_row_a_commit(&database, FLOOR_CLIENTS, duration, &body).await?);
         }
@@ -91,7 +91,7 @@ impl Ingest {
         connections: usize,
         per_second_max: f64,
     ) -> anyhow::Result<(Measured, u64)> {
-        let mut traffic = Traffic::new(bed.key()?, &fresh_run_id(), self.accounts);
+        let mut traffic = Traffic::new(bed.key()?, &fresh_run_id(), self.accounts, 0);
         traffic.sign((self.seconds * per_second_max) as u64, SystemClock.now());
         let traffic = Arc::new(traffic);
         let load = Load {

@@ -24,7 +24,10 @@ enum Slot {
     Created,
 }
 
-/// Numbered deliveries. Number `n` says that account `n % accounts` has `n` for a last name.
+/// Deliveries one after the other are about accounts this far apart, so that a batch is spread over the whole table. A prime.
+const STRIDE: u64 = 1_000_003;
+
+/// Numbered deliveries. Each says that its account has the number for a last name; `accounts` in a row are about all of them.
 pub struct Traffic {
     key: SigningKey,
     pieces: Vec<Piece>,
@@ -38,15 +41,17 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn new(key: SigningKey, run: &str, accounts: u64) -> Self {
+    /// From delivery `first` on.
+    pub fn new(key: SigningKey, run: &str, accounts: u64, first: u64) -> Self {
         Self {
             key,
             pieces: pieces(TEMPLATE.trim_end()),
             run: run.to_owned(),
-            accounts: accounts.max(1),
-            next: AtomicU64::new(0),
+            // A multiple of the stride would leave nearly all of them out.
+            accounts: if accounts.is_multiple_of(STRIDE) { accounts + 1 } else { accounts },
+            next: AtomicU64::new(first),
             signed_at: Timestamp::clamped(0),
-            signed_from: 0,
+            signed_from: first,
             signatures: Vec::new(),
         }
     }
@@ -74,7 +79,7 @@ impl Traffic {
         body
     }
 
-    /// How many have been given out, the first of them being 0.
+    /// The number behind the last one that was given out.
     pub fn sent(&self) -> u64 {
         self.next.load(Ordering::Relaxed).min(self.signed_from + self.signatures.len() as u64)
     }
@@ -89,7 +94,7 @@ impl Traffic {
 
     /// The account that delivery `number` is about.
     pub fn account_of(&self, number: u64) -> u64 {
-        number % self.accounts
+        number * (STRIDE % self.accounts) % self.accounts
     }
 
     pub fn provider_id(account: u64) -> String {
@@ -174,7 +179,7 @@ mod tests {
     fn each_delivery_is_signed_and_says_its_number() {
         let key = SigningKey::parse("whsec_c2VjcmV0").unwrap();
         let now = Timestamp::clamped(1_790_000_000_000);
-        let mut traffic = Traffic::new(key.clone(), "r", 3);
+        let mut traffic = Traffic::new(key.clone(), "r", 3, 0);
         traffic.sign(4, now);
         for number in 0..4 {
             assert_eq!(traffic.take(), Some(number));

@@ -85,12 +85,10 @@ impl Serving {
             loops.push(supervised("calls", move || run_calls(calls.clone(), keeping, stop.clone())));
             let stop = applies.clone();
             loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
-            let crowded = Arc::new(Notify::new());
-            for applier in 0..store.appliers() {
-                let (deliveries, crowded, stop) = (deliveries.clone(), crowded.clone(), applies.clone());
-                let wakes = if applier == 0 { stored.clone() } else { crowded.clone() };
+            for _ in 0..store.appliers() {
+                let (deliveries, stored, stop) = (deliveries.clone(), stored.clone(), applies.clone());
                 loops.push(supervised("applier", move || {
-                    run_applier(deliveries.clone(), wakes.clone(), crowded.clone(), stop.clone())
+                    run_applier(deliveries.clone(), stored.clone(), stop.clone())
                 }));
             }
         }

@@ -118,6 +118,9 @@ pub struct LoadCommand {
     /// How many are signed beforehand; the load ends when they are sent
     #[arg(long, default_value_t = 400_000)]
     deliveries: u64,
+    /// The number of the first one: higher ones are newer, so a second load begins where the first has ended
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    first: u64,
     /// At this pace [default: as fast as the answers come]
     #[arg(long, value_name = "DELIVERIES", value_parser = positive)]
     per_second: Option<f64>,
@@ -171,7 +174,8 @@ pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Resu
 }
 
 async fn send(command: LoadCommand, json: bool) -> anyhow::Result<u8> {
-    let mut traffic = Traffic::new(SigningKey::parse(&command.secret)?, &fresh_run_id(), command.accounts);
+    let mut traffic =
+        Traffic::new(SigningKey::parse(&command.secret)?, &fresh_run_id(), command.accounts, command.first);
     traffic.sign(command.deliveries, SystemClock.now());
     let load = Load {
         to: command.to,

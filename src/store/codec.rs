@@ -158,9 +158,10 @@ pub(super) fn identity_row(write: &AccountWrite, layout: &Layout) -> Row {
     ]
 }
 
-pub(super) fn change_row(change: &CausedChange, seq: i64) -> Row {
+/// `n` is its place among those that are told together.
+pub(super) fn change_row(change: &CausedChange, n: i64) -> Row {
     vec![
-        Some(seq.to_string()),
+        Some(n.to_string()),
         Some(change.change.user_id.clone()),
         Some(change.change.kind.name().to_owned()),
         Some(serde_json::json!(change.change.changed).to_string()),

@@ -224,6 +224,24 @@ impl Dialect {
         }
     }
 
+    /// How the next `$1` numbers of the feed are taken: a statement before the one that uses them, how that one begins, and
+    /// the relation in it that has the number before them as `before`. The counter stays locked until the commit.
+    pub fn next_changes(self) -> (Option<&'static str>, &'static str, &'static str) {
+        match self {
+            Dialect::Postgres => (
+                None,
+                "WITH given AS (UPDATE headcount.counters SET value = value + $1 WHERE name = 'changes'
+                                RETURNING value - $1 AS before)",
+                "given",
+            ),
+            Dialect::Sqlite => (
+                Some("UPDATE headcount.counters SET value = value + $1 WHERE name = 'changes'"),
+                "",
+                "(SELECT value - $1 AS before FROM headcount.counters WHERE name = 'changes') AS given",
+            ),
+        }
+    }
+
     /// What makes deferred constraints speak up now and not at the commit.
     pub fn check_deferred(self) -> Option<&'static str> {
         match self {

@@ -367,23 +367,21 @@ impl Reconciliation {
     /// in their order and a reader that polls skips none.
     pub async fn commit(mut self, changes: &[CausedChange]) -> Result<(), StoreError> {
         if !changes.is_empty() {
-            let counter = self.dialect.own(
-                "UPDATE headcount.counters SET value = value + $1 WHERE name = 'changes'
-                 RETURNING CAST(value - $1 AS text)",
-            );
-            let given = self.tx.fetch(&counter, vec![Arg::Int(changes.len() as i64)]).await?;
-            let [before] = first(given);
-            let before = number(before);
+            let count = Arg::Int(changes.len() as i64);
+            let (take, with, given) = self.dialect.next_changes();
+            if let Some(take) = take {
+                self.tx.execute(&self.dialect.own(take), vec![count.clone()]).await?;
+            }
             let sql = self.dialect.own(&format!(
-                "INSERT INTO headcount.changes (seq, user_id, kind, changed, cause, changed_at)
-                 SELECT CAST(v.c1 AS bigint), v.c2, v.c3, {}, v.c5, {} FROM {} WHERE true",
+                "{with} INSERT INTO headcount.changes (seq, user_id, kind, changed, cause, changed_at)
+                 SELECT given.before + CAST(v.c1 AS bigint), v.c2, v.c3, {}, v.c5, {} FROM {given} CROSS JOIN {}
+                 WHERE true",
                 self.dialect.list_value("v.c4"),
                 self.dialect.clock(),
-                self.dialect.rows(1, 5)
+                self.dialect.rows(2, 5)
             ));
-            let rows =
-                changes.iter().zip(before + 1..).map(|(change, seq)| change_row(change, seq)).collect();
-            self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+            let rows = changes.iter().zip(1..).map(|(change, n)| change_row(change, n)).collect();
+            self.tx.execute(&sql, vec![count, Arg::Rows(rows)]).await?;
         }
         self.tx.commit().await
     }

@@ -15,14 +15,9 @@ const POLL_MAX: Duration = Duration::from_secs(1);
 /// After so few deliveries hardly any is left to look for.
 const FEW: usize = 16;
 
-/// Applies until `stop`; the batch under way is finished first. `stored` wakes it: a hint, the tables are the truth. Where
-/// there is more than one batch, `crowded` wakes a helper.
-pub async fn run_applier(
-    deliveries: Arc<Deliveries>,
-    stored: Arc<Notify>,
-    crowded: Arc<Notify>,
-    stop: CancellationToken,
-) {
+/// Applies until `stop`; the batch under way is finished first. `stored` wakes it, or another one where it is busy: a hint,
+/// the tables are the truth.
+pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop: CancellationToken) {
     let mut poll = POLL_MIN;
     let mut retry = Retry::new();
     while !stop.is_cancelled() {
@@ -39,7 +34,7 @@ pub async fn run_applier(
                 retry.reset();
                 poll = POLL_MIN;
                 if applied.claimed as i64 >= deliveries.batch_max {
-                    crowded.notify_one();
+                    stored.notify_one();
                 }
                 report(applied);
                 if applied.claimed > FEW {

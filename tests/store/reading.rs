@@ -8,11 +8,12 @@ use headcount::core::event::{EventKind, IdentityKey};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Reading, Said};
 use headcount::core::timestamp::Timestamp;
-use headcount::reconcile::{Errand, ReadsApplied, RunRef};
+use headcount::reconcile::{Before, Errand, ReadsApplied, RunRef};
 use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Mode, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 on_each_database!(
     a_read_of_a_version_that_no_delivery_announced_beats_an_older_delivery,
@@ -22,6 +23,7 @@ on_each_database!(
     a_single_read_in_flight_across_a_sweep_revives_nobody,
     two_deliveries_that_differ_in_content_alone_have_the_source_asked,
     a_run_that_was_taken_over_writes_nothing_more,
+    a_page_commits_behind_the_page_before_it,
     what_a_constraint_keeps_out_is_held_back_and_the_page_is_written,
     a_row_that_only_the_commit_refuses_stays_as_it_is,
     the_limiter_is_one_for_all_and_keeps_its_pace,
@@ -190,6 +192,42 @@ async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: D
     assert_eq!(db.one("SELECT doubt FROM headcount.confirmations").await, "contested");
     let due = store.due_confirmations("clerk", None, 10).await.unwrap();
     assert_eq!(due[0].key, key("user_true"));
+}
+
+async fn a_page_commits_behind_the_page_before_it(db: Db) {
+    let store = db.store().await;
+    store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
+    let marked_at = store.now().await.unwrap();
+    let errand = Errand {
+        run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),
+        cause: "full",
+        ..Errand::default()
+    };
+    let seen = Counts { seen: 2, ..Counts::default() };
+    let (tell, earlier) = oneshot::channel();
+    let page = tokio::spawn({
+        let (store, errand) = (store.clone(), errand.clone());
+        async move {
+            let readings = [present("user_2", 1, "second", marked_at)];
+            let before = Before::after(seen, Some(earlier));
+            reads(&store).apply(&readings, &[], &errand, "second page", before).await
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!page.is_finished());
+    assert_eq!(db.count("users").await, 0, "its page would be skipped, should the one before it fail");
+    tell.send(Counts { created: 1, ..Counts::default() }).unwrap();
+    page.await.unwrap().unwrap();
+    let run = store.run("run_1").await.unwrap().unwrap();
+    assert_eq!((run.cursor.as_deref(), run.counts.seen, run.counts.created), (Some("second page"), 2, 2));
+    // The page before it has failed.
+    let (tell, earlier) = oneshot::channel();
+    drop::<oneshot::Sender<Counts>>(tell);
+    let readings = [present("user_3", 1, "third", marked_at)];
+    let before = Before::after(seen, Some(earlier));
+    let error = reads(&store).apply(&readings, &[], &errand, "third page", before).await.unwrap_err();
+    assert!(matches!(error, StoreError::Lost(_)), "{error}");
+    assert_eq!((db.count("users").await, db.count("headcount.identities").await), (1, 1));
 }
 
 async fn a_run_that_was_taken_over_writes_nothing_more(db: Db) {
