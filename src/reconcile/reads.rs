@@ -82,6 +82,8 @@ impl Reads {
         let mut before = before.into();
         match self.transact(readings, missing, errand, cursor, &mut before, Care::Usual).await {
             Err(StoreError::Rejected(_) | StoreError::Held(_)) if !readings.is_empty() => {
+                // Nothing is locked while this waits.
+                before.known().await?;
                 let mut all = self.transact(&[], missing, errand, cursor, &mut before, Care::Usual).await?;
                 for reading in readings {
                     let mut so_far = before.counts().await?;
@@ -100,6 +102,10 @@ impl Reads {
                     });
                 }
                 Ok(all)
+            }
+            Err(StoreError::Held(_)) => {
+                before.known().await?;
+                self.transact(&[], missing, errand, cursor, &mut before, Care::Usual).await
             }
             other => other,
         }

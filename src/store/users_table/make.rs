@@ -43,7 +43,10 @@ impl UsersTable {
         columns.push(format!("provisional {truth} NOT NULL DEFAULT {no}"));
         columns.push(format!("state_since {time} NOT NULL DEFAULT {now}"));
         columns.extend(self.later_columns().map(|(_, definition)| definition));
-        format!("CREATE TABLE {} (\n    {}\n)", self.table, columns.join(",\n    "))
+        let columns = columns.join(",\n    ");
+        // Room for the next version of a row beside the one before: its index is left alone then.
+        let room = if self.dialect == Dialect::Postgres { " WITH (fillfactor = 90)" } else { "" };
+        format!("CREATE TABLE {} (\n    {columns}\n){room}", self.table)
     }
 
     /// Columns that older versions of this table lack: name and definition.
