@@ -16,13 +16,14 @@ on_each_database!(
     a_token_is_made_where_none_is_set,
 );
 
+/// One after the other: ids follow the order in which users are made, and two appliers make two at a time.
 pub async fn with_two(db: &Db) -> (Server, Vec<String>) {
     let server = Server::start(db).await;
     for (n, email) in [(1, Some("a@example.com")), (2, None)] {
         let person = user(&format!("user_{n}"), 0, email, Some(&format!("name{n}")), &format!("Name {n}"));
         server.deliver(&format!("msg_{n}"), &event("user.created", person, 0)).await;
+        server.drained(db).await;
     }
-    server.drained(db).await;
     let (_, list) = server.call("GET", "/v1/users", APP_TOKEN, None).await;
     let ids = list["users"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned());
     let ids = ids.collect();
