@@ -212,7 +212,7 @@ impl Deliveries {
     ) -> (Vec<(Pending, Event)>, Vec<Finished>, Vec<(IdentityKey, Doubt)>) {
         let mut events = Vec::with_capacity(pending.len());
         let (mut finished, mut asked) = (Vec::new(), Vec::new());
-        for pending in pending {
+        for mut pending in pending {
             let Some(source) = self.sources.iter().find(|source| source.name == pending.source) else {
                 continue;
             };
@@ -232,7 +232,11 @@ impl Deliveries {
             match source.provider.normalize(&pending.source, &pending.body, self.store.layout()) {
                 Ok(event) => match elsewhere_from(&event, source, bearings) {
                     Some(reason) => done("ignored", Some(reason)),
-                    None => events.push((pending, event)),
+                    None => {
+                        // Everything that it says is in the event.
+                        pending.body = String::new();
+                        events.push((pending, event));
+                    }
                 },
                 Err(reason) => done("dead", Some(reason.to_string())),
             }

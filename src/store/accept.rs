@@ -4,7 +4,6 @@ use super::Store;
 use super::driver::Row;
 use super::error::StoreError;
 use crate::core::timestamp::Timestamp;
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// A verified delivery, about to be stored.
@@ -31,42 +30,43 @@ pub enum Acceptance {
     Duplicate,
 }
 
-/// What the inbox has of a delivery, as [`COLUMNS`] names it.
-pub(super) type Cells<'a> = [Option<Cow<'a, str>>; COLUMNS.len()];
+/// The texts that the inbox has of a delivery, as [`TEXTS`] names them.
+pub(super) type Texts<'a> = [Option<&'a str>; TEXTS.len()];
 
-/// Beside them come when it was received and, for one that is pending, when it is due; else when it was finished.
-pub(super) const COLUMNS: [&str; 10] = [
-    "source",
-    "message_id",
-    "event_type",
-    "provider_id",
-    "signature",
-    "body",
-    "last_error",
-    "occurred_at",
-    "signed_at",
-    "status",
-];
+pub(super) const TEXTS: [&str; 7] =
+    ["source", "message_id", "event_type", "provider_id", "signature", "body", "dead_because"];
+
+/// Beside them: when it happened and when it was signed. When it was received is the database's to say.
+pub(super) const TIMES: [&str; 2] = ["occurred_at", "signed_at"];
+
+/// What a delivery is when it comes, of its own columns.
+pub(super) const FIRST_STATUS: &str =
+    "CASE WHEN dead_because IS NOT NULL THEN 'dead' WHEN body IS NULL THEN 'ignored' ELSE 'pending' END";
+
+/// The insert of states, of deliveries with [`FIRST_STATUS`] as `status`, at the time `now`.
+pub(super) fn first_states(deliveries: &str, now: &str) -> String {
+    format!(
+        "INSERT INTO headcount.delivery_states (seq, status, next_attempt_at, last_error, finished_at)
+         SELECT n.seq, n.status, CASE WHEN n.status = 'pending' THEN {now} END, n.dead_because,
+             CASE WHEN n.status <> 'pending' THEN {now} END FROM {deliveries} AS n"
+    )
+}
 
 impl NewDelivery {
-    pub(super) fn cells(&self) -> Cells<'_> {
-        let status = match (&self.body, &self.dead_because) {
-            (_, Some(_)) => "dead",
-            (Some(_), None) => "pending",
-            (None, None) => "ignored",
-        };
+    pub(super) fn texts(&self) -> Texts<'_> {
         [
-            Some(Cow::Borrowed(&*self.source)),
-            Some(Cow::Borrowed(&*self.message_id)),
-            Some(Cow::Borrowed(&*self.event_type)),
-            self.provider_id.as_deref().map(Cow::Borrowed),
-            Some(Cow::Borrowed(&*self.signature)),
-            self.body.as_deref().map(Cow::Borrowed),
-            self.dead_because.as_deref().map(Cow::Borrowed),
-            self.occurred_at.map(|at| Cow::Owned(at.to_string())),
-            Some(Cow::Owned(self.signed_at.to_string())),
-            Some(Cow::Borrowed(status)),
+            Some(&self.source),
+            Some(&self.message_id),
+            Some(&self.event_type),
+            self.provider_id.as_deref(),
+            Some(&self.signature),
+            self.body.as_deref(),
+            self.dead_because.as_deref(),
         ]
+    }
+
+    pub(super) fn times(&self) -> [Option<Timestamp>; TIMES.len()] {
+        [self.occurred_at, Some(self.signed_at)]
     }
 }
 
@@ -76,10 +76,9 @@ impl Store {
         if deliveries.is_empty() {
             return Ok(Vec::new());
         }
-        let new = self.driver.accept(deliveries).await?;
-        if new.len() == deliveries.len() {
+        let Some(new) = self.driver.accept(deliveries).await? else {
             return Ok(vec![Acceptance::Accepted; deliveries.len()]);
-        }
+        };
         let mut new: HashSet<Row> = new.into_iter().collect();
         let acceptance = |delivery: &NewDelivery| {
             // Taken out: a second copy within the same batch is a duplicate.

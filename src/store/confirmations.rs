@@ -72,7 +72,7 @@ impl Reconciliation {
             return Ok(HashMap::new());
         }
         let sql = self.dialect.own(&format!(
-            "SELECT d.source, d.provider_id, {} FROM {} JOIN headcount.inbox d
+            "SELECT d.source, d.provider_id, {} FROM {} JOIN headcount.deliveries d
                  ON d.provider_id = v.c2 AND d.source = v.c1 GROUP BY d.source, d.provider_id",
             self.dialect.timestamp_text("max(d.received_at)"),
             self.dialect.rows(1, 2)

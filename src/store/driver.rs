@@ -48,8 +48,8 @@ pub trait Driver: Send + Sync {
         Ok(rows)
     }
     /// Stores deliveries in one commit, which is durable once this has returned: source and message id of those that were
-    /// new. What every delivery waits for, so each database has its own way.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError>;
+    /// new, `None` where all were. What every delivery waits for, so each database has its own way.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError>;
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.

@@ -168,17 +168,25 @@ impl Reconciliation {
     }
 
     async fn scrub_inbox(&mut self, keys: &[IdentityKey], eraser: &Eraser) -> Result<(), StoreError> {
-        let sql = self.dialect.own(&format!(
-            "UPDATE headcount.inbox SET body = NULL, provider_id = v.c3, signature = '',
-                 finished_at = coalesce(finished_at, {}), next_attempt_at = NULL,
-                 last_error = CASE WHEN status IN ('pending', 'held', 'dead') THEN 'the account was erased' ELSE last_error END,
-                 status = CASE WHEN status IN ('pending', 'held', 'dead') THEN 'ignored' ELSE status END
-             FROM {} WHERE headcount.inbox.source = v.c1 AND headcount.inbox.provider_id = v.c2",
+        // First what is known by the ids, then the ids.
+        let states = format!(
+            "UPDATE headcount.delivery_states SET finished_at = coalesce(finished_at, {}), next_attempt_at = NULL,
+                 last_error = 'the account was erased', status = 'ignored'
+             WHERE status IN ('pending', 'held', 'dead') AND seq IN (
+                 SELECT d.seq FROM {} JOIN headcount.deliveries d ON d.provider_id = v.c2 AND d.source = v.c1)",
             self.dialect.clock(),
             self.dialect.rows(1, 3)
-        ));
+        );
+        let deliveries = format!(
+            "UPDATE headcount.deliveries SET body = NULL, provider_id = v.c3, signature = '' FROM {}
+             WHERE headcount.deliveries.provider_id = v.c2 AND headcount.deliveries.source = v.c1",
+            self.dialect.rows(1, 3)
+        );
         let row = |key: &IdentityKey| [key_row(key), vec![Some(eraser.tombstone(key))]].concat();
-        self.tx.execute(&sql, vec![Arg::Rows(keys.iter().map(row).collect())]).await?;
+        let rows: Vec<Row> = keys.iter().map(row).collect();
+        for sql in [states, deliveries] {
+            self.tx.execute(&self.dialect.own(&sql), vec![Arg::Rows(rows.clone())]).await?;
+        }
         Ok(())
     }
 

@@ -50,6 +50,12 @@ pub enum Selection {
     Status(String),
 }
 
+impl Selection {
+    fn is_empty(&self) -> bool {
+        matches!(self, Selection::Seqs(seqs) if seqs.is_empty())
+    }
+}
+
 impl Store {
     /// Deliveries that match; bodies only where `bodies` says so.
     pub async fn deliveries(
@@ -117,45 +123,53 @@ impl Store {
         let approve = self
             .dialect()
             .cell_value("CASE WHEN status = 'held' THEN 'true' ELSE 'false' END", ColumnType::Bool);
-        self.act_on(
-            selection,
-            &format!(
-                "status = 'pending', attempts = 0, next_attempt_at = {}, last_error = NULL, finished_at = NULL,
-                 approved = {approve}",
-                self.dialect().began()
-            ),
-        )
-        .await
+        if selection.is_empty() {
+            return Ok(0);
+        }
+        let (chosen, arg) = self.chosen(selection);
+        let sql = self.dialect().own(&format!(
+            "UPDATE headcount.delivery_states SET status = 'pending', attempts = 0, next_attempt_at = {},
+                 last_error = NULL, finished_at = NULL, approved = {approve}
+             WHERE {chosen} AND EXISTS (SELECT 1 FROM headcount.deliveries d
+                                        WHERE d.seq = headcount.delivery_states.seq AND d.body IS NOT NULL)",
+            self.dialect().began()
+        ));
+        self.write(&sql, vec![arg]).await
     }
 
     /// Dead letters and held deliveries are given up, bodies and all; the number of them.
     pub async fn discard(&self, selection: &Selection) -> Result<u64, StoreError> {
-        self.act_on(
-            selection,
-            &format!(
-                "status = 'ignored', body = NULL, last_error = 'discarded by an operator; was: ' || coalesce(last_error, ''),
-                 finished_at = {}",
-                self.dialect().clock()
-            ),
-        )
-        .await
+        if selection.is_empty() {
+            return Ok(0);
+        }
+        let (chosen, arg) = self.chosen(selection);
+        let dialect = self.dialect();
+        let bodies = dialect.own(&format!(
+            "UPDATE headcount.deliveries SET body = NULL
+             WHERE seq IN (SELECT seq FROM headcount.delivery_states WHERE {chosen})"
+        ));
+        let states = dialect.own(&format!(
+            "UPDATE headcount.delivery_states SET status = 'ignored', finished_at = {},
+                 last_error = 'discarded by an operator; was: ' || coalesce(last_error, '') WHERE {chosen}",
+            dialect.clock()
+        ));
+        let mut tx = self.begin(Access::Write).await?;
+        tx.execute(&bodies, vec![arg.clone()]).await?;
+        let discarded = tx.execute(&states, vec![arg]).await?;
+        tx.commit().await?;
+        Ok(discarded)
     }
 
-    async fn act_on(&self, selection: &Selection, assignments: &str) -> Result<u64, StoreError> {
-        let dialect = self.dialect();
+    /// The condition on states that the selection is, with its parameter.
+    fn chosen(&self, selection: &Selection) -> (String, Arg) {
         let (condition, arg) = match selection {
-            Selection::Seqs(seqs) if seqs.is_empty() => return Ok(0),
             Selection::Seqs(seqs) => (
-                format!("seq IN (SELECT CAST(v.c1 AS bigint) FROM {})", dialect.rows(1, 1)),
+                format!("seq IN (SELECT CAST(v.c1 AS bigint) FROM {})", self.dialect().rows(1, 1)),
                 Arg::Rows(seqs.iter().map(|seq| vec![Some(seq.to_string())]).collect()),
             ),
             Selection::Status(status) => ("status = $1".to_owned(), Arg::text(status)),
         };
-        let sql = dialect.own(&format!(
-            "UPDATE headcount.inbox SET {assignments}
-             WHERE status IN ('dead', 'held') AND body IS NOT NULL AND {condition}"
-        ));
-        self.write(&sql, vec![arg]).await
+        (format!("status IN ('dead', 'held') AND {condition}"), arg)
     }
 
     /// Forgets what is old in the slice after `after`: bodies after `retention_ms`, whole rows after 120 days. What
@@ -167,24 +181,38 @@ impl Store {
         let old = dialect.began_plus_ms("$3");
         let slice = dialect.own(&format!(
             "SELECT CAST(max(s.seq) AS text) FROM (
-                 SELECT seq, received_at FROM headcount.inbox WHERE seq > $1 ORDER BY seq LIMIT $2) AS s
+                 SELECT seq, received_at FROM headcount.deliveries WHERE seq > $1 ORDER BY seq LIMIT $2) AS s
              WHERE s.received_at < {old}"
         ));
+        let decided = |statuses: &str| {
+            format!(
+                "seq > $1 AND seq <= $2 AND received_at < {old} AND seq IN (
+                     SELECT seq FROM headcount.delivery_states WHERE seq > $1 AND seq <= $2 AND status IN ({statuses}))"
+            )
+        };
         let bodies = dialect.own(&format!(
-            "UPDATE headcount.inbox SET body = NULL WHERE seq > $1 AND seq <= $2 AND received_at < {old}
-             AND body IS NOT NULL AND status IN ('applied', 'stale')"
+            "UPDATE headcount.deliveries SET body = NULL WHERE body IS NOT NULL AND {}",
+            decided("'applied', 'stale'")
         ));
         let rows = dialect.own(&format!(
-            "DELETE FROM headcount.inbox WHERE seq > $1 AND seq <= $2 AND received_at < {old}
-             AND status IN ('applied', 'stale', 'ignored')"
+            "DELETE FROM headcount.deliveries WHERE {}",
+            decided("'applied', 'stale', 'ignored'")
         ));
+        let states = dialect.own(
+            "DELETE FROM headcount.delivery_states WHERE seq > $1 AND seq <= $2
+             AND seq NOT IN (SELECT seq FROM headcount.deliveries WHERE seq > $1 AND seq <= $2)",
+        );
         let mut tx = self.begin(Access::Write).await?;
         let ends = [Arg::Int(after), Arg::Int(PRUNE_ROWS_MAX), Arg::Int(-retention_ms)];
         let found = tx.fetch(&slice, ends.to_vec()).await?;
         let [Some(end)] = first(found) else { return Ok(None) };
         let end = number(Some(end));
+        let mut removed = 0;
         for (sql, age_ms) in [(bodies, retention_ms), (rows, MESSAGE_ID_RETENTION_MS)] {
-            tx.execute(&sql, vec![Arg::Int(after), Arg::Int(end), Arg::Int(-age_ms)]).await?;
+            removed = tx.execute(&sql, vec![Arg::Int(after), Arg::Int(end), Arg::Int(-age_ms)]).await?;
+        }
+        if removed > 0 {
+            tx.execute(&states, vec![Arg::Int(after), Arg::Int(end)]).await?;
         }
         tx.commit().await?;
         Ok(Some(end))

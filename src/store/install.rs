@@ -9,6 +9,8 @@ use super::migrate::Step;
 
 /// What was granted on things of the application's (JSON: role and statement that takes it back).
 const GRANTED: &str = "granted";
+/// What stands beside the tables, and names them.
+const VIEWS: [&str; 2] = ["inbox", "people"];
 
 impl Store {
     /// What gives a role the least rights that `serve` needs under HEADCOUNT_MIGRATE=off: what it has already is left
@@ -28,6 +30,7 @@ impl Store {
             };
             steps.push(step(format!("GRANT {rights} ON headcount.{} TO {}", quoted(&table), quoted(role))));
         }
+        steps.push(step(format!("GRANT SELECT ON headcount.inbox TO {}", quoted(role))));
         let mut tx = self.begin(Access::Read).await?;
         let mut granted = self.granted(&mut *tx).await?;
         for right in self.users_table().rights(role) {
@@ -79,9 +82,9 @@ impl Store {
             let sql = match self.dialect() {
                 Dialect::Postgres => "DROP SCHEMA headcount CASCADE".to_owned(),
                 Dialect::Sqlite => {
-                    let view = "DROP VIEW IF EXISTS headcount_people".to_owned();
+                    let views = VIEWS.map(|view| format!("DROP VIEW IF EXISTS headcount_{view}"));
                     let drops = tables.iter().map(|table| format!("DROP TABLE headcount_{table}"));
-                    std::iter::once(view).chain(drops).collect::<Vec<_>>().join(";\n")
+                    views.into_iter().chain(drops).collect::<Vec<_>>().join(";\n")
                 }
             };
             steps.push(Step { title: format!("headcount's tables: {}", tables.join(", ")), sql });

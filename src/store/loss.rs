@@ -15,7 +15,7 @@ impl Store {
     pub async fn loss(&self, source: &str) -> Result<Loss, StoreError> {
         let dialect = self.dialect();
         let last = dialect.own(&format!(
-            "SELECT {} FROM headcount.inbox WHERE source = $1 AND signature <> '' ORDER BY seq DESC LIMIT 1",
+            "SELECT {} FROM headcount.deliveries WHERE source = $1 AND signature <> '' ORDER BY seq DESC LIMIT 1",
             dialect.timestamp_text("received_at")
         ));
         let [last_delivery] = first(self.read(&last, vec![Arg::text(source)]).await?);

@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "tables",
@@ -70,5 +70,13 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
         postgres: include_str!("../../migrations/postgres/0007_in_place.sql"),
         sqlite: include_str!("../../migrations/sqlite/0007_in_place.sql"),
         oldest_reader: 5,
+    },
+    Migration {
+        version: 8,
+        name: "once",
+        postgres: include_str!("../../migrations/postgres/0008_once.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0008_once.sql"),
+        // Whoever writes the inbox as one table would find a view.
+        oldest_reader: 8,
     },
 ];

@@ -149,7 +149,7 @@ impl Store {
     /// there is one writer.
     pub fn batch_max(&self) -> i64 {
         match self.dialect() {
-            Dialect::Postgres => 500,
+            Dialect::Postgres => 300,
             Dialect::Sqlite => 200,
         }
     }

@@ -4,11 +4,12 @@
 //! transaction, may meet another client's server connection. Where nobody is in between, statements are prepared once a
 //! connection.
 
-use super::accept::{COLUMNS, Cells, NewDelivery};
+use super::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Texts, first_states};
 use super::dialect::Dialect;
 use super::direct::is_port_of_ours;
 use super::driver::{Access, Arg, Driver, Row, Tx, width};
 use super::error::StoreError;
+use crate::core::timestamp::Timestamp;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -139,16 +140,16 @@ impl Driver for PostgresDriver {
         }
     }
 
-    /// An array for each column. Where nobody is in between this is one round trip instead of four, on a connection that
+    /// Where nobody is in between this is one round trip instead of four, on a connection that
     /// is kept: the pool asks each that it gets back whether it is well.
     ///
     /// What was sent over a connection that has been cut is sent once more: a message that is there already stays as it is.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError> {
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
         if !self.is_direct {
             let mut tx = self.begin_with(WRITE).await?;
             let rows = insert(deliveries, false).fetch_all(&mut *tx).await?;
             tx.commit().await?;
-            return rows.iter().map(decode).collect();
+            return new(&rows);
         }
         let mut kept = self.inbox.lock().await;
         let mut attempts = 1;
@@ -161,7 +162,7 @@ impl Driver for PostgresDriver {
             match insert(deliveries, true).fetch_all(&mut *connection).await {
                 Ok(rows) => {
                     *kept = Some(connection);
-                    return rows.iter().map(decode).collect();
+                    return new(&rows);
                 }
                 Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
                 Err(error) => return Err(error.into()),
@@ -205,23 +206,45 @@ fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'stat
     query
 }
 
-/// Text is bound as it is: of a body there is one copy, in what is sent.
+/// An array for each column. Text is bound as it is: of a body there is one copy, in what is sent.
 fn insert(deliveries: &[NewDelivery], is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {
-    let dialect = Dialect::Postgres;
+    let columns = [TEXTS.as_slice(), TIMES.as_slice()].concat();
+    let kind = |column: usize| if column < TEXTS.len() { "text" } else { "timestamptz" };
+    let arrays: Vec<String> =
+        (0..columns.len()).map(|column| format!("CAST(${} AS {}[])", column + 1, kind(column))).collect();
     let sql = format!(
-        "INSERT INTO headcount.inbox ({columns}, received_at, next_attempt_at, finished_at)
-         SELECT v.c1, v.c2, v.c3, v.c4, v.c5, v.c6, v.c7, CAST(v.c8 AS timestamptz), CAST(v.c9 AS timestamptz), v.c10,
-             clock_timestamp(), CASE WHEN v.c10 = 'pending' THEN now() END, CASE WHEN v.c10 <> 'pending' THEN now() END
-         FROM {rows} ON CONFLICT (source, message_id) DO NOTHING RETURNING source, message_id",
-        columns = COLUMNS.join(", "),
-        rows = dialect.rows(1, COLUMNS.len()),
+        "WITH new AS (
+             INSERT INTO headcount.deliveries ({columns}, received_at)
+             SELECT v.*, clock_timestamp() FROM UNNEST({arrays}) AS v
+             ON CONFLICT (source, message_id) DO NOTHING
+             RETURNING seq, source, message_id, dead_because, {FIRST_STATUS} AS status),
+         states AS ({states})
+         SELECT CAST(count(*) = ${all} AS text), NULL FROM new
+         UNION ALL SELECT source, message_id FROM new WHERE (SELECT count(*) FROM new) <> ${all}",
+        columns = columns.join(", "),
+        arrays = arrays.join(", "),
+        states = first_states("new", "now()"),
+        all = arrays.len() + 1,
     );
-    let cells: Vec<Cells> = deliveries.iter().map(NewDelivery::cells).collect();
+    let texts: Vec<Texts> = deliveries.iter().map(NewDelivery::texts).collect();
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(is_direct);
-    for column in 0..COLUMNS.len() {
-        query = query.bind(cells.iter().map(|cells| cells[column].as_deref()).collect::<Vec<_>>());
+    for column in 0..TEXTS.len() {
+        query = query.bind(texts.iter().map(|texts| texts[column]).collect::<Vec<_>>());
     }
-    query
+    for column in 0..TIMES.len() {
+        let times = deliveries.iter().map(|delivery| delivery.times()[column].map(Timestamp::to_time));
+        query = query.bind(times.collect::<Vec<_>>());
+    }
+    query.bind(deliveries.len() as i64)
+}
+
+/// What [`insert`] answers: first whether all were new, then those that were where not all were.
+fn new(rows: &[PgRow]) -> Result<Option<Vec<Row>>, StoreError> {
+    let (all, new) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    match all.try_get::<&str, _>(0)? {
+        "true" => Ok(None),
+        _ => new.iter().map(decode).collect::<Result<_, _>>().map(Some),
+    }
 }
 
 fn decode(row: &PgRow) -> Result<Row, StoreError> {

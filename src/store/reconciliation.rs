@@ -7,7 +7,7 @@
 use super::Store;
 use super::codec::{change_row, id_rows, key_row, pending, texts, user};
 use super::confirmations::key;
-use super::driver::{Access, Arg, Tx};
+use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
 use super::inbox::{first, number, take};
 use super::users_table::UsersTable;
@@ -147,19 +147,21 @@ impl Reconciliation {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        // `|| ''` keeps planners from the index on the source: only the index of what waits stays small.
+        // From what waits to what came: only the index of what waits stays small.
+        let waiting = "headcount.delivery_states s";
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(d.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(d.attempts AS text),
-                    CASE WHEN d.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text),
+            "SELECT CAST(s.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(s.attempts AS text),
+                    CASE WHEN s.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text),
                     CASE WHEN octet_length(d.body) <= {SMALL_BODY_BYTES} THEN d.body END
-             FROM headcount.inbox d
-             WHERE d.status = 'pending' AND d.next_attempt_at <= {}
+             FROM {}
+             WHERE s.status = 'pending' AND s.next_attempt_at <= {}
                AND {}
-             ORDER BY d.next_attempt_at, d.seq LIMIT $1 {}",
+             ORDER BY s.next_attempt_at, s.seq LIMIT $1 {}",
             self.dialect.timestamp_text("d.received_at"),
+            self.dialect.each_row(waiting, "headcount.deliveries", "d", "seq", "s.seq"),
             self.dialect.began(),
-            self.dialect.is_among("d.source || ''", 2),
-            self.dialect.lock_rows_of("d")
+            self.dialect.is_among("d.source", 2),
+            self.dialect.lock_rows_of("s")
         ));
         let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();
         let rows = self.tx.fetch(&sql, vec![Arg::Int(limit), Arg::Rows(sources)]).await?;
@@ -186,7 +188,7 @@ impl Reconciliation {
             return Ok(());
         }
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(d.seq AS text), d.body FROM headcount.inbox d JOIN {} ON d.seq = CAST(v.c1 AS bigint)",
+            "SELECT CAST(d.seq AS text), d.body FROM headcount.deliveries d JOIN {} ON d.seq = CAST(v.c1 AS bigint)",
             self.dialect.rows(1, 1)
         ));
         let seqs = large.iter().map(|pending| vec![Some(pending.seq.to_string())]).collect();
@@ -338,11 +340,10 @@ impl Reconciliation {
             return Ok(());
         }
         let sql = self.dialect.own(&format!(
-            "UPDATE headcount.inbox SET status = v.c2, attempts = CAST(v.c3 AS integer),
+            "UPDATE headcount.delivery_states SET status = v.c2, attempts = CAST(v.c3 AS integer),
                  next_attempt_at = CASE WHEN v.c2 = 'pending' THEN {} END, last_error = v.c5,
-                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END,
-                 body = CASE WHEN v.c2 <> 'ignored' THEN body END
-             FROM {} WHERE headcount.inbox.seq = CAST(v.c1 AS bigint)",
+                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END
+             FROM {} WHERE headcount.delivery_states.seq = CAST(v.c1 AS bigint)",
             self.dialect.began_plus_ms("v.c4"),
             self.dialect.clock(),
             self.dialect.rows(1, 5)
@@ -360,6 +361,16 @@ impl Reconciliation {
             })
             .collect();
         self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        let ignored = finished.iter().filter(|finished| finished.status == "ignored");
+        let ignored: Vec<Row> = ignored.map(|finished| vec![Some(finished.seq.to_string())]).collect();
+        if ignored.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.deliveries SET body = NULL FROM {} WHERE headcount.deliveries.seq = CAST(v.c1 AS bigint)",
+            self.dialect.rows(1, 1)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(ignored)]).await?;
         Ok(())
     }
 

@@ -46,8 +46,9 @@ pub struct SourceReport {
 
 impl Store {
     pub async fn status(&self, sources: &[String]) -> Result<StatusReport, StoreError> {
-        let inbox =
-            self.dialect().own("SELECT status, CAST(count(*) AS text) FROM headcount.inbox GROUP BY status");
+        let inbox = self
+            .dialect()
+            .own("SELECT status, CAST(count(*) AS text) FROM headcount.delivery_states GROUP BY status");
         let pending = self.dialect().own(&format!(
             "SELECT {} FROM headcount.inbox WHERE status = 'pending' AND next_attempt_at <= {}",
             self.dialect().timestamp_text("min(received_at)"),
@@ -70,8 +71,9 @@ impl Store {
 
     /// How many deliveries wait to be applied.
     pub async fn backlog(&self) -> Result<u64, StoreError> {
-        let sql =
-            self.dialect().own("SELECT CAST(count(*) AS text) FROM headcount.inbox WHERE status = 'pending'");
+        let sql = self
+            .dialect()
+            .own("SELECT CAST(count(*) AS text) FROM headcount.delivery_states WHERE status = 'pending'");
         let [pending] = first(self.read(&sql, vec![]).await?);
         Ok(count(pending))
     }
@@ -90,14 +92,14 @@ impl Store {
             .dialect()
             .own("SELECT CAST(count(*) AS text) FROM headcount.identities WHERE source = $1 AND state <> 'deleted'");
         let last = self.dialect().own(&format!(
-            "SELECT {} FROM headcount.inbox WHERE source = $1 AND signature <> '' ORDER BY seq DESC LIMIT 1",
+            "SELECT {} FROM headcount.deliveries WHERE source = $1 AND signature <> '' ORDER BY seq DESC LIMIT 1",
             self.dialect().timestamp_text("received_at")
         ));
         let [accounts] = first(self.read(&accounts, vec![Arg::text(name)]).await?);
         let [last_delivery] = first(self.read(&last, vec![Arg::text(name)]).await?);
         let pending = self.dialect().own(&format!(
             "SELECT {} FROM headcount.inbox
-             WHERE status = 'pending' AND next_attempt_at <= {} AND source || '' = $1",
+             WHERE status = 'pending' AND next_attempt_at <= {} AND source = $1",
             self.dialect().timestamp_text("min(received_at)"),
             self.dialect().began()
         ));

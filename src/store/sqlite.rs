@@ -1,6 +1,6 @@
 //! SQLite: one file, one writer, readers beside it. Several processes may share the file.
 
-use super::accept::{COLUMNS, NewDelivery};
+use super::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, first_states};
 use super::dialect::Dialect;
 use super::driver::{Access, Arg, Driver, Row, Tx};
 use super::error::StoreError;
@@ -10,7 +10,6 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,10 +17,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::debug;
 
-/// Deliveries that one statement stores.
-const STEP_ROWS_MAX: usize = 64;
-/// Deliveries of this size make some 4 MB of log.
-const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
+/// Deliveries of this size make some 16 MB of log. Pages that are written again and again, those of indexes, go into the file
+/// once for all of that.
+const CHECKPOINT_BYTES: usize = 8 * 1024 * 1024;
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,8 +59,8 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         // A checkpoint waits for the disk twice, and whoever commits waits for the checkpoint. While deliveries pour in
-        // it is done beside them; by the time that this limit (16 MB) is reached there is little left to do.
-        .pragma("wal_autocheckpoint", "4000")
+        // it is done beside them; by the time that this limit (64 MB) is reached there is little left to do.
+        .pragma("wal_autocheckpoint", "16000")
         // What is deleted is overwritten with zeros: erased people must not be found in the file's free space.
         .pragma("secure_delete", "ON")
         .disable_statement_logging()
@@ -83,32 +81,18 @@ impl Driver for SqliteDriver {
     }
 
     /// Each value is bound by itself: as JSON, which is how many rows travel elsewhere, a body is written and read ten
-    /// times. Which ones were new is asked for only where not all were.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Row>, StoreError> {
+    /// times.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let now = sqlx::query(AssertSqlSafe(format!("SELECT {}", Dialect::Sqlite.began())))
-            .fetch_one(&mut *tx)
-            .await?;
-        let now: String = now.try_get(0)?;
-        let mut written = 0;
-        for step in steps(deliveries) {
-            written += insert(step, &now, "").execute(&mut *tx).await?.rows_affected();
-        }
-        let mut new = Vec::with_capacity(deliveries.len());
-        if written == deliveries.len() as u64 {
-            new.extend(
-                deliveries
-                    .iter()
-                    .map(|delivery| vec![Some(delivery.source.clone()), Some(delivery.message_id.clone())]),
-            );
-        } else {
-            tx.rollback().await?;
-            tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            for step in steps(deliveries) {
-                for row in insert(step, &now, "RETURNING source, message_id").fetch_all(&mut *tx).await? {
-                    new.push(decode(&row)?);
-                }
-            }
+        // Each that is new is written with its state.
+        let count = insert(deliveries).execute(&mut *tx).await?.rows_affected() / 2;
+        let mut new = None;
+        if count < deliveries.len() as u64 {
+            let latest = Dialect::Sqlite.own(&format!(
+                "SELECT source, message_id FROM headcount.deliveries ORDER BY seq DESC LIMIT {count}"
+            ));
+            let rows = sqlx::query(AssertSqlSafe(latest)).fetch_all(&mut *tx).await?;
+            new = Some(rows.iter().map(decode).collect::<Result<_, _>>()?);
         }
         tx.commit().await?;
         let bytes: usize =
@@ -154,40 +138,30 @@ async fn checkpoints(readers: SqlitePool, due: Arc<Notify>) {
     }
 }
 
-/// Slices of 64, 32, … 1, so that there are few statements to keep prepared.
-fn steps(mut rest: &[NewDelivery]) -> impl Iterator<Item = &[NewDelivery]> {
-    std::iter::from_fn(move || {
-        let step =
-            if rest.len() >= STEP_ROWS_MAX { STEP_ROWS_MAX } else { 1 << rest.len().checked_ilog2()? };
-        let (now, later) = rest.split_at(step);
-        rest = later;
-        Some(now)
-    })
-}
-
-fn insert(
-    deliveries: &[NewDelivery],
-    now: &str,
-    returning: &str,
-) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-    let cells = ["?"; COLUMNS.len() + 3].join(", ");
-    let sql = Dialect::Sqlite.own(&format!(
-        "INSERT INTO headcount.inbox ({}, received_at, next_attempt_at, finished_at) VALUES {}
-         ON CONFLICT (source, message_id) DO NOTHING {returning}",
-        COLUMNS.join(", "),
-        vec![format!("({cells})"); deliveries.len()].join(", ")
+/// Deliveries, and the states of those that had none: one text, for each is a way to the connection's thread and back. Rows
+/// of nulls fill it up to a power of two, so that there are few to keep prepared.
+fn insert(deliveries: &[NewDelivery]) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    let dialect = Dialect::Sqlite;
+    let rows = deliveries.len().next_power_of_two();
+    let stateless = format!(
+        "(SELECT seq, dead_because, {FIRST_STATUS} AS status FROM headcount.deliveries
+          WHERE seq > coalesce((SELECT max(seq) FROM headcount.delivery_states), 0))"
+    );
+    let columns = [TEXTS.as_slice(), TIMES.as_slice()].concat();
+    let sql = dialect.own(&format!(
+        "INSERT INTO headcount.deliveries ({}, received_at) SELECT v.*, {now} FROM (VALUES {}) AS v
+         WHERE v.column1 IS NOT NULL ON CONFLICT (source, message_id) DO NOTHING; {}",
+        columns.join(", "),
+        vec![format!("({})", vec!["?"; columns.len()].join(", ")); rows].join(", "),
+        first_states(&stateless, dialect.began()),
+        now = dialect.began(),
     ));
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for delivery in deliveries {
-        let cells = delivery.cells();
-        let pending = cells[COLUMNS.len() - 1].as_deref() == Some("pending");
-        query = cells.into_iter().fold(query, |query, cell| query.bind(cell.map(Cow::into_owned)));
-        query = query
-            .bind(now.to_owned())
-            .bind(pending.then(|| now.to_owned()))
-            .bind((!pending).then(|| now.to_owned()));
-    }
-    query
+    let cells = deliveries.iter().flat_map(|delivery| {
+        let texts = delivery.texts().map(|text| text.map(str::to_owned));
+        texts.into_iter().chain(delivery.times().map(|time| time.map(|time| time.to_string())))
+    });
+    let padding = std::iter::repeat_n(None, (rows - deliveries.len()) * columns.len());
+    cells.chain(padding).fold(sqlx::query(AssertSqlSafe(sql)), |query, cell| query.bind(cell))
 }
 
 struct SqliteTx(Transaction<'static, Sqlite>);
