@@ -147,7 +147,8 @@ impl Reconciliation {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        // From what waits to what came: only the index of what waits stays small.
+        // From what waits to what came, for only the index of what waits stays small: `|| ''` keeps planners from the one on
+        // the source.
         let waiting = "headcount.delivery_states s";
         let sql = self.dialect.own(&format!(
             "SELECT CAST(s.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(s.attempts AS text),
@@ -160,7 +161,7 @@ impl Reconciliation {
             self.dialect.timestamp_text("d.received_at"),
             self.dialect.each_row(waiting, "headcount.deliveries", "d", "seq", "s.seq"),
             self.dialect.began(),
-            self.dialect.is_among("d.source", 2),
+            self.dialect.is_among("d.source || ''", 2),
             self.dialect.lock_rows_of("s")
         ));
         let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();

@@ -99,7 +99,7 @@ impl Store {
         let [last_delivery] = first(self.read(&last, vec![Arg::text(name)]).await?);
         let pending = self.dialect().own(&format!(
             "SELECT {} FROM headcount.inbox
-             WHERE status = 'pending' AND next_attempt_at <= {} AND source = $1",
+             WHERE status = 'pending' AND next_attempt_at <= {} AND source || '' = $1",
             self.dialect().timestamp_text("min(received_at)"),
             self.dialect().began()
         ));

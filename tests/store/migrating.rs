@@ -1,8 +1,9 @@
 //! The tables are made once, by one of many, and never by force.
 
-use super::support::{Backend, Db};
+use super::support::{Backend, Db, event, user};
+use super::{delivery, drain, with_status};
 use crate::on_each_database;
-use headcount::store::StoreError;
+use headcount::store::{Acceptance, StoreError};
 
 on_each_database!(
     empty:
@@ -13,7 +14,62 @@ on_each_database!(
     a_lost_trigger_is_put_back,
     a_newer_schema_is_left_to_the_newer_one,
     no_index_is_mistaken_for_the_key_of_accounts,
+    an_inbox_of_one_table_becomes_two,
 );
+
+/// Schema 7 had the state in the delivery's own row.
+async fn an_inbox_of_one_table_becomes_two(db: Db) {
+    let store = db.store().await;
+    let plan = store.migration_plan(None).await.unwrap();
+    let earlier = plan.iter().position(|step| step.title.starts_with("migration 0008")).unwrap();
+    let (schema, time) = match db.backend {
+        Backend::Sqlite => ("", "text"),
+        _ => ("CREATE SCHEMA headcount;", "timestamptz"),
+    };
+    db.execute(&format!(
+        "{schema} CREATE TABLE headcount.migrations (version bigint PRIMARY KEY, name text NOT NULL,
+             checksum text NOT NULL, oldest_reader bigint NOT NULL, applied_at {time} NOT NULL)"
+    ))
+    .await;
+    store.run_steps(&plan[..earlier]).await.unwrap();
+    let body = event("user.created", user("user_1", 0, None, None, "A"), 0);
+    let row = |id: &str, status: &str, error: &str, body: &str| {
+        let at = "'2026-01-01T00:00:00.000Z'";
+        format!(
+            "('clerk', '{id}', 'user.created', 'user_1', {at}, 's', {at}, '{body}', '{status}', 2, {at}, {error})"
+        )
+    };
+    let rows = [
+        row("msg_1", "pending", "NULL", &body),
+        row("msg_2", "dead", "'odd'", "{}"),
+        row("msg_3", "applied", "NULL", "{}"),
+        row("msg_4", "applied", "NULL", "{}"),
+    ];
+    db.execute(&format!(
+        "INSERT INTO headcount.inbox (source, message_id, event_type, provider_id, signed_at, signature, received_at, body,
+             status, attempts, next_attempt_at, last_error) VALUES {};
+         DELETE FROM headcount.inbox WHERE message_id = 'msg_4'",
+        rows.join(", ")
+    ))
+    .await;
+    store.migrate(None).await.unwrap();
+    let dead = store.deliveries(&with_status("dead"), true).await.unwrap().remove(0);
+    assert_eq!((dead.seq, dead.attempts, dead.last_error.as_deref()), (2, 2, Some("odd")));
+    assert_eq!(dead.body.as_deref(), Some("{}"));
+    let accepted = store.accept(&[delivery("msg_3", "{}"), delivery("msg_5", "{}")]).await.unwrap();
+    assert_eq!(accepted, [Acceptance::Duplicate, Acceptance::Accepted]);
+    let numbers = db.query("SELECT CAST(seq AS text) FROM headcount.inbox WHERE message_id = 'msg_5'").await;
+    assert!(numbers[0][0].as_ref().unwrap().parse::<i64>().unwrap() > 4, "no number is given out twice");
+    drain(&store).await;
+    assert_eq!(db.count("users").await, 1, "what was pending is applied");
+    // By hand it is one table still.
+    db.execute("UPDATE headcount.inbox SET last_error = 'seen', event_type = 'x' WHERE message_id = 'msg_2'")
+        .await;
+    assert_eq!(db.one("SELECT last_error || event_type FROM headcount.inbox WHERE seq = 2").await, "seenx");
+    db.execute("DELETE FROM headcount.inbox WHERE message_id = 'msg_2'").await;
+    assert_eq!(db.count("headcount.deliveries WHERE seq = 2").await, 0);
+    assert_eq!(db.count("headcount.delivery_states WHERE seq = 2").await, 0);
+}
 
 async fn several_start_at_once(db: Db) {
     let starts: Vec<_> = {
