@@ -6,6 +6,7 @@
 mod accept;
 mod accounts;
 mod adoption;
+mod claim;
 mod codec;
 mod compare;
 mod confirmations;

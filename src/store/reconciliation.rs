@@ -1,15 +1,15 @@
-//! The one transaction in which anything reaches `users`: claim, lock, load, and later write ([`super::writing`]), finish,
-//! commit.
+//! The one transaction in which anything reaches `users`: claim ([`super::claim`]), lock, load, and later write
+//! ([`super::writing`]), finish, commit.
 //!
 //! Whoever holds an account's row locks decides about it; what another process holds is passed over and stays
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
 use super::Store;
-use super::codec::{change_row, id_rows, key_row, pending, texts, user};
+use super::codec::{change_row, id_rows, key_row, texts, user};
 use super::confirmations::key;
 use super::driver::{Access, Arg, Row, Tx};
 use super::error::StoreError;
-use super::inbox::{first, number, take};
+use super::inbox::{first, number};
 use super::users_table::UsersTable;
 use crate::core::account::IdentityState;
 use crate::core::change::Change;
@@ -19,11 +19,6 @@ use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
-
-/// Bodies that one transaction takes into memory; a single larger one is taken all the same.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A body up to this size comes with its claim.
-const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// A delivery that waits to be applied, claimed by this transaction.
 #[derive(Clone, Debug)]
@@ -141,72 +136,6 @@ impl Store {
 }
 
 impl Reconciliation {
-    /// Up to `limit` deliveries of the named sources whose time has come and which nobody else has claimed; fewer where
-    /// their bodies are large.
-    pub async fn claim(&mut self, sources: &[String], limit: i64) -> Result<Vec<Pending>, StoreError> {
-        if sources.is_empty() {
-            return Ok(Vec::new());
-        }
-        // From what waits to what came, for only the index of what waits stays small: `|| ''` keeps planners from the one on
-        // the source.
-        let waiting = "headcount.delivery_states s";
-        let sql = self.dialect.own(&format!(
-            "SELECT CAST(s.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(s.attempts AS text),
-                    CASE WHEN s.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text),
-                    CASE WHEN octet_length(d.body) <= {SMALL_BODY_BYTES} THEN d.body END
-             FROM {}
-             WHERE s.status = 'pending' AND s.next_attempt_at <= {}
-               AND {}
-             ORDER BY s.next_attempt_at, s.seq LIMIT $1 {}",
-            self.dialect.timestamp_text("d.received_at"),
-            self.dialect.each_row(waiting, "headcount.deliveries", "d", "seq", "s.seq"),
-            self.dialect.began(),
-            self.dialect.is_among("d.source || ''", 2),
-            self.dialect.lock_rows_of("s")
-        ));
-        let sources = sources.iter().map(|name| vec![Some(name.clone())]).collect();
-        let rows = self.tx.fetch(&sql, vec![Arg::Int(limit), Arg::Rows(sources)]).await?;
-        let mut bytes = 0;
-        let mut claimed: Vec<Pending> = rows
-            .into_iter()
-            .map(pending)
-            .take_while(|(_, body_bytes)| {
-                let first = bytes == 0;
-                bytes += body_bytes;
-                first || bytes <= BATCH_BYTES_MAX
-            })
-            .map(|(pending, _)| pending)
-            .collect();
-        claimed.sort_by_key(|pending| pending.seq);
-        self.load_bodies(&mut claimed).await?;
-        Ok(claimed)
-    }
-
-    /// Those that were too large to come along.
-    async fn load_bodies(&mut self, claimed: &mut [Pending]) -> Result<(), StoreError> {
-        let large: Vec<&mut Pending> = claimed.iter_mut().filter(|pending| pending.body.is_empty()).collect();
-        if large.is_empty() {
-            return Ok(());
-        }
-        let sql = self.dialect.own(&format!(
-            "SELECT CAST(d.seq AS text), d.body FROM headcount.deliveries d JOIN {} ON d.seq = CAST(v.c1 AS bigint)",
-            self.dialect.rows(1, 1)
-        ));
-        let seqs = large.iter().map(|pending| vec![Some(pending.seq.to_string())]).collect();
-        let rows = self.tx.fetch(&sql, vec![Arg::Rows(seqs)]).await?;
-        let mut bodies: HashMap<i64, String> = rows
-            .into_iter()
-            .map(|row| {
-                let [seq, body] = take(row);
-                (number(seq), body.unwrap_or_default())
-            })
-            .collect();
-        for pending in large {
-            pending.body = bodies.remove(&pending.seq).unwrap_or_default();
-        }
-        Ok(())
-    }
-
     /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer, and
     /// so is what was erased ([`Self::is_erased`]).
     pub async fn lock(&mut self, keys: &[IdentityKey]) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
