@@ -26,7 +26,7 @@ DROP INDEX headcount.inbox_account;
 CREATE INDEX deliveries_account ON headcount.deliveries (provider_id, source);
 -- Nothing is ever planned by them.
 ALTER TABLE headcount.deliveries
-    ALTER COLUMN body SET STATISTICS 0, ALTER COLUMN signature SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0;
+    ALTER COLUMN body SET STATISTICS 0, ALTER COLUMN signature SET STATISTICS 0;
 
 CREATE VIEW headcount.inbox AS
 SELECT d.seq, d.source, d.message_id, d.event_type, d.provider_id, d.occurred_at, d.signed_at, d.signature, d.received_at,

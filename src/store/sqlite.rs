@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::debug;
 
+/// Deliveries that one statement stores: more than the inbox's writer has at once, and far from SQLite's number of parameters.
+const STEP_ROWS_MAX: usize = 512;
 /// Deliveries of this size make some 16 MB of log. Pages that are written again and again, those of indexes, go into the file
 /// once for all of that.
 const CHECKPOINT_BYTES: usize = 8 * 1024 * 1024;
@@ -84,8 +86,11 @@ impl Driver for SqliteDriver {
     /// times.
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        // Each that is new is written with its state.
-        let count = insert(deliveries).execute(&mut *tx).await?.rows_affected() / 2;
+        let mut count = 0;
+        for step in deliveries.chunks(STEP_ROWS_MAX) {
+            // Each that is new is written with its state.
+            count += insert(step).execute(&mut *tx).await?.rows_affected() / 2;
+        }
         let mut new = None;
         if count < deliveries.len() as u64 {
             let latest = Dialect::Sqlite.own(&format!(

@@ -48,6 +48,13 @@ async fn a_message_is_accepted_once(db: Db) {
     assert_eq!(store.accept(&[elsewhere]).await.unwrap(), [Acceptance::Accepted]);
     assert_eq!(store.accept(&[]).await.unwrap(), []);
     assert_eq!(db.count("headcount.inbox").await, 3);
+    // More than one statement takes, with one that is there already.
+    let mut many: Vec<_> = (0..4_100).map(|n| delivery(&format!("msg_many{n}"), "{}")).collect();
+    many[4_000] = delivery("msg_2", &body);
+    let accepted = store.accept(&many).await.unwrap();
+    assert_eq!(accepted[4_000], Acceptance::Duplicate);
+    assert_eq!(accepted.iter().filter(|accepted| **accepted == Acceptance::Accepted).count(), 4_099);
+    assert_eq!(db.count("headcount.inbox").await, 4_102);
 }
 
 async fn bytes_are_kept_as_signed(db: Db) {
