@@ -164,7 +164,7 @@ fn migrations_come_in_pairs_and_are_known() {
             .collect()
     };
     assert_eq!(names("postgres"), names("sqlite"));
-    let known = read("src/store/migrations.rs");
+    let known = read("src/store/schema/migrations.rs");
     for (number, name) in names("postgres").iter().enumerate() {
         assert!(name.starts_with(&format!("{:04}_", number + 1)), "{name} is out of order");
         assert!(

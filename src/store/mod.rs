@@ -3,74 +3,44 @@
 //! `driver.rs` is the trait that two databases implement; `dialect.rs` is where their SQL differs; everything above is
 //! written once, so that no behaviour can exist on one of them only.
 
-mod accept;
 mod accounts;
-mod adoption;
-mod claim;
-mod codec;
-mod compare;
-mod confirmations;
-mod counts;
-mod derived;
-mod dialect;
-mod direct;
-mod driver;
-mod erasure;
-mod error;
-mod explaining;
-mod feed;
-mod floor;
-mod held;
-mod held_values;
+mod engine;
 mod inbox;
-mod install;
-mod limiter;
-mod linking;
-mod loss;
-mod migrate;
-mod migrations;
-mod postgres;
-mod reconciliation;
-mod reports;
+mod report;
 mod runs;
-mod sources;
-mod sqlite;
-mod stored;
-mod url;
-mod users;
+mod schema;
 mod users_table;
-mod writing;
 
-pub use accept::{Acceptance, NewDelivery};
-pub use accounts::{AccountOfUser, UserRow};
-pub use adoption::{ADOPTED, Adopted, Mirrored};
-pub use compare::{Known, KnownRange, RangeEnd};
-pub use confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
-pub use counts::Counts;
-pub use dialect::Dialect;
-pub use erasure::Ended;
-pub use error::StoreError;
-pub use explaining::AccountDetail;
-pub use feed::{Feed, Told};
-pub use floor::one_row_a_commit;
-pub use held::HeldSet;
-pub use held_values::{HELD_STATE, HeldGroup, HeldValue};
-pub use inbox::{DeliveryFilter, Selection, StoredDelivery};
-pub use limiter::{Grant, LimiterReport};
-pub use linking::wanted;
-pub use migrate::{Migrated, Step};
-pub use migrations::own_table_names;
-pub use reconciliation::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
-pub use reports::{MissingField, Refusal, SourceReport, StatusReport};
-pub use runs::{Ending, Mode, Run, run_lease};
-pub use sources::{Bearings, SourceRow};
-pub use url::DatabaseUrl;
-pub use users::{IdentityView, UserFilter, UserView};
+pub use accounts::adoption::{ADOPTED, Adopted, Mirrored};
+pub use accounts::blocked_values::{HELD_STATE, HeldGroup, HeldValue};
+pub use accounts::compare::{Known, KnownRange, RangeEnd};
+pub use accounts::confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
+pub use accounts::erasure::Ended;
+pub use accounts::linking::wanted;
+pub use accounts::lookup::{AccountOfUser, UserRow};
+pub use accounts::transaction::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
+pub use accounts::writing::AccountWrite;
+pub use engine::baseline::one_row_a_commit;
+pub use engine::dialect::Dialect;
+pub use engine::error::StoreError;
+pub use engine::url::DatabaseUrl;
+pub use inbox::accept::{Acceptance, NewDelivery};
+pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
+pub use report::explaining::AccountDetail;
+pub use report::feed::{Feed, Told};
+pub use report::status::{MissingField, Refusal, SourceReport, StatusReport};
+pub use report::users::{IdentityView, UserFilter, UserView};
+pub use runs::approvals::HeldSet;
+pub use runs::counts::Counts;
+pub use runs::limiter::{Grant, LimiterReport};
+pub use runs::run::{Ending, Mode, Run, run_lease};
+pub use runs::sources::{Bearings, SourceRow};
+pub use schema::migrate::{Migrated, Step};
+pub use schema::migrations::own_table_names;
 pub use users_table::{AdoptedTable, TheirCell, TheirColumn, UsersConfig, UsersTable};
-pub use writing::AccountWrite;
 
 use crate::core::layout::Layout;
-use driver::{Access, Arg, Driver, Row, Tx};
+use engine::driver::{Access, Arg, Driver, Row, Tx};
 use std::sync::{Arc, OnceLock};
 
 /// The database, and the only way to it.
@@ -93,10 +63,10 @@ impl Store {
     pub async fn open_on(url: &DatabaseUrl, config: &UsersConfig) -> Result<Self, StoreError> {
         let opened: Result<Arc<dyn Driver>, StoreError> = match url {
             DatabaseUrl::Sqlite(path) => {
-                sqlite::SqliteDriver::open(path).await.map(|driver| Arc::new(driver) as _)
+                engine::sqlite::SqliteDriver::open(path).await.map(|driver| Arc::new(driver) as _)
             }
             DatabaseUrl::Postgres(url) => {
-                postgres::PostgresDriver::open(url).await.map(|driver| Arc::new(driver) as _)
+                engine::postgres::PostgresDriver::open(url).await.map(|driver| Arc::new(driver) as _)
             }
         };
         let driver = opened.map_err(|error| match error {

@@ -2,11 +2,11 @@
 
 use super::config::AdoptedTable;
 use crate::store::Store;
-use crate::store::codec::texts;
-use crate::store::dialect::Dialect;
-use crate::store::driver::{Access, Arg, Row, Tx};
-use crate::store::error::StoreError;
-use crate::store::inbox::take;
+use crate::store::accounts::codec::texts;
+use crate::store::engine::dialect::Dialect;
+use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::deliveries::take;
 
 /// A table as its database describes it.
 #[derive(Clone, Debug, Default)]

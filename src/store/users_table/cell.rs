@@ -1,7 +1,7 @@
 //! How a column's canonical text goes into a column of some type, and comes out of it.
 
 use crate::core::columns::ColumnType;
-use crate::store::dialect::Dialect;
+use crate::store::engine::dialect::Dialect;
 
 /// The type of a column, as far as statements differ for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::types::{holds_uuid, notes, postgres_cell, sqlite_cell, stand_in};
 use super::{Field, IdColumn, IdKind, IdOrigin, Mirror, Place, Placed, UsersTable};
 use crate::core::columns::{Column, ColumnType, Owner};
 use crate::core::layout::{Layout, PATHS_MAX, PathColumn};
-use crate::store::dialect::{Dialect, quoted};
-use crate::store::error::StoreError;
+use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::error::StoreError;
 use std::sync::Arc;
 
 /// What is being put together.

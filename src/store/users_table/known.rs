@@ -2,7 +2,7 @@
 
 use super::{Field, Place, UsersTable};
 use crate::core::columns::Columns;
-use crate::store::dialect::{PACKED_BETWEEN, packed};
+use crate::store::engine::dialect::{PACKED_BETWEEN, packed};
 
 impl UsersTable {
     /// provider id, creation time, state, version, profile, and the row as [`UsersTable::is_as_expected`] takes it:

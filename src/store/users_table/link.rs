@@ -2,7 +2,7 @@
 
 use super::{IdKind, Place, UsersTable, literal};
 use crate::core::columns::Column;
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 
 impl UsersTable {
     /// A user's id from outside, as this table writes it; `None` where it cannot be one.

@@ -2,7 +2,7 @@
 
 use super::{IdOrigin, UsersTable, literal};
 use crate::core::columns::{Column, ColumnType};
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 
 impl UsersTable {
     /// The default layout. Nothing but the key is unique: what must be is the application's to say.

@@ -1,7 +1,7 @@
 //! Columns of the application's that repeat `account_state` and `missing`.
 
 use super::{Mirror, UsersTable};
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 
 impl UsersTable {
     /// Repeats the state of the users in the only parameter in the application's own columns, where it has some.

@@ -22,9 +22,9 @@ mod write;
 pub use config::{AdoptedTable, UsersConfig};
 pub use theirs::{TheirCell, TheirColumn};
 
-use super::dialect::{Dialect, quoted};
 use crate::core::columns::{Column, ColumnType};
 use crate::core::layout::Layout;
+use crate::store::engine::dialect::{Dialect, quoted};
 use cell::CellType;
 use std::collections::HashSet;
 use std::sync::Arc;

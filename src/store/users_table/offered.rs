@@ -4,7 +4,7 @@
 use super::state::View;
 use super::{Field, IdKind, IdOrigin, Place, Placed, UsersTable, literal};
 use crate::core::columns::{Column, Owner};
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 use serde_json::{Map, Value};
 
 /// The function, with gaps for what the table decides about.

@@ -1,7 +1,7 @@
 //! The least rights that `serve` needs of the users table.
 
 use super::{Place, UsersTable, literal};
-use crate::store::dialect::quoted;
+use crate::store::engine::dialect::quoted;
 
 /// A right on something of the application's.
 pub struct Right {

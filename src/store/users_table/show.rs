@@ -2,7 +2,7 @@
 
 use super::{Place, UsersTable};
 use crate::core::columns::Column;
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 
 impl UsersTable {
     /// id, state, missing (JSON), each [`Column`] but the paths, `updated_at`, `deleted_at`: of the users after id `$1`, at most `$2`, with state `$3` ('' for any) and an identity at source `$4` ('' for any).

@@ -5,7 +5,7 @@
 
 use super::{Place, UsersTable, literal};
 use crate::core::account::AccountState;
-use crate::store::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, quoted};
 
 /// The state trigger's name on PostgreSQL. Triggers fire in the order of their names: ours sees what the
 /// application's have made of the row.

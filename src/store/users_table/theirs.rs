@@ -5,9 +5,9 @@ use super::config::AdoptedTable;
 use super::{Field, Place, UsersTable};
 use crate::core::columns::Cell;
 use crate::store::Store;
-use crate::store::dialect::{Dialect, quoted};
-use crate::store::driver::{Arg, Row};
-use crate::store::error::StoreError;
+use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::error::StoreError;
 
 /// A column that no layout of headcount's knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

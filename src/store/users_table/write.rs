@@ -3,8 +3,8 @@
 use super::{Field, FieldSet, IdOrigin, Place, Placed, TheirCell, UsersTable};
 use crate::core::columns::{Column, ColumnSet, Owner};
 use crate::core::decide::User;
-use crate::store::dialect::{Dialect, quoted};
-use crate::store::driver::Row;
+use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::driver::Row;
 
 impl UsersTable {
     /// Inserts the rows of the only parameter: id, then each field, then these columns of the application's.

@@ -1,0 +1,285 @@
+//! What is left of an account that was erased: a keyed hash, which says that it is gone and not whose it was.
+
+use crate::core::event::IdentityKey;
+use crate::store::Store;
+use crate::store::accounts::codec::key_row;
+use crate::store::accounts::transaction::Reconciliation;
+use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::accept::NewDelivery;
+use crate::store::inbox::deliveries::{first, number, take};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::collections::HashSet;
+
+/// The setting that holds the key; the database makes it, and nobody changes it.
+pub(in crate::store) const ERASURE_KEY: &str = "erasure_key";
+/// Before the hash, where the provider's id was.
+pub(in crate::store) const ERASED: &str = "erased:";
+
+/// An account whose time of keeping is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub key: IdentityKey,
+    pub user_id: Option<String>,
+}
+
+/// Makes the hashes that stand for erased accounts.
+pub(in crate::store) struct Eraser(String);
+
+impl Eraser {
+    /// HMAC-SHA256 of source and id, which `headcount.ensure` computes in the same way.
+    pub(in crate::store) fn tombstone(&self, key: &IdentityKey) -> String {
+        let digest = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).map(|mut mac| {
+            mac.update(format!("{}\n{}", key.source, key.provider_id).as_bytes());
+            mac.finalize().into_bytes()
+        });
+        // An HMAC takes a key of any length.
+        let digest = digest.unwrap_or_default();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{ERASED}{hex}")
+    }
+}
+
+impl Reconciliation {
+    async fn eraser(&mut self) -> Result<Eraser, StoreError> {
+        if let Some(key) = self.erasure_key.get() {
+            return Ok(Eraser(key.clone()));
+        }
+        let sql = self.dialect.own("SELECT value FROM headcount.settings WHERE key = $1");
+        let [key] = first(self.tx.fetch(&sql, vec![Arg::text(ERASURE_KEY)]).await?);
+        let lost = || StoreError::Setup("the key of erasures is gone from headcount's settings".to_owned());
+        let key = key.ok_or_else(lost)?;
+        // Another one may have looked it up meanwhile, and found the same.
+        let _ = self.erasure_key.set(key.clone());
+        Ok(Eraser(key))
+    }
+
+    /// Those of the accounts that were erased.
+    pub async fn find_erased(&mut self, keys: &[IdentityKey]) -> Result<HashSet<IdentityKey>, StoreError> {
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let eraser = self.eraser().await?;
+        let sql = self.dialect.own(&format!(
+            "SELECT v.c3, v.c1 FROM {} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2",
+            self.dialect.rows(1, 3)
+        ));
+        let row = |key: &IdentityKey| {
+            vec![Some(key.source.clone()), Some(eraser.tombstone(key)), Some(key.provider_id.clone())]
+        };
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(row).collect())]).await?;
+        let key = |row| {
+            let [provider_id, source] = take(row);
+            Some(IdentityKey { source: source?, provider_id: provider_id? })
+        };
+        Ok(rows.into_iter().filter_map(key).collect())
+    }
+
+    /// Removes the user's row.
+    pub async fn remove_user(&mut self, user_id: &str) -> Result<(), StoreError> {
+        let remove = self.users.remove();
+        let id = || vec![Arg::Rows(vec![vec![Some(user_id.to_owned())]])];
+        self.tx.script("SAVEPOINT removal").await?;
+        let removed = async {
+            match self.tx.execute(&remove, id()).await? {
+                1 => {}
+                _ => {
+                    return Err(StoreError::Rejected(
+                        "a rule or a trigger of the table keeps the row".to_owned(),
+                    ));
+                }
+            }
+            self.check_now(None).await
+        };
+        match removed.await {
+            Ok(()) => {
+                let sql = self.dialect.own("DELETE FROM headcount.accounts WHERE user_id = $1");
+                self.tx.execute(&sql, vec![Arg::text(user_id)]).await?;
+                self.tx.script("RELEASE SAVEPOINT removal").await
+            }
+            // Of a right that is missing the row can be emptied all the same.
+            Err(StoreError::Rejected(reason) | StoreError::Setup(reason)) => {
+                self.tx.script("ROLLBACK TO SAVEPOINT removal; RELEASE SAVEPOINT removal").await?;
+                Err(StoreError::Rejected(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts hashes in the place of these accounts, and takes them out of everything that headcount keeps. The hashes
+    /// stay with `user_id`, where its row stays.
+    pub async fn bury(&mut self, keys: &[IdentityKey], user_id: Option<&str>) -> Result<(), StoreError> {
+        let eraser = self.eraser().await?;
+        let clock = self.dialect.clock();
+        let rows = |keys: &[IdentityKey]| -> Vec<Row> {
+            keys.iter().map(|key| [key_row(key), vec![Some(eraser.tombstone(key))]].concat()).collect()
+        };
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let statements = [
+            format!(
+                "INSERT INTO headcount.identities (source, provider_id, user_id, state, first_seen_at, deleted_at,
+                     deleted_by, deletion_received_at, announced_at)
+                 SELECT v.c1, v.c3, $1, 'deleted', {clock}, {clock}, 'erase', {clock}, {clock} FROM {} WHERE true
+                 ON CONFLICT (source, provider_id) DO NOTHING",
+                self.dialect.rows(2, 3)
+            ),
+            // What is in doubt, held or remembered of them.
+            self.forget("identities"),
+            self.forget("confirmations"),
+            self.forget("held_deletes"),
+            self.forget("held_creates"),
+            self.forget("adoptions"),
+            format!(
+                "UPDATE headcount.runs SET cursor = NULL FROM {} WHERE ($1 = '' OR true) AND status <> 'running'
+                   AND headcount.runs.source = v.c1 AND cursor LIKE '%' || v.c2 || '%'",
+                self.dialect.rows(2, 3)
+            ),
+            format!(
+                "UPDATE headcount.runs SET error = replace(error, v.c2, v.c3) FROM {} WHERE ($1 = '' OR true)
+                   AND headcount.runs.source = v.c1 AND error LIKE '%' || v.c2 || '%'",
+                self.dialect.rows(2, 3)
+            ),
+        ];
+        for sql in statements {
+            let args = vec![Arg::Text(user_id.map(str::to_owned)), Arg::Rows(rows(keys))];
+            self.tx.execute(&self.dialect.own(&sql), args).await?;
+        }
+        self.scrub_inbox(keys, &eraser).await
+    }
+
+    fn forget(&self, table: &str) -> String {
+        format!(
+            "DELETE FROM headcount.{table} WHERE ($1 = '' OR true)
+               AND (source, provider_id) IN (SELECT v.c1, v.c2 FROM {})",
+            self.dialect.rows(2, 3)
+        )
+    }
+
+    /// Takes bodies and ids of these accounts' deliveries out of the inbox; message ids stay.
+    pub async fn forget_deliveries(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let eraser = self.eraser().await?;
+        self.scrub_inbox(keys, &eraser).await
+    }
+
+    async fn scrub_inbox(&mut self, keys: &[IdentityKey], eraser: &Eraser) -> Result<(), StoreError> {
+        // First what is known by the ids, then the ids.
+        let states = format!(
+            "UPDATE headcount.delivery_states SET finished_at = coalesce(finished_at, {}), next_attempt_at = NULL,
+                 last_error = 'the account was erased', status = 'ignored'
+             WHERE status IN ('pending', 'held', 'dead') AND seq IN (
+                 SELECT d.seq FROM {} JOIN headcount.deliveries d ON d.provider_id = v.c2 AND d.source = v.c1)",
+            self.dialect.clock(),
+            self.dialect.rows(1, 3)
+        );
+        let deliveries = format!(
+            "UPDATE headcount.deliveries SET body = NULL, provider_id = v.c3, signature = '' FROM {}
+             WHERE headcount.deliveries.provider_id = v.c2 AND headcount.deliveries.source = v.c1",
+            self.dialect.rows(1, 3)
+        );
+        let row = |key: &IdentityKey| [key_row(key), vec![Some(eraser.tombstone(key))]].concat();
+        let rows: Vec<Row> = keys.iter().map(row).collect();
+        for sql in [states, deliveries] {
+            self.tx.execute(&self.dialect.own(&sql), vec![Arg::Rows(rows.clone())]).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is held back of the user, and ids of its accounts out of the history, which goes on telling what
+    /// changed and when.
+    pub async fn forget_history(&mut self, user_id: &str, keys: &[IdentityKey]) -> Result<(), StoreError> {
+        let held = self.dialect.own("DELETE FROM headcount.held_values WHERE user_id = $1");
+        self.tx.execute(&held, vec![Arg::text(user_id)]).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.changes SET cause = replace(cause, '\"' || v.c2 || '\"', '\"erased\"') FROM {}
+             WHERE user_id = $1 AND cause LIKE '%' || v.c2 || '%'",
+            self.dialect.rows(2, 2)
+        ));
+        let rows = keys.iter().map(key_row).collect();
+        self.tx.execute(&sql, vec![Arg::text(user_id), Arg::Rows(rows)]).await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Accounts that ended more than `age_ms` ago by headcount's own clock, and are not erased yet: those that ended
+    /// first. Of a user that has another account none is due.
+    pub async fn ended_before(&self, age_ms: i64, limit: i64) -> Result<Vec<Ended>, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT i.source, i.provider_id, i.user_id FROM headcount.identities i
+             WHERE i.state = 'deleted' AND i.deleted_by <> 'erase' AND i.deletion_received_at < {}
+               AND NOT EXISTS (SELECT 1 FROM headcount.identities o
+                               WHERE o.user_id = i.user_id AND o.state <> 'deleted')
+             ORDER BY i.deletion_received_at LIMIT $2",
+            self.dialect().began_plus_ms("$1")
+        ));
+        let ended = |row| {
+            let [source, provider_id, user_id] = take(row);
+            Some(Ended { key: IdentityKey { source: source?, provider_id: provider_id? }, user_id })
+        };
+        let rows = self.read(&sql, vec![Arg::Int(-age_ms), Arg::Int(limit)]).await?;
+        Ok(rows.into_iter().filter_map(ended).collect())
+    }
+
+    /// Keeps users of a page that cannot be understood as dead letters: but for those that were erased.
+    pub async fn accept_odd(&self, odd: &[NewDelivery]) -> Result<(), StoreError> {
+        let key = |delivery: &NewDelivery| {
+            Some(IdentityKey { source: delivery.source.clone(), provider_id: delivery.provider_id.clone()? })
+        };
+        let keys: Vec<IdentityKey> = odd.iter().filter_map(key).collect();
+        if odd.is_empty() {
+            return Ok(());
+        }
+        let erased = self.reconciliation().await?.find_erased(&keys).await?;
+        let is_kept = |delivery: &&NewDelivery| key(delivery).is_none_or(|key| !erased.contains(&key));
+        self.accept(&odd.iter().filter(is_kept).cloned().collect::<Vec<_>>()).await?;
+        Ok(())
+    }
+
+    /// Has the database's file forget what its rows have forgotten, as far as that is possible: on SQLite its log, on
+    /// PostgreSQL nothing (that is VACUUM's and the backups' business).
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        self.driver.scrub().await
+    }
+
+    /// Entries of the feed that are older, a slice at a time: `false` where there are none left. The latest of each
+    /// column of a user stays, as the word on where its value comes from.
+    pub async fn prune_changes(&self, age_ms: i64) -> Result<bool, StoreError> {
+        let dialect = self.dialect();
+        let begin =
+            dialect.own("SELECT CAST(value AS text) FROM headcount.counters WHERE name = 'changes_pruned'");
+        let end = dialect.own(&format!(
+            "SELECT CAST(max(s.seq) AS text) FROM (
+                 SELECT seq, changed_at FROM headcount.changes WHERE seq > $1 ORDER BY seq LIMIT 2000) AS s
+             WHERE s.changed_at < {}",
+            dialect.began_plus_ms("$2")
+        ));
+        let delete = dialect.own(&format!(
+            "DELETE FROM headcount.changes WHERE seq > $1 AND seq <= $2 AND NOT EXISTS (
+                 SELECT 1 FROM {} WHERE NOT EXISTS (
+                     SELECT 1 FROM headcount.changes l WHERE l.user_id = headcount.changes.user_id
+                       AND l.seq > headcount.changes.seq AND {}))",
+            dialect.each("headcount.changes.changed", "e"),
+            dialect.list_has("l.changed", "e.value"),
+        ));
+        let pruned = dialect.own("UPDATE headcount.counters SET value = $1 WHERE name = 'changes_pruned'");
+        let mut tx = self.begin(Access::Write).await?;
+        let [after] = first(tx.fetch(&begin, vec![]).await?);
+        let after = number(after);
+        let [last] = first(tx.fetch(&end, vec![Arg::Int(after), Arg::Int(-age_ms)]).await?);
+        let Some(last) = last else { return Ok(false) };
+        let last = number(Some(last));
+        tx.execute(&delete, vec![Arg::Int(after), Arg::Int(last)]).await?;
+        tx.execute(&pruned, vec![Arg::Int(last)]).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,196 @@
+//! Rows that were there before their accounts: found, and tied to them.
+
+use crate::core::columns::Column;
+use crate::core::decide::User;
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::link::{Candidate, LinkRule};
+use crate::store::Store;
+use crate::store::accounts::codec::{id_rows, texts};
+use crate::store::accounts::transaction::Reconciliation;
+use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::users_table::UsersTable;
+use std::collections::{BTreeSet, HashMap};
+
+/// What a row would have to show to be this account's; `None` where the rule says nothing about it.
+pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
+    match rule {
+        LinkRule::ExternalId => users.id_from(snapshot.external_id.as_ref()?),
+        LinkRule::SharedId | LinkRule::Column(_) => Some(key.provider_id.clone()),
+        LinkRule::VerifiedEmail => {
+            let verified = snapshot.columns.get(Column::EmailVerified) == Some("true");
+            snapshot.columns.get(Column::Email).filter(|_| verified).map(str::to_lowercase)
+        }
+    }
+}
+
+/// The rows that show one of these texts, by the text.
+async fn candidates(
+    tx: &mut dyn Tx,
+    users: &UsersTable,
+    rule: &LinkRule,
+    wanted: &[String],
+    sources: &[String],
+) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+    // Each once: a row that two accounts want is one row all the same.
+    let wanted: BTreeSet<&String> = wanted.iter().collect();
+    let rows = || id_rows(wanted.iter().copied());
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<(String, Candidate)> = match rule {
+        LinkRule::ExternalId => {
+            let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
+            let ids: Vec<String> = texts(there);
+            ids.into_iter().map(|id| (id.clone(), candidate(id, None))).collect()
+        }
+        LinkRule::SharedId => sharing(tx, users, &wanted, sources).await?,
+        LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
+        LinkRule::VerifiedEmail => match users.ids_by_email() {
+            Some(sql) => candidate_rows(tx, &sql, rows()).await?,
+            None => Vec::new(),
+        },
+    };
+    let ids: Vec<String> = found.iter().map(|(_, candidate)| candidate.user_id.clone()).collect();
+    let taken = taken(tx, users, &ids).await?;
+    let mut by_text: HashMap<String, Vec<Candidate>> = HashMap::new();
+    for (text, mut candidate) in found {
+        if let Some(accounts) = taken.get(&candidate.user_id) {
+            candidate.is_erased = accounts.iter().any(|(_, is_erased)| *is_erased);
+            candidate.sources = accounts.iter().map(|(source, _)| source.clone()).collect();
+        }
+        by_text.entry(text).or_default().push(candidate);
+    }
+    Ok(by_text)
+}
+
+/// Rows whose id is one of these, and users of whom an account at one of the sources has it.
+async fn sharing(
+    tx: &mut dyn Tx,
+    users: &UsersTable,
+    wanted: &BTreeSet<&String>,
+    sources: &[String],
+) -> Result<Vec<(String, Candidate)>, StoreError> {
+    let as_row_id: HashMap<String, &String> =
+        wanted.iter().filter_map(|text| Some((users.id_from(text)?, *text))).collect();
+    let mut found = BTreeSet::new();
+    if !as_row_id.is_empty() {
+        let there = tx.fetch(&users.existing(), vec![Arg::Rows(id_rows(as_row_id.keys()))]).await?;
+        for id in texts::<Vec<String>>(there) {
+            found.extend(as_row_id.get(&id).map(|text| ((*text).clone(), id.clone())));
+        }
+    }
+    let pairs = sources.iter().flat_map(|source| wanted.iter().map(move |id| (source, *id)));
+    let pairs: Vec<Row> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
+    if !pairs.is_empty() {
+        for row in tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await? {
+            let [provider_id, user_id] = take(row);
+            found.extend(provider_id.zip(user_id));
+        }
+    }
+    Ok(found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect())
+}
+
+async fn candidate_rows(
+    tx: &mut dyn Tx,
+    sql: &str,
+    wanted: Vec<Row>,
+) -> Result<Vec<(String, Candidate)>, StoreError> {
+    let candidate = |row: Row| {
+        let [text, user_id, verified] = take(row);
+        let verified = verified.map(|verified| verified == "true");
+        Some((text?, self::candidate(user_id?, verified)))
+    };
+    Ok(tx.fetch(sql, vec![Arg::Rows(wanted)]).await?.into_iter().filter_map(candidate).collect())
+}
+
+fn candidate(user_id: String, verified: Option<bool>) -> Candidate {
+    Candidate { user_id, verified, sources: Vec::new(), is_erased: false }
+}
+
+/// By user: the sources that have accounts of it, and whether those were erased.
+type Taken = HashMap<String, Vec<(String, bool)>>;
+
+async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Taken, StoreError> {
+    let mut taken = Taken::new();
+    if ids.is_empty() {
+        return Ok(taken);
+    }
+    for row in tx.fetch(&users.taken(), vec![Arg::Rows(id_rows(ids))]).await? {
+        let [user_id, source, erased] = take(row);
+        if let (Some(user_id), Some(source)) = (user_id, source) {
+            taken.entry(user_id).or_default().push((source, erased.as_deref() == Some("1")));
+        }
+    }
+    Ok(taken)
+}
+
+impl Reconciliation {
+    /// As [`Store::candidates`], within the transaction.
+    pub async fn candidates(
+        &mut self,
+        rule: &LinkRule,
+        texts: &[String],
+        sources: &[String],
+    ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+        let users = self.users.clone();
+        candidates(&mut *self.tx, &users, rule, texts, sources).await
+    }
+
+    /// Those of the rows that nobody else holds and that may be an account's of the source beside them, locked.
+    pub async fn lock_rows(
+        &mut self,
+        wanted: &HashMap<String, String>,
+    ) -> Result<HashMap<String, User>, StoreError> {
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> = wanted.keys().cloned().collect();
+        let mut users = self.lock_users(&ids).await?;
+        // Looked at under the lock: whoever links a row holds it.
+        let table = self.users.clone();
+        let taken = taken(&mut *self.tx, &table, &ids).await?;
+        let is_free = |id: &String| {
+            let accounts = taken.get(id).map_or(&[][..], Vec::as_slice);
+            accounts.iter().all(|(source, is_erased)| !is_erased && Some(source) != wanted.get(id))
+        };
+        users.retain(|id, _| is_free(id));
+        Ok(users)
+    }
+
+    pub fn users_table(&self) -> &UsersTable {
+        &self.users
+    }
+}
+
+impl Store {
+    /// The rows that show one of these texts, by the text; of shared ids, those of accounts at these sources as well.
+    pub async fn candidates(
+        &self,
+        rule: &LinkRule,
+        texts: &[String],
+        sources: &[String],
+    ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        candidates(&mut *tx, self.users_table(), rule, texts, sources).await
+    }
+
+    /// How many rows the users table has, and how many of them belong to no account.
+    pub async fn count_unlinked(&self) -> Result<(u64, u64), StoreError> {
+        let [rows, unlinked] = first(self.read(&self.users_table().count_unlinked(), vec![]).await?);
+        let count = |cell| number(cell).try_into().unwrap_or(0);
+        Ok((count(rows), count(unlinked)))
+    }
+
+    /// From now on accounts of the source that were never seen find their rows so; `None` ends it.
+    pub async fn set_link_rule(&self, source: &str, rule: Option<&LinkRule>) -> Result<(), StoreError> {
+        let sql = self.dialect().own(
+            "INSERT INTO headcount.sources (name, link_by) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET link_by = excluded.link_by",
+        );
+        let rule = Arg::Text(rule.map(LinkRule::name));
+        self.write(&sql, vec![Arg::text(source), rule]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Accounts as calls look for them: those of a user, and those of which nothing has come yet.
+
+use crate::core::decide::User;
+use crate::core::event::IdentityKey;
+use crate::store::Store;
+use crate::store::accounts::erasure::ERASED;
+use crate::store::accounts::transaction::Reconciliation;
+use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::deliveries::take;
+
+/// One account of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountOfUser {
+    pub key: IdentityKey,
+    pub is_deleted: bool,
+    /// A hash stands in its place.
+    pub is_erased: bool,
+}
+
+/// Accounts without a snapshot: as the index of them has it.
+const PROVISIONAL: &str = "NOT has_snapshot AND user_id IS NOT NULL AND state <> 'deleted'";
+
+impl Store {
+    /// The user's accounts, those that were heard of last first.
+    pub async fn accounts_of_user(&self, user_id: &str) -> Result<Vec<AccountOfUser>, StoreError> {
+        let sql = self.dialect().own(
+            "SELECT source, provider_id, state, deleted_by FROM headcount.identities WHERE user_id = $1
+             ORDER BY coalesce(synced_at, first_seen_at) DESC, source, provider_id",
+        );
+        let account = |row: Row| {
+            let [source, provider_id, state, deleted_by] = take(row);
+            let key = IdentityKey { source: source?, provider_id: provider_id? };
+            let is_erased = key.provider_id.starts_with(ERASED) && deleted_by.as_deref() == Some("erase");
+            Some(AccountOfUser { key, is_deleted: state.as_deref() == Some("deleted"), is_erased })
+        };
+        Ok(self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().filter_map(account).collect())
+    }
+
+    /// Has accounts of the source of which nothing has come yet be read, where nobody has asked for that.
+    pub async fn ask_provisional(&self, source: &str, limit: i64) -> Result<u64, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.confirmations (source, provider_id, doubt, due_at)
+             SELECT i.source, i.provider_id, 'asked', {} FROM headcount.identities i
+             WHERE i.source = $1 AND {PROVISIONAL} AND NOT EXISTS (
+                 SELECT 1 FROM headcount.confirmations c WHERE c.source = i.source AND c.provider_id = i.provider_id)
+             ORDER BY i.source, i.provider_id LIMIT $2
+             ON CONFLICT (source, provider_id) DO NOTHING",
+            self.dialect().clock()
+        ));
+        let waiting = self.dialect().own(&format!(
+            "SELECT i.provider_id FROM headcount.identities i WHERE i.source = $1 AND {PROVISIONAL} LIMIT 1"
+        ));
+        // Nearly always there is none, and a look does not disturb SQLite's one writer.
+        if self.read(&waiting, vec![Arg::text(source)]).await?.is_empty() {
+            return Ok(0);
+        }
+        self.write(&sql, vec![Arg::text(source), Arg::Int(limit)]).await
+    }
+
+    /// Accounts whose users the application has made by itself, and of which the feed has not told.
+    pub async fn unannounced(&self, limit: i64) -> Result<Vec<(IdentityKey, String)>, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT i.source, i.provider_id, i.user_id FROM headcount.identities i
+             WHERE {PROVISIONAL} AND i.announced_at IS NULL ORDER BY i.source, i.provider_id LIMIT $1"
+        ));
+        let account = |row: Row| {
+            let [source, provider_id, user_id] = take(row);
+            Some((IdentityKey { source: source?, provider_id: provider_id? }, user_id?))
+        };
+        Ok(self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().filter_map(account).collect())
+    }
+
+    /// Writes down which sources there are and of which kind, so that `headcount.ensure` knows a misspelt one, and what
+    /// accounts said can be understood when their source is configured no more.
+    pub async fn name_sources(&self, sources: &[(String, String)]) -> Result<(), StoreError> {
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.sources (name, kind) SELECT v.c1, v.c2 FROM {} WHERE true
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind",
+            self.dialect().rows(1, 2)
+        ));
+        let rows = sources.iter().map(|(name, kind)| vec![Some(name.clone()), Some(kind.clone())]);
+        self.write(&sql, vec![Arg::Rows(rows.collect())]).await?;
+        Ok(())
+    }
+}
+
+/// A user's row, as a transaction finds it.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and mostly the large one")]
+pub enum UserRow {
+    /// Locked.
+    Held(User),
+    /// Somebody else holds it.
+    Elsewhere,
+    /// There is none.
+    Gone,
+}
+
+impl Reconciliation {
+    /// Locks a user's row, whoever's it is.
+    pub async fn lock_user(&mut self, user_id: &str) -> Result<UserRow, StoreError> {
+        let id = [user_id.to_owned()];
+        if let Some(user) = self.lock_users(&id).await?.remove(user_id) {
+            return Ok(UserRow::Held(user));
+        }
+        let is_there = self.existing(&id).await?.contains(user_id);
+        Ok(if is_there { UserRow::Elsewhere } else { UserRow::Gone })
+    }
+
+    /// Ties the account to another user.
+    pub async fn retie(&mut self, key: &IdentityKey, user_id: &str) -> Result<(), StoreError> {
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.identities SET user_id = $3, linked_by = 'hand', linked_at = {}, waiting_reason = NULL,
+                 waiting_since = NULL WHERE source = $1 AND provider_id = $2",
+            self.dialect.clock()
+        ));
+        let args = [&key.source, &key.provider_id, user_id].map(Arg::text).to_vec();
+        self.tx.execute(&sql, args).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Accounts as they are stored: those that a transaction locks, and those beside them, of the same users.
+
+use crate::core::event::IdentityKey;
+use crate::store::Store;
+use crate::store::accounts::codec::{identity, key_row};
+use crate::store::accounts::transaction::{Locked, Reconciliation};
+use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::deliveries::take;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Other accounts, by the account beside which they are.
+type Beside = HashMap<IdentityKey, Vec<(IdentityKey, Locked)>>;
+
+impl Reconciliation {
+    pub(in crate::store) async fn siblings(
+        &mut self,
+        locked: &BTreeMap<IdentityKey, Locked>,
+    ) -> Result<Beside, StoreError> {
+        let ties = locked.iter().filter_map(|(key, account)| Some((key.clone(), account.user_id.clone()?)));
+        self.accounts_beside(&ties.collect::<Vec<_>>()).await
+    }
+
+    /// The other accounts of each account's user, read under the user's lock.
+    pub async fn accounts_beside(&mut self, ties: &[(IdentityKey, String)]) -> Result<Beside, StoreError> {
+        let mut beside: Beside = HashMap::new();
+        if ties.is_empty() {
+            return Ok(beside);
+        }
+        let rows = self.dialect.rows(1, 3);
+        let accounts = self.dialect.each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
+        let sql = self.dialect.own(&format!(
+            "SELECT v.c2, v.c3, i.source, i.provider_id FROM {accounts}
+             WHERE NOT (i.source = v.c2 AND i.provider_id = v.c3) ORDER BY i.source, i.provider_id"
+        ));
+        let rows =
+            ties.iter().map(|(key, user_id)| [vec![Some(user_id.clone())], key_row(key)].concat()).collect();
+        let mut pairs = Vec::new();
+        for row in self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await? {
+            let [source, provider_id, other_source, other_id] = take(row);
+            let key = |source: Option<String>, provider_id: Option<String>| {
+                Some(IdentityKey { source: source?, provider_id: provider_id? })
+            };
+            pairs.extend(key(source, provider_id).zip(key(other_source, other_id)));
+        }
+        // Nearly nobody has several: what they have said is asked for by itself.
+        if pairs.is_empty() {
+            return Ok(beside);
+        }
+        let others: BTreeSet<IdentityKey> = pairs.iter().map(|(_, other)| other.clone()).collect();
+        let stored = self.identities(&others.into_iter().collect::<Vec<_>>(), "").await?;
+        for (key, other) in pairs {
+            if let Some(locked) = stored.get(&other) {
+                beside.entry(key).or_default().push((other, locked.clone()));
+            }
+        }
+        Ok(beside)
+    }
+
+    pub(in crate::store) async fn lock_identities(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        let lock = self.dialect.lock_rows_of("i");
+        self.identities(keys, &lock).await
+    }
+
+    async fn identities(
+        &mut self,
+        keys: &[IdentityKey],
+        lock: &str,
+    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT {} FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
+             LEFT JOIN headcount.sources s ON s.name = i.source
+             ORDER BY i.source, i.provider_id {lock}",
+            self.identity_cells(),
+            self.dialect.rows(1, 2),
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        let layout = self.users.layout().clone();
+        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
+    }
+
+    /// What [`identity`] reads, of `headcount.identities i` and `headcount.sources s`.
+    fn identity_cells(&self) -> String {
+        format!(
+            "i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}, {}, {},
+             i.deleted_by, CAST(i.replaced_version AS text), i.hints, {}, i.linked_by,
+             CASE WHEN i.deleted_softly THEN '1' ELSE '0' END, {}, s.kind",
+            self.dialect.timestamp_text("i.occurred_at"),
+            self.dialect.timestamp_text("i.read_at"),
+            self.dialect.timestamp_text("i.deleted_at"),
+            self.dialect.timestamp_text("i.deletion_received_at"),
+            self.dialect.timestamp_text("i.announced_at"),
+            self.dialect.timestamp_text("s.retired_at"),
+        )
+    }
+}
+
+impl Store {
+    /// Accounts whose ban is over, as their sources said that it would be.
+    pub async fn bans_over(&self, limit: i64) -> Result<Vec<IdentityKey>, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT i.source, i.provider_id FROM headcount.identities i
+             WHERE i.state = 'suspended' AND i.suspended_until <= {} ORDER BY i.suspended_until LIMIT $1",
+            self.dialect().clock()
+        ));
+        let key = |row: Row| {
+            let [source, provider_id] = take(row);
+            Some(IdentityKey { source: source?, provider_id: provider_id? })
+        };
+        Ok(self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().filter_map(key).collect())
+    }
+}

@@ -1,0 +1,332 @@
+//! The one transaction in which anything reaches `users`: claim ([`crate::store::inbox::claim`]), lock, load, and later write
+//! ([`super::writing`]), finish, commit.
+//!
+//! Whoever holds an account's row locks decides about it; what another process holds is passed over and stays
+//! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
+
+use crate::core::account::IdentityState;
+use crate::core::change::Change;
+use crate::core::columns::Columns;
+use crate::core::decide::{Deletion, User};
+use crate::core::event::IdentityKey;
+use crate::core::timestamp::Timestamp;
+use crate::store::Store;
+use crate::store::accounts::codec::{change_row, id_rows, key_row, texts, user};
+use crate::store::accounts::confirmations::key;
+use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::deliveries::{first, number};
+use crate::store::users_table::UsersTable;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+/// A delivery that waits to be applied, claimed by this transaction.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub seq: i64,
+    pub source: String,
+    pub message_id: String,
+    pub event_type: String,
+    pub provider_id: Option<String>,
+    pub received_at: Timestamp,
+    pub body: String,
+    pub attempts: u32,
+    /// A person has let this deletion through.
+    pub approved: bool,
+}
+
+/// What is stored of an account whose locks are held.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The user that the identity belongs to, though the application may have removed the row.
+    pub user_id: Option<String>,
+    pub state: IdentityState,
+    pub deletion: Option<Deletion>,
+    pub latest: Option<StoredLatest>,
+    pub replaced_version: Option<i64>,
+    pub hints: Option<Columns>,
+    pub user: Option<User>,
+    /// Nothing has been heard of the account yet: its row was made for the lock.
+    pub unheard: bool,
+    /// The application has made the user itself, and the feed has not told of it.
+    pub unannounced: bool,
+    /// The user was there before the account, and no snapshot has come since.
+    pub linked_now: bool,
+    /// The user's other accounts.
+    pub siblings: Vec<(IdentityKey, Locked)>,
+    /// Its source is.
+    pub is_retired: bool,
+    /// What its source was, when it was last configured.
+    pub kind: Option<String>,
+}
+
+impl Locked {
+    /// Nothing is known of the account but its key.
+    fn unheard() -> Self {
+        Self {
+            user_id: None,
+            state: IdentityState::Present,
+            deletion: None,
+            latest: None,
+            replaced_version: None,
+            hints: None,
+            user: None,
+            unheard: true,
+            unannounced: false,
+            linked_now: false,
+            siblings: Vec::new(),
+            is_retired: false,
+            kind: None,
+        }
+    }
+}
+
+/// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
+#[derive(Clone, Debug)]
+pub struct StoredLatest {
+    pub version: i64,
+    pub profile: String,
+    pub occurred_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
+}
+
+/// What becomes of a claimed delivery.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub seq: i64,
+    pub status: &'static str,
+    pub attempts: u32,
+    /// For one that stays pending.
+    pub retry_in_ms: Option<u64>,
+    pub last_error: Option<String>,
+}
+
+/// An entry of the feed with its cause (JSON).
+#[derive(Clone, Debug)]
+pub struct CausedChange {
+    pub change: Change,
+    pub cause: String,
+}
+
+pub struct Reconciliation {
+    pub(in crate::store) tx: Box<dyn Tx>,
+    pub(in crate::store) users: Arc<UsersTable>,
+    pub(in crate::store) dialect: crate::store::engine::dialect::Dialect,
+    /// The fields that a complete account must have, once somebody needed them.
+    pub(in crate::store) required: Option<Vec<String>>,
+    /// Broken references that there were before, where each write looks for new ones itself.
+    pub(in crate::store) broken_before: Option<u64>,
+    pub(in crate::store) erasure_key: Arc<OnceLock<String>>,
+    /// Accounts that [`Self::lock`] was asked for and that were erased.
+    erased: HashSet<IdentityKey>,
+}
+
+impl Store {
+    pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
+        Ok(Reconciliation {
+            tx: self.begin(Access::Decide).await?,
+            users: self.users.clone(),
+            dialect: self.dialect(),
+            required: None,
+            broken_before: None,
+            erasure_key: self.erasure_key.clone(),
+            erased: HashSet::new(),
+        })
+    }
+}
+
+impl Reconciliation {
+    /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer, and
+    /// so is what was erased ([`Self::is_erased`]).
+    pub async fn lock(&mut self, keys: &[IdentityKey]) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut locked = self.lock_identities(keys).await?;
+        let absent = |locked: &BTreeMap<IdentityKey, Locked>| -> Vec<IdentityKey> {
+            keys.iter().filter(|key| !locked.contains_key(key)).cloned().collect()
+        };
+        // Unknown, or held by somebody else.
+        let unknown = absent(&locked);
+        if !unknown.is_empty() {
+            let made = self.insert_unknown(&unknown).await?;
+            locked.extend(made.into_iter().map(|key| (key, Locked::unheard())));
+            // Somebody was faster, and may be done with it by now.
+            let others = absent(&locked);
+            if !others.is_empty() {
+                locked.extend(self.lock_identities(&others).await?);
+            }
+        }
+        self.leave_out_erased(&mut locked).await?;
+        let ids: Vec<String> = locked.values().filter_map(|account| account.user_id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(locked);
+        }
+        let mut users = self.lock_users(&ids).await?;
+        let mut elsewhere = HashSet::new();
+        if users.len() < ids.len() {
+            // Not among those that we hold but there: somebody else's. Not there: removed by the application.
+            elsewhere = self.existing(&ids).await?;
+        }
+        self.load_held(&mut users).await?;
+        let mut siblings = self.siblings(&locked).await?;
+        locked.retain(|key, account| {
+            let Some(id) = &account.user_id else { return true };
+            account.siblings = siblings.remove(key).unwrap_or_default();
+            // Of two accounts of one user both see its row.
+            account.user = users.get(id).cloned();
+            account.user.is_some() || !elsewhere.contains(id)
+        });
+        Ok(locked)
+    }
+
+    /// Whether a look at the account has found that it was erased: nothing is ever stored of it again.
+    pub fn is_erased(&self, key: &IdentityKey) -> bool {
+        self.erased.contains(key)
+    }
+
+    /// Only who has no snapshot can have been erased.
+    async fn leave_out_erased(
+        &mut self,
+        locked: &mut BTreeMap<IdentityKey, Locked>,
+    ) -> Result<(), StoreError> {
+        let unknown = |locked: &Locked| locked.latest.is_none() && locked.deletion.is_none();
+        let keys: Vec<IdentityKey> =
+            locked.iter().filter(|(_, account)| unknown(account)).map(|(key, _)| key.clone()).collect();
+        let erased = self.find_erased(&keys).await?;
+        if erased.is_empty() {
+            return Ok(());
+        }
+        locked.retain(|key, _| !erased.contains(key));
+        self.forget_unheard(&erased.iter().cloned().collect::<Vec<_>>()).await?;
+        self.erased.extend(erased);
+        Ok(())
+    }
+
+    /// Those of the users that nobody else holds, by id.
+    pub(in crate::store) async fn lock_users(
+        &mut self,
+        ids: &[String],
+    ) -> Result<HashMap<String, User>, StoreError> {
+        let rows = id_rows(ids);
+        let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
+        let users = &self.users;
+        Ok(rows.into_iter().map(|row| user(row, users)).map(|user| (user.id.clone(), user)).collect())
+    }
+
+    /// Those of the ids that have a row, whoever holds it.
+    pub(in crate::store) async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+        let rows = id_rows(ids);
+        let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(rows)]).await?;
+        Ok(texts(there))
+    }
+
+    /// So many new ids of users; none where they are ours to make. A dry run takes none from a sequence.
+    pub async fn fresh_ids(&mut self, count: usize, dry: bool) -> Result<Vec<String>, StoreError> {
+        let Some(sql) = self.users.fresh_ids(dry).filter(|_| count > 0) else { return Ok(Vec::new()) };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = self.tx.fetch(&sql, vec![Arg::Int(count)]).await?;
+        Ok(texts(rows))
+    }
+
+    /// Those that nobody has made before. In key order, so that two processes that meet wait for each other and never in
+    /// a circle.
+    async fn insert_unknown(&mut self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "INSERT INTO headcount.identities (source, provider_id, state, first_seen_at)
+             SELECT v.c1, v.c2, 'present', {} FROM {} WHERE true ORDER BY v.c1, v.c2
+             ON CONFLICT (source, provider_id) DO NOTHING RETURNING source, provider_id",
+            self.dialect.clock(),
+            self.dialect.rows(1, 2)
+        ));
+        let made = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
+        Ok(made.into_iter().map(key).collect())
+    }
+
+    /// How many users of the source a delivery has deleted within the last hour.
+    pub async fn deleted_lately(&mut self, source: &str) -> Result<u64, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT CAST(count(*) AS text) FROM headcount.identities
+             WHERE source = $1 AND event_deleted_at > {} AND user_id IS NOT NULL",
+            self.dialect.began_plus_ms("$2")
+        ));
+        self.count(&sql, vec![Arg::text(source), Arg::Int(-3_600_000)]).await
+    }
+
+    /// How many accounts the source has that are not deleted.
+    pub async fn accounts_of(&mut self, source: &str) -> Result<u64, StoreError> {
+        let sql = self.dialect.own(
+            "SELECT CAST(count(*) AS text) FROM headcount.identities WHERE source = $1 AND state <> 'deleted'",
+        );
+        self.count(&sql, vec![Arg::text(source)]).await
+    }
+
+    pub(in crate::store) async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+        let rows = self.tx.fetch(sql, args).await?;
+        let [count] = first(rows);
+        Ok(number(count).try_into().unwrap_or(0))
+    }
+
+    /// Records what became of claimed deliveries.
+    pub async fn finish(&mut self, finished: &[Finished]) -> Result<(), StoreError> {
+        if finished.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.delivery_states SET status = v.c2, attempts = CAST(v.c3 AS integer),
+                 next_attempt_at = CASE WHEN v.c2 = 'pending' THEN {} END, last_error = v.c5,
+                 finished_at = CASE WHEN v.c2 <> 'pending' THEN {} END
+             FROM {} WHERE headcount.delivery_states.seq = CAST(v.c1 AS bigint)",
+            self.dialect.began_plus_ms("v.c4"),
+            self.dialect.clock(),
+            self.dialect.rows(1, 5)
+        ));
+        let rows = finished
+            .iter()
+            .map(|finished| {
+                vec![
+                    Some(finished.seq.to_string()),
+                    Some(finished.status.to_owned()),
+                    Some(finished.attempts.to_string()),
+                    Some(finished.retry_in_ms.unwrap_or(0).to_string()),
+                    finished.last_error.clone(),
+                ]
+            })
+            .collect();
+        self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        let ignored = finished.iter().filter(|finished| finished.status == "ignored");
+        let ignored: Vec<Row> = ignored.map(|finished| vec![Some(finished.seq.to_string())]).collect();
+        if ignored.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.deliveries SET body = NULL FROM {} WHERE headcount.deliveries.seq = CAST(v.c1 AS bigint)",
+            self.dialect.rows(1, 1)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(ignored)]).await?;
+        Ok(())
+    }
+
+    /// Appends to the feed, then commits. The counter's row lock is the last thing taken, so numbers become visible
+    /// in their order and a reader that polls skips none.
+    pub async fn commit(mut self, changes: &[CausedChange]) -> Result<(), StoreError> {
+        if !changes.is_empty() {
+            let count = Arg::Int(changes.len() as i64);
+            let (take, with, given) = self.dialect.next_changes();
+            if let Some(take) = take {
+                self.tx.execute(&self.dialect.own(take), vec![count.clone()]).await?;
+            }
+            let sql = self.dialect.own(&format!(
+                "{with} INSERT INTO headcount.changes (seq, user_id, kind, changed, cause, changed_at)
+                 SELECT given.before + CAST(v.c1 AS bigint), v.c2, v.c3, {}, v.c5, {} FROM {given} CROSS JOIN {}
+                 WHERE true",
+                self.dialect.list_value("v.c4"),
+                self.dialect.clock(),
+                self.dialect.rows(2, 5)
+            ));
+            let rows = changes.iter().zip(1..).map(|(change, n)| change_row(change, n)).collect();
+            self.tx.execute(&sql, vec![count, Arg::Rows(rows)]).await?;
+        }
+        self.tx.commit().await
+    }
+}

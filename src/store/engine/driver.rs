@@ -1,0 +1,75 @@
+//! What the store needs of a database: transactions that run statements over texts. Two implementations, no more.
+//!
+//! Every value travels as text (a column's canonical form), so one statement and one decoding serve both databases;
+//! what differs in SQL is in [`super::dialect`].
+
+use crate::store::engine::dialect::Dialect;
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::accept::NewDelivery;
+use async_trait::async_trait;
+
+/// A row of a result: every column as text, null as `None`.
+pub type Row = Vec<Option<String>>;
+
+/// A parameter. [`Arg::Rows`] comes last in a statement and is read by [`Dialect::rows`].
+#[derive(Clone, Debug)]
+pub enum Arg {
+    Text(Option<String>),
+    Int(i64),
+    /// Equally long rows, at least one, for statements over many at once.
+    Rows(Vec<Row>),
+}
+
+impl Arg {
+    pub fn text(text: impl Into<String>) -> Self {
+        Arg::Text(Some(text.into()))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    /// The commit of such a transaction is durable once it has returned.
+    Write,
+    /// As [`Access::Write`], and it waits for nobody's lock for long: [`StoreError::Held`].
+    Decide,
+}
+
+/// A pool of connections to one database.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    fn dialect(&self) -> Dialect;
+    async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError>;
+    /// One statement that only reads.
+    async fn read(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = tx.fetch(sql, args).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+    /// Stores deliveries in one commit, which is durable once this has returned: source and message id of those that were
+    /// new, `None` where all were. What every delivery waits for, so each database has its own way.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError>;
+    /// Has the files forget what rows have forgotten.
+    async fn scrub(&self) -> Result<(), StoreError>;
+    /// Waits for what is running, then closes every connection.
+    async fn close(&self);
+}
+
+/// An open transaction. Dropped, it is rolled back.
+#[async_trait]
+pub trait Tx: Send {
+    async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError>;
+    /// The number of rows that were written.
+    async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError>;
+    /// Several statements without parameters.
+    async fn script(&mut self, sql: &str) -> Result<(), StoreError>;
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Columns of [`Arg::Rows`]: how many there are in each row.
+pub(in crate::store) fn width(rows: &[Row]) -> usize {
+    let width = rows.first().map_or(0, Vec::len);
+    debug_assert!(rows.iter().all(|row| row.len() == width), "rows of one width");
+    width
+}

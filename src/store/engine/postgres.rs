@@ -1,0 +1,273 @@
+//! PostgreSQL, direct or behind a transaction-mode pooler.
+//!
+//! Behind such a pooler every statement runs unnamed inside of an explicit transaction: a named one, or one outside of a
+//! transaction, may meet another client's server connection. Where nobody is in between, statements are prepared once a
+//! connection.
+
+use crate::core::timestamp::Timestamp;
+use crate::store::engine::dialect::Dialect;
+use crate::store::engine::direct::is_port_of_ours;
+use crate::store::engine::driver::{Access, Arg, Driver, Row, Tx, width};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Texts, first_states};
+use async_trait::async_trait;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Postgres, Row as _, Transaction};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use url::Url;
+
+/// Connections of one process at the most.
+const CONNECTIONS_MAX: u32 = 8;
+/// A database or a role may have it off by default; an acknowledged delivery must be on disk.
+const WRITE: &str = "BEGIN; SET LOCAL synchronous_commit = on";
+/// Without statistics yet, which is how a table looks after a first run, five hundred rows by their ids are thought to be
+/// worth compiling for: longer than reading them.
+const READ: &str = "BEGIN READ ONLY; SET LOCAL jit = off";
+/// The application's own transaction may hold a name or an account for as long as it likes.
+///
+/// What is decided about is looked up by its keys. On small tables, or those that it has no statistics of, the planner would
+/// rather read all of it, for each batch.
+const DECIDE: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 2000; SET LOCAL jit = off; \
+     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off";
+/// Where there is one way only to take, it is found once for each statement.
+const DECIDE_PREPARED: &str = "BEGIN; SET LOCAL lock_timeout = 2000; SET LOCAL plan_cache_mode = force_generic_plan; \
+     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off";
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(in crate::store) struct PostgresDriver {
+    pool: PgPool,
+    /// Nobody is in between.
+    is_direct: bool,
+    /// The connection that deliveries are stored over, once there were any.
+    inbox: Mutex<Option<PoolConnection<Postgres>>>,
+}
+
+impl PostgresDriver {
+    /// Connects once, so that a wrong address is told now.
+    pub(in crate::store) async fn open(url: &Url) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let is_direct = is_direct(&options).await?;
+        let options = match is_direct {
+            // Of each connection, so that no transaction has to say it. A pooler refuses such parameters.
+            true => options.options([("synchronous_commit", "on"), ("jit", "off")]),
+            false => options,
+        };
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool, is_direct, inbox: Mutex::default() })
+    }
+
+    async fn begin_with(
+        &self,
+        statement: &'static str,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut attempts = 1;
+        loop {
+            match self.pool.begin_with(statement).await {
+                Ok(tx) => return Ok(tx),
+                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Connections that a restart of the server has cut are met at the next use: the pool drops each as it fails. Testing
+    /// them before every use would cost a round trip.
+    fn may_be_cut(error: &sqlx::Error, attempts: u32) -> bool {
+        matches!(error, sqlx::Error::Io(_)) && attempts <= CONNECTIONS_MAX
+    }
+}
+
+/// How every connection is opened.
+pub(in crate::store) fn options(url: &Url) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url.as_str())
+        .map_err(|error| StoreError::Setup(format!("the database URL cannot be used: {error}")))?;
+    // The first is a start-up parameter that poolers refuse.
+    Ok(options.extra_float_digits(None).application_name("headcount").disable_statement_logging())
+}
+
+/// Whether nobody is between us and the server.
+pub(in crate::store) async fn is_direct(options: &PgConnectOptions) -> Result<bool, StoreError> {
+    let mut connection = options.connect().await?;
+    // Unnamed and by itself: there is nothing that could be mixed up.
+    let port = sqlx::raw_sql("SELECT inet_client_port()").fetch_one(&mut connection).await?;
+    let port: Option<i32> = port.try_get(0)?;
+    let is_direct = port.and_then(|port| u16::try_from(port).ok()).is_some_and(is_port_of_ours);
+    connection.close().await?;
+    Ok(is_direct)
+}
+
+#[async_trait]
+impl Driver for PostgresDriver {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
+        let statement = match (access, self.is_direct) {
+            (Access::Read, _) => READ,
+            (Access::Write, _) => WRITE,
+            (Access::Decide, false) => DECIDE,
+            (Access::Decide, true) => DECIDE_PREPARED,
+        };
+        Ok(Box::new(PostgresTx { tx: self.begin_with(statement).await?, is_direct: self.is_direct }))
+    }
+
+    /// By itself where nobody is in between, and planned for these very values: many of them are filters that may be empty.
+    async fn read(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        if !self.is_direct {
+            let mut tx = self.begin(Access::Read).await?;
+            let rows = tx.fetch(sql, args).await?;
+            tx.commit().await?;
+            return Ok(rows);
+        }
+        let mut attempts = 1;
+        loop {
+            match query(sql, args.clone(), false).fetch_all(&self.pool).await {
+                Ok(rows) => return rows.iter().map(decode).collect(),
+                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Where nobody is in between this is one round trip instead of four, on a connection that
+    /// is kept: the pool asks each that it gets back whether it is well.
+    ///
+    /// What was sent over a connection that has been cut is sent once more: a message that is there already stays as it is.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
+        if !self.is_direct {
+            let mut tx = self.begin_with(WRITE).await?;
+            let rows = insert(deliveries, false).fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            return new(&rows);
+        }
+        let mut kept = self.inbox.lock().await;
+        let mut attempts = 1;
+        loop {
+            // Put back only after everything went well.
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.pool.acquire().await?,
+            };
+            match insert(deliveries, true).fetch_all(&mut *connection).await {
+                Ok(rows) => {
+                    *kept = Some(connection);
+                    return new(&rows);
+                }
+                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Nothing of ours to do: VACUUM, the write-ahead log and the backups are its operator's.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {
+        *self.inbox.lock().await = None;
+        self.pool.close().await;
+    }
+}
+
+struct PostgresTx {
+    tx: Transaction<'static, Postgres>,
+    is_direct: bool,
+}
+
+fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(is_direct);
+    for arg in args {
+        query = match arg {
+            Arg::Text(text) => query.bind(text),
+            Arg::Int(number) => query.bind(number),
+            Arg::Rows(rows) => {
+                let mut columns = vec![Vec::with_capacity(rows.len()); width(&rows)];
+                for row in rows {
+                    for (column, cell) in columns.iter_mut().zip(row) {
+                        column.push(cell);
+                    }
+                }
+                columns.into_iter().fold(query, |query, column| query.bind(column))
+            }
+        };
+    }
+    query
+}
+
+/// An array for each column. Text is bound as it is: of a body there is one copy, in what is sent.
+fn insert(deliveries: &[NewDelivery], is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+    let columns = [TEXTS.as_slice(), TIMES.as_slice()].concat();
+    let kind = |column: usize| if column < TEXTS.len() { "text" } else { "timestamptz" };
+    let arrays: Vec<String> =
+        (0..columns.len()).map(|column| format!("CAST(${} AS {}[])", column + 1, kind(column))).collect();
+    let sql = format!(
+        "WITH new AS (
+             INSERT INTO headcount.deliveries ({columns}, received_at)
+             SELECT v.*, clock_timestamp() FROM UNNEST({arrays}) AS v
+             ON CONFLICT (source, message_id) DO NOTHING
+             RETURNING seq, source, message_id, dead_because, {FIRST_STATUS} AS status),
+         states AS ({states})
+         SELECT CAST(count(*) = ${all} AS text), NULL FROM new
+         UNION ALL SELECT source, message_id FROM new WHERE (SELECT count(*) FROM new) <> ${all}",
+        columns = columns.join(", "),
+        arrays = arrays.join(", "),
+        states = first_states("new", "now()"),
+        all = arrays.len() + 1,
+    );
+    let texts: Vec<Texts> = deliveries.iter().map(NewDelivery::texts).collect();
+    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(is_direct);
+    for column in 0..TEXTS.len() {
+        query = query.bind(texts.iter().map(|texts| texts[column]).collect::<Vec<_>>());
+    }
+    for column in 0..TIMES.len() {
+        let times = deliveries.iter().map(|delivery| delivery.times()[column].map(Timestamp::to_time));
+        query = query.bind(times.collect::<Vec<_>>());
+    }
+    query.bind(deliveries.len() as i64)
+}
+
+/// What [`insert`] answers: first whether all were new, then those that were where not all were.
+fn new(rows: &[PgRow]) -> Result<Option<Vec<Row>>, StoreError> {
+    let (all, new) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    match all.try_get::<&str, _>(0)? {
+        "true" => Ok(None),
+        _ => new.iter().map(decode).collect::<Result<_, _>>().map(Some),
+    }
+}
+
+fn decode(row: &PgRow) -> Result<Row, StoreError> {
+    (0..row.len()).map(|index| Ok(row.try_get::<Option<String>, _>(index)?)).collect()
+}
+
+#[async_trait]
+impl Tx for PostgresTx {
+    async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        let rows = query(sql, args, self.is_direct).fetch_all(&mut *self.tx).await?;
+        rows.iter().map(decode).collect()
+    }
+
+    async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+        Ok(query(sql, args, self.is_direct).execute(&mut *self.tx).await?.rows_affected())
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+}

@@ -1,0 +1,210 @@
+//! SQLite: one file, one writer, readers beside it. Several processes may share the file.
+
+use crate::store::engine::dialect::Dialect;
+use crate::store::engine::driver::{Access, Arg, Driver, Row, Tx};
+use crate::store::engine::error::StoreError;
+use crate::store::inbox::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, first_states};
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tracing::debug;
+
+/// Deliveries that one statement stores: more than the inbox's writer has at once, and far from SQLite's number of parameters.
+const STEP_ROWS_MAX: usize = 512;
+/// Deliveries of this size make some 16 MB of log. Pages that are written again and again, those of indexes, go into the file
+/// once for all of that.
+const CHECKPOINT_BYTES: usize = 8 * 1024 * 1024;
+const READERS_MAX: u32 = 4;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SCRUB_ATTEMPTS_MAX: u32 = 40;
+
+pub(in crate::store) struct SqliteDriver {
+    /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// Bytes of deliveries since the log was last brought into the file.
+    logged_bytes: AtomicUsize,
+    checkpoint_due: Arc<Notify>,
+}
+
+impl SqliteDriver {
+    pub(in crate::store) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = options(path);
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        let readers = pool(READERS_MAX).connect_lazy_with(options);
+        let checkpoint_due = Arc::new(Notify::new());
+        tokio::spawn(checkpoints(readers.clone(), checkpoint_due.clone()));
+        Ok(Self { writer, readers, logged_bytes: AtomicUsize::new(0), checkpoint_due })
+    }
+}
+
+/// How every connection is opened.
+pub(in crate::store) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With NORMAL the last commits may be lost with the power, and an acknowledged delivery must not be.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        // A checkpoint waits for the disk twice, and whoever commits waits for the checkpoint. While deliveries pour in
+        // it is done beside them; by the time that this limit (64 MB) is reached there is little left to do.
+        .pragma("wal_autocheckpoint", "16000")
+        // What is deleted is overwritten with zeros: erased people must not be found in the file's free space.
+        .pragma("secure_delete", "ON")
+        .disable_statement_logging()
+}
+
+#[async_trait]
+impl Driver for SqliteDriver {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
+        let tx = match access {
+            Access::Read => self.readers.begin().await?,
+            Access::Write | Access::Decide => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+        };
+        Ok(Box::new(SqliteTx(tx)))
+    }
+
+    /// Each value is bound by itself: as JSON, which is how many rows travel elsewhere, a body is written and read ten
+    /// times.
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut count = 0;
+        for step in deliveries.chunks(STEP_ROWS_MAX) {
+            // Each that is new is written with its state.
+            count += insert(step).execute(&mut *tx).await?.rows_affected() / 2;
+        }
+        let mut new = None;
+        if count < deliveries.len() as u64 {
+            let latest = Dialect::Sqlite.own(&format!(
+                "SELECT source, message_id FROM headcount.deliveries ORDER BY seq DESC LIMIT {count}"
+            ));
+            let rows = sqlx::query(AssertSqlSafe(latest)).fetch_all(&mut *tx).await?;
+            new = Some(rows.iter().map(decode).collect::<Result<_, _>>()?);
+        }
+        tx.commit().await?;
+        let bytes: usize =
+            deliveries.iter().filter_map(|delivery| delivery.body.as_ref()).map(String::len).sum();
+        if self.logged_bytes.fetch_add(bytes, Relaxed) + bytes >= CHECKPOINT_BYTES {
+            self.logged_bytes.store(0, Relaxed);
+            self.checkpoint_due.notify_one();
+        }
+        Ok(new)
+    }
+
+    /// The log holds what was written last: it goes into the file and is cut off. A reader may hold it for a moment.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        for _ in 0..SCRUB_ATTEMPTS_MAX {
+            let row = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
+            if row.try_get_unchecked::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(StoreError::Unavailable(
+            "a reader holds the database's log, which still has what was erased".to_owned(),
+        ))
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Brings the log into the file whenever that is due, until the pool is closed. It holds up neither readers nor the
+/// writer, and takes only what none of them still needs.
+async fn checkpoints(readers: SqlitePool, due: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = due.notified() => {}
+            () = readers.close_event() => return,
+        }
+        if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&readers).await {
+            debug!("the log stays as it is until the next commit that finds it long: {error}");
+        }
+    }
+}
+
+/// Deliveries, and the states of those that had none: one text, for each is a way to the connection's thread and back. Rows
+/// of nulls fill it up to a power of two, so that there are few to keep prepared.
+fn insert(deliveries: &[NewDelivery]) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    let dialect = Dialect::Sqlite;
+    let rows = deliveries.len().next_power_of_two();
+    let stateless = format!(
+        "(SELECT seq, dead_because, {FIRST_STATUS} AS status FROM headcount.deliveries
+          WHERE seq > coalesce((SELECT max(seq) FROM headcount.delivery_states), 0))"
+    );
+    let columns = [TEXTS.as_slice(), TIMES.as_slice()].concat();
+    let sql = dialect.own(&format!(
+        "INSERT INTO headcount.deliveries ({}, received_at) SELECT v.*, {now} FROM (VALUES {}) AS v
+         WHERE v.column1 IS NOT NULL ON CONFLICT (source, message_id) DO NOTHING; {}",
+        columns.join(", "),
+        vec![format!("({})", vec!["?"; columns.len()].join(", ")); rows].join(", "),
+        first_states(&stateless, dialect.began()),
+        now = dialect.began(),
+    ));
+    let cells = deliveries.iter().flat_map(|delivery| {
+        let texts = delivery.texts().map(|text| text.map(str::to_owned));
+        texts.into_iter().chain(delivery.times().map(|time| time.map(|time| time.to_string())))
+    });
+    let padding = std::iter::repeat_n(None, (rows - deliveries.len()) * columns.len());
+    cells.chain(padding).fold(sqlx::query(AssertSqlSafe(sql)), |query, cell| query.bind(cell))
+}
+
+struct SqliteTx(Transaction<'static, Sqlite>);
+
+fn query(sql: &str, args: Vec<Arg>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    for arg in args {
+        query = match arg {
+            Arg::Text(text) => query.bind(text),
+            Arg::Int(number) => query.bind(number),
+            Arg::Rows(rows) => query.bind(serde_json::json!(rows).to_string()),
+        };
+    }
+    query
+}
+
+fn decode(row: &SqliteRow) -> Result<Row, StoreError> {
+    // Unchecked: SQLite turns a number into its text by itself.
+    (0..row.len()).map(|index| Ok(row.try_get_unchecked::<Option<String>, _>(index)?)).collect()
+}
+
+#[async_trait]
+impl Tx for SqliteTx {
+    async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        let rows = query(sql, args).fetch_all(&mut *self.0).await?;
+        rows.iter().map(decode).collect()
+    }
+
+    async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
+        Ok(query(sql, args).execute(&mut *self.0).await?.rows_affected())
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.0.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}

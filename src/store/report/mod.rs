@@ -1,0 +1,6 @@
+//! What people and programs read: status, users, one user explained, the feed.
+
+pub(super) mod explaining;
+pub(super) mod feed;
+pub(super) mod status;
+pub(super) mod users;

@@ -1,0 +1,8 @@
+//! Runs of a resync, what they count and wait for, and the limits of a source that runs share.
+
+pub(super) mod approvals;
+pub(super) mod counts;
+pub(super) mod limiter;
+pub(super) mod loss;
+pub(super) mod run;
+pub(super) mod sources;

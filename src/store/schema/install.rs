@@ -1,0 +1,127 @@
+//! The rights of a role that may not change the schema, and taking everything away again.
+
+use crate::store::Store;
+use crate::store::accounts::codec::texts;
+use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::driver::{Access, Arg, Tx};
+use crate::store::engine::error::StoreError;
+use crate::store::schema::migrate::Step;
+
+/// What was granted on things of the application's (JSON: role and statement that takes it back).
+const GRANTED: &str = "granted";
+/// What stands beside the tables, and names them.
+const VIEWS: [&str; 2] = ["inbox", "people"];
+
+impl Store {
+    /// What gives a role the least rights that `serve` needs under HEADCOUNT_MIGRATE=off: what it has already is left
+    /// out, so that nothing is taken from it when headcount goes.
+    pub async fn grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Err(StoreError::Setup(
+                "SQLite knows no roles: who may write the file may do everything".to_owned(),
+            ));
+        }
+        let mut steps = vec![step(format!("GRANT USAGE ON SCHEMA headcount TO {}", quoted(role)))];
+        for table in self.own_tables().await? {
+            let rights = match table.as_str() {
+                // Written by whoever migrates.
+                "migrations" | "settings" => "SELECT",
+                _ => "SELECT, INSERT, UPDATE, DELETE",
+            };
+            steps.push(step(format!("GRANT {rights} ON headcount.{} TO {}", quoted(&table), quoted(role))));
+        }
+        steps.push(step(format!("GRANT SELECT ON headcount.inbox TO {}", quoted(role))));
+        let mut tx = self.begin(Access::Read).await?;
+        let mut granted = self.granted(&mut *tx).await?;
+        for right in self.users_table().rights(role) {
+            let lacking: Vec<String> = texts(tx.fetch(&right.lacking, vec![]).await?);
+            if !lacking.is_empty() {
+                steps.push(step(right.grant(role, &lacking)));
+                granted.push((role.to_owned(), right.revoke(role, &lacking)));
+            }
+        }
+        let json = serde_json::json!(granted).to_string();
+        steps.push(step(self.set_setting(GRANTED, &json)));
+        Ok(steps)
+    }
+
+    /// What gives the application's own role what it may use of headcount's: the view of people, and the function that
+    /// makes a user in its own transaction.
+    pub fn app_grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Err(StoreError::Setup(
+                "SQLite knows no roles: who may read the file may read the view".to_owned(),
+            ));
+        }
+        let role = quoted(role);
+        Ok(vec![
+            step(format!("GRANT USAGE ON SCHEMA headcount TO {role}")),
+            step(format!("GRANT SELECT ON headcount.people TO {role}")),
+            step(format!("GRANT EXECUTE ON FUNCTION headcount.ensure(text, text, jsonb, jsonb) TO {role}")),
+        ])
+    }
+
+    /// The statements that take everything of headcount's away, and leave the users table: in order.
+    pub async fn uninstall_plan(&self) -> Result<Vec<Step>, StoreError> {
+        let users = self.users_table();
+        let tables = self.own_tables().await?;
+        let mut steps = Vec::new();
+        let mut tx = self.begin(Access::Read).await?;
+        if !tx.fetch(&users.exists(), vec![]).await?.is_empty() {
+            steps.push(Step { title: "the account state trigger".to_owned(), sql: users.remove_state() });
+        }
+        if tables.iter().any(|table| table == "settings") {
+            for (role, revoke) in self.granted(&mut *tx).await? {
+                let exists = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";
+                if !tx.fetch(exists, vec![Arg::text(&role)]).await?.is_empty() {
+                    steps.push(Step { title: format!("a right of role {role}"), sql: revoke });
+                }
+            }
+        }
+        if !tables.is_empty() {
+            let sql = match self.dialect() {
+                Dialect::Postgres => "DROP SCHEMA headcount CASCADE".to_owned(),
+                Dialect::Sqlite => {
+                    let views = VIEWS.map(|view| format!("DROP VIEW IF EXISTS headcount_{view}"));
+                    let drops = tables.iter().map(|table| format!("DROP TABLE headcount_{table}"));
+                    views.into_iter().chain(drops).collect::<Vec<_>>().join(";\n")
+                }
+            };
+            steps.push(Step { title: format!("headcount's tables: {}", tables.join(", ")), sql });
+        }
+        Ok(steps)
+    }
+
+    /// Roles, and the statements that take back what was granted to them on things of the application's.
+    async fn granted(&self, tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
+        let granted = self.setting(tx, GRANTED).await?;
+        Ok(granted.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+    }
+
+    /// Runs the steps, all or none.
+    pub async fn run_steps(&self, steps: &[Step]) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        for step in steps {
+            tx.script(&step.sql).await?;
+        }
+        tx.commit().await
+    }
+
+    /// The names of headcount's tables, without schema or prefix.
+    pub async fn own_tables(&self) -> Result<Vec<String>, StoreError> {
+        let sql = match self.dialect() {
+            Dialect::Postgres => {
+                "SELECT CAST(tablename AS text) FROM pg_tables WHERE schemaname = 'headcount' ORDER BY 1"
+            }
+            Dialect::Sqlite => {
+                "SELECT substr(name, 11) FROM sqlite_master
+                 WHERE type = 'table' AND name LIKE 'headcount\\_%' ESCAPE '\\' ORDER BY 1"
+            }
+        };
+        Ok(texts(self.read(sql, vec![]).await?))
+    }
+}
+
+fn step(sql: String) -> Step {
+    Step { title: sql.clone(), sql }
+}
