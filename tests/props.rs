@@ -1,12 +1,13 @@
 //! Properties of the core: for every history, not for those that somebody thought of.
 
 use headcount::core::columns::{Column, ColumnSet, Columns};
-use headcount::core::decide::{Account, Held, Identity, User, Verdict, decide};
+use headcount::core::decide::{Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use headcount::core::known::{Account, Held, Identity, User};
+use headcount::core::known::{Sibling, Standing};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Circumstances, Earlier, ReadDecision, Reading, Said, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
-use headcount::core::together::{Sibling, Standing};
 use headcount::source::signature::{Scheme, SignedHeaders, SigningKey};
 use headcount::source::{KINDS, provider};
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! The way to the admin listener: its address, and the token that is made where nobody has set one.
 
 use crate::config::Config;
+use crate::digest::hex;
 use crate::store::DatabaseUrl;
 use anyhow::Context as _;
 use std::io::{ErrorKind, Write};
@@ -55,10 +56,6 @@ fn read_or_make(path: &PathBuf) -> anyhow::Result<(String, bool)> {
         }
         Err(error) => Err(error).with_context(|| format!("{} cannot be made", path.display())),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Listens where the configuration says. A port that is taken is an error only where somebody has chosen it: a second

@@ -2,14 +2,15 @@
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnDelete, Poll};
+use crate::intake::Ingest;
 use crate::reconcile::{Calls, Deliveries, Leaves};
 use crate::resync::{Ensure, Resync, Settings};
 use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    Ingest, Keeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held,
-    run_housekeeping, run_retired, run_schedule, supervised,
+    Keeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held, run_housekeeping,
+    run_retired, run_schedule, supervised,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;

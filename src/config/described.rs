@@ -1,8 +1,9 @@
 //! `[sources.NAME]` of kind `standard-webhooks`: what the deliveries of any other provider mean.
 
 use super::ConfigError;
-use super::layers::{Layers, nearest};
+use super::layers::Layers;
 use crate::core::columns::Column;
+use crate::nearest::nearest_name;
 use crate::source::standard::Described;
 use std::path::Path;
 
@@ -92,7 +93,7 @@ fn columns(table: &toml::Table, of: &str, layers: &Layers) -> Result<Vec<(Column
             Some(toml::Value::String(path)) if !path.is_empty() => columns.push((column, path.clone())),
             Some(_) => {
                 let key = format!("{of}columns.{}", column.name());
-                let near = nearest(column.name(), &known);
+                let near = nearest_name(&known, column.name());
                 return Err(layers.error(&key, &format!("must be the path of a field, such as data.{near}")));
             }
         }

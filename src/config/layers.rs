@@ -1,6 +1,7 @@
 //! Where values come from, and which one wins.
 
 use super::{ConfigError, SETTINGS, Setting};
+use crate::nearest::nearest_name;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -249,7 +250,7 @@ impl Layers {
     pub fn check_known(&self, table: &toml::Table, of: &str, known: &[String]) -> Result<(), ConfigError> {
         for key in table.keys() {
             if !known.contains(key) {
-                let advice = format!("is unknown; the nearest known key is `{}`", nearest(key, known));
+                let advice = format!("is unknown; the nearest known key is `{}`", nearest_name(known, key));
                 return Err(self.error(&format!("{of}{key}"), &advice));
             }
         }
@@ -308,12 +309,8 @@ fn unknown_variables(environment: &Environment) -> Vec<String> {
         .map(|name| {
             format!(
                 "{name} is unknown and has no effect; the nearest known variable is {}",
-                nearest(name, &known)
+                nearest_name(&known, name)
             )
         })
         .collect()
-}
-
-pub fn nearest<'a>(name: &str, known: &'a [String]) -> &'a str {
-    known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).map_or("", String::as_str)
 }

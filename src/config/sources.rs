@@ -1,10 +1,11 @@
 //! Which sources there are: one for each provider whose variables are set, and those of the file.
 
 use super::described::{DESCRIBED_KEYS, described};
-use super::layers::{Entry, Environment, Layers, nearest};
+use super::layers::{Entry, Environment, Layers};
 use super::{ConfigError, ResyncSettings, values};
 use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
+use crate::nearest::nearest_name;
 use crate::source::http::ApiAccess;
 use crate::source::{KINDS, Provider, Source, provider};
 use std::collections::BTreeMap;
@@ -196,7 +197,7 @@ fn kind_of(table: &toml::Table, of: &str, layers: &Layers) -> Result<Arc<dyn Pro
         let kinds: Vec<String> = KINDS.into_iter().chain([DESCRIBED]).map(str::to_owned).collect();
         let advice = format!(
             "is `{kind}`; the nearest known kind is `{}`, and there are {}",
-            nearest(kind, &kinds),
+            nearest_name(&kinds, kind),
             kinds.join(", ")
         );
         layers.error(&format!("{of}kind"), &advice)

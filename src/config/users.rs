@@ -1,9 +1,10 @@
 //! `[users]`: a table that was there before headcount, and who owns its columns.
 
 use super::ConfigError;
-use super::layers::{Entry, Layers, nearest};
+use super::layers::{Entry, Layers};
 use crate::core::columns::{Column, Owner};
-use crate::core::together::Authority;
+use crate::core::known::Authority;
+use crate::nearest::{edits, nearest_name};
 use crate::source::{KINDS, Source, provider};
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 
@@ -30,7 +31,7 @@ pub fn read(
         let own = Column::ALL.iter().map(|column| column.name().to_owned());
         let known: Vec<String> = own.chain(columns.iter().map(|(ours, _)| ours.clone())).collect();
         if !known.contains(&name) {
-            let advice = format!("is no column; the nearest is `{}`", nearest(&name, &known));
+            let advice = format!("is no column; the nearest is `{}`", nearest_name(&known, &name));
             return Err(layers.error(&key, &advice));
         }
         let found = Owner::NAMES.iter().find(|(known, _)| *known == owner);
@@ -89,7 +90,8 @@ fn authority(
         let order: Option<Vec<String>> = texts.and_then(Iterator::collect);
         let order = order.ok_or_else(|| layers.error(&key, "must be a list of names of sources"))?;
         if let Some(unknown) = order.iter().find(|name| !names.contains(name)) {
-            let advice = format!("names `{unknown}`; the nearest source is `{}`", nearest(unknown, &names));
+            let advice =
+                format!("names `{unknown}`; the nearest source is `{}`", nearest_name(&names, unknown));
             return Err(layers.error(&key, &advice));
         }
         match column.as_str() {
@@ -135,8 +137,8 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
     }
     let known: Vec<String> = AdoptedTable::own_names().map(str::to_owned).collect();
     let key = format!("users.columns.{ours}");
-    let near = nearest(ours, &known);
-    if !ours.contains('.') && strsim::damerau_levenshtein(near, ours) <= SLIP_MAX {
+    let near = nearest_name(&known, ours);
+    if !ours.contains('.') && edits(near, ours) <= SLIP_MAX {
         return Err(layers.error(&key, &format!("is unknown; the nearest known column is `{near}`")));
     }
     let field = ours.split('.').next().unwrap_or_default();

@@ -4,10 +4,11 @@
 use super::account::IdentityState;
 use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
-use super::decide::{Account, Held, Identity, User, account_after};
+use super::decide::account_after;
+use super::known::Sibling;
+use super::known::{Account, Held, Identity, User};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
-use super::together::Sibling;
 
 /// What a call sets in a user's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What the feed says of a user (`changes`).
 
 use super::columns::Columns;
-use super::decide::User;
+use super::known::User;
 use super::layout::Layout;
 
 /// What happened to the user (`changes.kind`).

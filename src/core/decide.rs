@@ -5,123 +5,12 @@
 
 use super::account::{DeletedBy, IdentityState};
 use super::change::{Change, change_between};
-use super::columns::{Cell, Column, ColumnSet, Columns};
-use super::event::{Event, EventKind, IdentityKey, Snapshot};
+use super::columns::Columns;
+use super::event::{Event, EventKind};
+use super::known::{Account, Deletion, Doubt, Held, Identity, Latest, Sibling, Standing, User, Voice};
 use super::layout::{Before, Layout};
+use super::merge::together;
 use super::timestamp::Timestamp;
-use super::together::{Sibling, Standing, Voice, together};
-use std::collections::BTreeMap;
-
-/// What headcount knows of one account: its identity, and the user that it belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    pub key: IdentityKey,
-    /// `None` until the account is first heard of.
-    pub identity: Option<Identity>,
-    /// `None` where there is a tombstone without a user, or nothing yet.
-    pub user: Option<User>,
-    /// The user was there before the account was, and no snapshot has come since it has become its own.
-    pub linked_now: bool,
-    /// The application has made the row by a statement of its own, and the feed has not told of it yet.
-    pub unannounced: bool,
-    /// The user's other accounts: the end of this one is not the user's where one of them lives.
-    pub siblings: Vec<Sibling>,
-}
-
-/// What is kept of one account at one source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub state: IdentityState,
-    /// The highest snapshot that was seen; `None` where only a deletion was.
-    pub latest: Option<Latest>,
-    /// Present where the state is deleted, and only there.
-    pub deletion: Option<Deletion>,
-    /// The version that confirmed reads have gone back behind: deliveries at or below it only cause a read.
-    pub replaced_version: Option<i64>,
-    /// What the application knew of the person before anything came from the provider: the first snapshot replaces it.
-    pub hints: Option<Columns>,
-}
-
-/// How an account ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deletion {
-    /// The earliest time that anybody named.
-    pub at: Timestamp,
-    /// When headcount last heard of it, by the database's clock: only reads marked later can revive.
-    pub received_at: Timestamp,
-    pub by: DeletedBy,
-    /// The latest snapshot says it, and a later one may take it back. Anything else is a tombstone.
-    pub soft: bool,
-}
-
-/// The highest snapshot and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Latest {
-    pub snapshot: Snapshot,
-    /// When the delivery says that it came about.
-    pub occurred_at: Option<Timestamp>,
-    /// The mark of the read that brought it; `None` where a delivery did.
-    pub read_at: Option<Timestamp>,
-}
-
-impl Latest {
-    /// The identity that follows from this being the latest. `heard_at` is when headcount was told.
-    pub(super) fn into_identity(self, replaced_version: Option<i64>, heard_at: Timestamp) -> Identity {
-        let deletion = self.snapshot.ended_at.map(|at| Deletion {
-            at,
-            received_at: heard_at,
-            by: DeletedBy::Event,
-            soft: true,
-        });
-        Identity {
-            state: match (deletion, self.snapshot.suspended) {
-                (Some(_), _) => IdentityState::Deleted,
-                (None, true) => IdentityState::Suspended,
-                (None, false) => IdentityState::Present,
-            },
-            // Forgotten once the source has gone past it.
-            replaced_version: replaced_version.filter(|replaced| *replaced >= self.snapshot.version),
-            latest: Some(self),
-            deletion,
-            hints: None,
-        }
-    }
-
-    fn rank(&self) -> (i64, Option<Timestamp>, &str) {
-        (self.snapshot.version, self.occurred_at, &self.snapshot.profile)
-    }
-}
-
-/// The row of `users`, as far as headcount writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    pub id: String,
-    pub columns: Columns,
-    pub deleted_at: Option<Timestamp>,
-    pub suspended_by_source: bool,
-    /// A ban of the application's own: no source lifts it.
-    pub suspended_by_app: bool,
-    pub provisional: bool,
-    /// What these columns hold stays, whatever the provider says: the application has set them by a call, or they held
-    /// it when the row was linked and nobody has declared who owns them.
-    pub kept: ColumnSet,
-    pub held: Held,
-}
-
-/// What the database did not let into the row (contract, rule 11).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The columns that lack a value, and what they held in its place when it was held back.
-    pub instead: BTreeMap<Column, Cell>,
-    /// Deletion or suspension could not be written either.
-    pub facts: bool,
-}
-
-impl Held {
-    pub fn is_empty(&self) -> bool {
-        self.instead.is_empty() && !self.facts
-    }
-}
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,57 +29,6 @@ pub struct Decision {
     pub change: Option<Change>,
     /// Deliveries alone cannot tell: the source is to be asked as well.
     pub ask: Option<Doubt>,
-}
-
-/// Why an account is to be read (again) by its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// Two contents under one version and one event time, or a delivery beside a read of the same version.
-    Contested,
-    /// A delivery at or below a version that confirmed reads went back behind.
-    Replaced,
-    /// A read of a lower version than is known.
-    Older,
-    /// A version more than a day in the future.
-    Future,
-    /// A tombstone that the source shows alive.
-    Revival,
-    /// Known here, and absent from the source's list or answered 404.
-    Missing,
-    /// The database refused the row, or somebody else held it.
-    Unwritten,
-    /// Somebody asked for it.
-    Asked,
-}
-
-impl Doubt {
-    pub const ALL: [Doubt; 8] = [
-        Doubt::Contested,
-        Doubt::Replaced,
-        Doubt::Older,
-        Doubt::Future,
-        Doubt::Revival,
-        Doubt::Missing,
-        Doubt::Unwritten,
-        Doubt::Asked,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Doubt::Contested => "contested",
-            Doubt::Replaced => "replaced",
-            Doubt::Older => "older",
-            Doubt::Future => "future",
-            Doubt::Revival => "revival",
-            Doubt::Missing => "missing",
-            Doubt::Unwritten => "unwritten",
-            Doubt::Asked => "asked",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|doubt| doubt.name() == name)
-    }
 }
 
 /// Decides one event.

@@ -1,7 +1,7 @@
 //! Why a column holds what it holds.
 
 use super::columns::{Cell, Column, Columns, Owner};
-use super::decide::User;
+use super::known::User;
 use super::layout::Layout;
 
 /// Whose word a value is.

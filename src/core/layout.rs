@@ -1,7 +1,7 @@
 //! Which columns there are here, who owns each of them, and what follows from that for a row (contract, rule 9).
 
 use super::columns::{Column, ColumnSet, ColumnType, Columns, Owner};
-use super::together::Authority;
+use super::known::Authority;
 
 /// Paths of the profile that may have columns of their own.
 pub const PATHS_MAX: usize = 32;

@@ -5,8 +5,9 @@
 
 use super::account::{DeletedBy, IdentityState};
 use super::change::Change;
-use super::decide::{Account, Deletion, Doubt, Identity, Latest, account_after, deleted};
+use super::decide::{account_after, deleted};
 use super::event::Snapshot;
+use super::known::{Account, Deletion, Doubt, Identity, Latest};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 use std::cmp::Ordering;

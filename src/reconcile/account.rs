@@ -4,10 +4,10 @@
 use super::narrow::narrowed;
 use crate::clock::{Clock, fresh_user_id};
 use crate::core::change::{Change, ChangeKind};
-use crate::core::decide::{Account, Identity, Latest};
 use crate::core::event::IdentityKey;
+use crate::core::known::{Account, Identity, Latest};
+use crate::core::known::{Sibling, Standing};
 use crate::core::layout::Layout;
-use crate::core::together::{Sibling, Standing};
 use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
 use std::collections::HashSet;

@@ -6,13 +6,14 @@ use super::finished::{
 };
 use super::linking::{FirstSeen, link};
 use super::narrow::Care;
-use super::reads::READ_EVENT;
 use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::account::IdentityState;
 use crate::core::brake::DeleteLimit;
-use crate::core::decide::{Account, Doubt, Verdict, decide};
+use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
+use crate::core::known::{Account, Doubt};
+use crate::intake::READ_EVENT;
 use crate::source::Source;
 use crate::store::{
     Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,

@@ -1,9 +1,9 @@
 //! Accounts that are to be read again, and what the first of two readings said.
 
-use super::short_digest;
-use crate::core::decide::Doubt;
 use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::Doubt;
 use crate::core::read::{Circumstances, Earlier, Said};
+use crate::digest::short_digest;
 use crate::store::{ABSENT, FirstReading, NewConfirmation};
 
 pub(super) fn doubt(

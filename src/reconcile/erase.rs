@@ -6,9 +6,10 @@ use crate::core::account::IdentityState;
 use crate::core::call::blank;
 use crate::core::change::{Change, ChangeKind};
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
-use crate::core::decide::Deletion;
-use crate::core::decide::{Held as HeldBack, Identity, User};
 use crate::core::event::IdentityKey;
+use crate::core::known::Deletion;
+use crate::core::known::Held as HeldBack;
+use crate::core::known::{Identity, User};
 use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
 use tracing::warn;
 

@@ -2,10 +2,10 @@
 
 use super::account::{Held, siblings};
 use crate::core::columns::Column;
-use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::Sibling;
+use crate::core::known::User;
 use crate::core::link::{LinkRule, Match, matched};
-use crate::core::together::Sibling;
 use crate::source::Source;
 use crate::store::{ADOPTED, Bearings, Reconciliation, StoreError, wanted};
 use std::borrow::Cow;

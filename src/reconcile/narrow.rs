@@ -5,7 +5,7 @@
 use super::account::Outcome;
 use crate::core::account::IdentityState;
 use crate::core::columns::{Column, Columns};
-use crate::core::decide::User;
+use crate::core::known::User;
 use crate::core::layout::Layout;
 use crate::store::{AccountWrite, HELD_STATE, HeldValue, Reconciliation, StoreError};
 

@@ -2,8 +2,8 @@
 
 use super::wanted::NoRoom;
 use crate::core::change::ChangeKind;
-use crate::core::decide::Account;
 use crate::core::event::IdentityKey;
+use crate::core::known::Account;
 use crate::core::read::Repair;
 use crate::store::Counts;
 

@@ -10,8 +10,8 @@ use super::outcome::{Applied, count};
 use super::retry::Retry;
 use super::wanted::Wanted;
 use crate::clock::Clock;
-use crate::core::decide::Doubt;
 use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::Doubt;
 use crate::core::read::{Circumstances, ReadDecision, Reading, Repair, Said, decide_read};
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
@@ -22,9 +22,6 @@ use crate::store::{
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-/// The type under which the inbox keeps a user of a page that cannot be understood.
-pub const READ_EVENT: &str = "headcount.read";
 
 /// An account that another transaction held, or whose row was refused, is read again after so long.
 const AGAIN_AFTER_MS: i64 = 1_000;

@@ -8,9 +8,10 @@ use super::retry::Retry;
 use crate::core::account::IdentityState;
 use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
-use crate::core::decide::{Account, Identity, User, again};
+use crate::core::decide::again;
 use crate::core::event::IdentityKey;
-use crate::core::together::{Sibling, Standing};
+use crate::core::known::{Account, Identity, User};
+use crate::core::known::{Sibling, Standing};
 use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
 
 const ATTEMPTS_MAX: u32 = 60;

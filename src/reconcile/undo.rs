@@ -2,7 +2,7 @@
 
 use super::account::held;
 use crate::core::change::{Change, ChangeKind};
-use crate::core::decide::User;
+use crate::core::known::User;
 use crate::source::Source;
 use crate::store::{Adopted, CausedChange, Store, StoreError};
 

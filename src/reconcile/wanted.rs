@@ -6,6 +6,7 @@ use crate::core::call::{self, Setting};
 use crate::core::change::{Change, ChangeKind};
 use crate::core::columns::{Cell, Column};
 use crate::core::layout::Layout;
+use crate::nearest::nearest;
 use crate::store::{AccountWrite, TheirCell};
 use std::collections::BTreeMap;
 
@@ -86,7 +87,7 @@ impl Calls {
             let Some(column) = columns.iter().find(|column| column.name == *name) else {
                 let known = layout.columns().filter(|&column| layout.is_settable(column));
                 let names = known.map(|column| layout.name(column)).chain(columns.iter().map(|c| &*c.name));
-                let nearest = names.min_by_key(|known| strsim::damerau_levenshtein(known, name));
+                let nearest = nearest(names, name);
                 let nearest = nearest.unwrap_or_default();
                 let reason =
                     format!("there is no such column, or it is computed; the nearest is `{nearest}`");

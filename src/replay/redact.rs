@@ -1,6 +1,7 @@
 //! Made-up people for real ones: every text of a body that is not known to be a plain word of the provider's is
 //! replaced, the same one by the same one, in the form that it had.
 
+use crate::digest::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
 use sha2::Sha256;
@@ -49,7 +50,7 @@ impl Redactor {
     pub fn made_up(&self, text: &str) -> String {
         let mut mac = self.0.clone();
         mac.update(text.as_bytes());
-        let hash: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(mac.finalize().into_bytes());
         let digits: String = hash.bytes().take(4).map(|b| char::from(b'0' + b % 10)).collect();
         match text {
             "" => String::new(),

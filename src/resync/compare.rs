@@ -4,7 +4,7 @@ use super::walk::Page;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::read::{Reading, Said, is_future};
 use crate::core::timestamp::Timestamp;
-use crate::reconcile::odd_user;
+use crate::intake::odd_user;
 use crate::source::Source;
 use crate::source::directory::Entry;
 use crate::store::{Known, NewDelivery, RangeEnd, Store, StoreError, UsersTable};

@@ -2,10 +2,11 @@
 
 use super::full::Running;
 use super::{Phase, Resync, ResyncError};
-use crate::core::decide::Doubt;
 use crate::core::event::IdentityKey;
+use crate::core::known::Doubt;
 use crate::core::read::{Reading, Said};
-use crate::reconcile::{Drift, Errand, ReadsApplied, odd_user};
+use crate::intake::odd_user;
+use crate::reconcile::{Drift, Errand, ReadsApplied};
 use crate::store::{Confirmation, Counts, StoreError};
 use std::collections::HashSet;
 use std::time::Duration;

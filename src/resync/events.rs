@@ -4,7 +4,8 @@
 use super::full::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::timestamp::Timestamp;
-use crate::reconcile::{Deliveries, logged};
+use crate::intake::logged;
+use crate::reconcile::Deliveries;
 use crate::source::directory::{EventLog, Logged};
 use crate::store::{Acceptance, Counts, Ending, NewDelivery};
 

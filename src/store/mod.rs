@@ -40,6 +40,7 @@ pub use schema::migrations::own_table_names;
 pub use users_table::{AdoptedTable, TheirCell, TheirColumn, UsersConfig, UsersTable};
 
 use crate::core::layout::Layout;
+use crate::nearest::nearest;
 use engine::driver::{Access, Arg, Driver, Row, Tx};
 use std::sync::{Arc, OnceLock};
 
@@ -89,7 +90,7 @@ impl Store {
     async fn adopt_table(mut self, config: &UsersConfig, table: &AdoptedTable) -> Result<Self, StoreError> {
         let Some(catalog) = self.catalog(table).await? else {
             let (names, wanted) = (self.table_names().await?, table.display());
-            let nearest = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &wanted));
+            let nearest = nearest(&names, &wanted);
             return Err(StoreError::Setup(format!(
                 "`table` of [users] is {wanted}, and there is no such table here; {}",
                 nearest.map_or("there is none at all".to_owned(), |name| format!("the nearest is {name}"))

@@ -4,11 +4,12 @@ use super::{Change, Event, User};
 use crate::core::account::DeletedBy;
 use crate::core::account::IdentityState;
 use crate::core::columns::{Cell, Column};
-use crate::core::decide::{Deletion, Identity, Latest};
 use crate::core::explain::{gainsaid, word};
+use crate::core::known::{Deletion, Identity, Latest};
+use crate::core::known::{Sibling, Standing, Voice};
 use crate::core::layout::Layout;
+use crate::core::merge::{speaker, together};
 use crate::core::timestamp::Timestamp;
-use crate::core::together::{Sibling, Standing, Voice, speaker, together};
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
@@ -189,7 +190,7 @@ fn each_word(column: Column, siblings: &[Sibling]) -> Vec<SourceWord> {
 
 fn because(
     user: &UserView,
-    row: &crate::core::decide::User,
+    row: &crate::core::known::User,
     accounts: &[AccountDetail],
     layout: &Layout,
     voices: Vec<Voice<'_>>,

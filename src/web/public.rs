@@ -3,11 +3,12 @@
 use super::body::BodyBudget;
 use super::problem::Problem;
 use crate::clock::{Clock, fresh_user_id};
-use crate::reconcile::verified;
+use crate::intake::verified;
+use crate::intake::{Ingest, IngestError};
 use crate::source::Source;
 use crate::source::signature::{Refused, SignedHeaders};
 use crate::store::{Acceptance, Store};
-use crate::worker::{Ingest, IngestError, Refusals, Retired};
+use crate::worker::{Refusals, Retired};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};

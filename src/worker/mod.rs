@@ -4,7 +4,6 @@ mod applier;
 mod calls;
 mod held;
 mod housekeeping;
-mod ingest;
 mod retired;
 mod schedule;
 
@@ -12,7 +11,6 @@ pub use applier::run_applier;
 pub use calls::{Keeping, run_calls};
 pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
-pub use ingest::{Ingest, IngestError};
 pub use retired::{Retired, run_retired};
 pub use schedule::{Times, run_confirmations, run_schedule};
 

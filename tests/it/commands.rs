@@ -98,7 +98,7 @@ async fn status_events_and_users_tell_the_same(db: Db) {
     let at = headcount::core::timestamp::Timestamp::clamped(1_000);
     let body = event("user.updated", value!({"id": "user_dead"}), 0);
     store
-        .accept(&[headcount::reconcile::verified(&source, &signed, at, body.clone(), String::new).unwrap()])
+        .accept(&[headcount::intake::verified(&source, &signed, at, body.clone(), String::new).unwrap()])
         .await
         .unwrap();
     Server::start(&db).await.drained(&db).await;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::core::columns::{Column, Columns};
-use crate::core::decide::{Account, Verdict, decide};
+use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey};
+use crate::core::known::Account;
 use crate::core::layout::Layout;
 
 const HOUR: i64 = 3_600_000;

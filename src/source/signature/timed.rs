@@ -5,6 +5,7 @@
 
 use super::{MAC_BYTES, Refused, Scheme, SignedHeaders, SigningKey, digits, is_near, only};
 use crate::core::timestamp::Timestamp;
+use crate::digest::hex;
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
@@ -59,7 +60,7 @@ pub(super) fn matches<'a>(
 pub(super) fn sign(key: &SigningKey, at: Timestamp, body: &[u8]) -> SignedHeaders {
     let timestamp = at.ms().to_string();
     let mac = mac(key, &timestamp, body).finalize().into_bytes();
-    let signature = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = hex(mac);
     SignedHeaders { scheme: Scheme::Timed, id: String::new(), timestamp, signature }
 }
 

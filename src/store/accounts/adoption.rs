@@ -1,8 +1,8 @@
 //! What an adoption has done to rows, and undoing it.
 
 use crate::core::columns::Columns;
-use crate::core::decide::User;
 use crate::core::event::IdentityKey;
+use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::{id_rows, key_row, user};
 use crate::store::accounts::transaction::Reconciliation;

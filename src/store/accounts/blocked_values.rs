@@ -1,8 +1,8 @@
 //! Values that the application's constraints keep out of a row, and accounts that can have no row at all.
 
 use crate::core::columns::Cell;
-use crate::core::decide::User;
 use crate::core::event::IdentityKey;
+use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::id_rows;
 use crate::store::accounts::confirmations::key;

@@ -2,8 +2,8 @@
 
 use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
-use crate::core::decide::{Deletion, Held, User};
 use crate::core::event::IdentityKey;
+use crate::core::known::{Deletion, Held, User};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use crate::store::accounts::transaction::{CausedChange, Locked, Pending, StoredLatest};

@@ -1,8 +1,8 @@
 //! Accounts that are to be read by their id, and what the first of two readings said.
 
 use crate::core::columns::ColumnType;
-use crate::core::decide::Doubt;
 use crate::core::event::IdentityKey;
+use crate::core::known::Doubt;
 use crate::core::timestamp::Timestamp;
 use crate::store::Store;
 use crate::store::accounts::codec::{instant, key_row};

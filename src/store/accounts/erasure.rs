@@ -1,6 +1,7 @@
 //! What is left of an account that was erased: a keyed hash, which says that it is gone and not whose it was.
 
 use crate::core::event::IdentityKey;
+use crate::digest::hex;
 use crate::store::Store;
 use crate::store::accounts::codec::key_row;
 use crate::store::accounts::transaction::Reconciliation;
@@ -36,7 +37,7 @@ impl Eraser {
         });
         // An HMAC takes a key of any length.
         let digest = digest.unwrap_or_default();
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(digest);
         format!("{ERASED}{hex}")
     }
 }

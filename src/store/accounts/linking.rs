@@ -1,8 +1,8 @@
 //! Rows that were there before their accounts: found, and tied to them.
 
 use crate::core::columns::Column;
-use crate::core::decide::User;
 use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::User;
 use crate::core::link::{Candidate, LinkRule};
 use crate::store::Store;
 use crate::store::accounts::codec::{id_rows, texts};

@@ -1,7 +1,7 @@
 //! Accounts as calls look for them: those of a user, and those of which nothing has come yet.
 
-use crate::core::decide::User;
 use crate::core::event::IdentityKey;
+use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::erasure::ERASED;
 use crate::store::accounts::transaction::Reconciliation;

@@ -7,8 +7,8 @@
 use crate::core::account::IdentityState;
 use crate::core::change::Change;
 use crate::core::columns::Columns;
-use crate::core::decide::{Deletion, User};
 use crate::core::event::IdentityKey;
+use crate::core::known::{Deletion, User};
 use crate::core::timestamp::Timestamp;
 use crate::store::Store;
 use crate::store::accounts::codec::{change_row, id_rows, key_row, texts, user};

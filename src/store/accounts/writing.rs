@@ -1,9 +1,9 @@
 //! Writing decided accounts: rows of `users` and `accounts`, identities, what is held back. All or none.
 
 use crate::core::columns::{Column, ColumnType};
-use crate::core::decide::{Identity, User};
 use crate::core::event::IdentityKey;
-use crate::core::together::Sibling;
+use crate::core::known::Sibling;
+use crate::core::known::{Identity, User};
 use crate::store::accounts::blocked_values::HeldValue;
 use crate::store::accounts::codec::identity_row;
 use crate::store::accounts::transaction::Reconciliation;

@@ -1,8 +1,8 @@
 //! One user as a support case needs it.
 
 use crate::core::columns::Columns;
-use crate::core::decide::User;
 use crate::core::event::IdentityKey;
+use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::{hints, id_rows, instant, user};
 use crate::store::accounts::transaction::StoredLatest;

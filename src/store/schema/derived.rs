@@ -1,6 +1,7 @@
 //! What in the database depends on configuration: the state trigger with its required fields, the states of rows, and
 //! what applications are offered.
 
+use crate::nearest::nearest;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
 use crate::store::engine::driver::{Access, Arg, Tx};
@@ -102,7 +103,7 @@ impl Store {
 fn check_required(required: &[String], columns: &[String]) -> Result<(), StoreError> {
     for field in required {
         if !columns.contains(field) {
-            let nearest = columns.iter().min_by_key(|column| strsim::damerau_levenshtein(column, field));
+            let nearest = nearest(columns, field);
             return Err(StoreError::Setup(format!(
                 "required field `{field}` is no column of users; the nearest is `{}`",
                 nearest.map(String::as_str).unwrap_or_default()

@@ -3,6 +3,7 @@
 //! Our own bookkeeping rather than sqlx's: it runs behind a pooler (unnamed statements, one transaction, no advisory
 //! lock), shows its plan, and covers the state trigger, which depends on configuration.
 
+use crate::digest::hex;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
 use crate::store::accounts::transaction::Reconciliation;
@@ -335,5 +336,5 @@ pub(in crate::store) fn split(fields: &str) -> Vec<String> {
 }
 
 pub(in crate::store) fn checksum(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(sql.as_bytes()))
 }

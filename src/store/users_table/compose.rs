@@ -7,6 +7,7 @@ use super::types::{holds_uuid, notes, postgres_cell, sqlite_cell, stand_in};
 use super::{Field, IdColumn, IdKind, IdOrigin, Mirror, Place, Placed, UsersTable};
 use crate::core::columns::{Column, ColumnType, Owner};
 use crate::core::layout::{Layout, PATHS_MAX, PathColumn};
+use crate::nearest::nearest;
 use crate::store::engine::dialect::{Dialect, quoted};
 use crate::store::engine::error::StoreError;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl<'a> Composition<'a> {
 
     fn missing_column(&self, what: &str, name: &str) -> String {
         let names = self.catalog.columns.iter().map(|column| &column.name);
-        let nearest = names.min_by_key(|column| strsim::damerau_levenshtein(column, name));
+        let nearest = nearest(names, name);
         let nearest = nearest.map(String::as_str).unwrap_or_default();
         let table = self.table.display();
         format!("{what} is mapped to `{name}`, which is no column of {table}; the nearest is `{nearest}`")

@@ -1,7 +1,7 @@
 //! What the configuration says of the users table.
 
 use crate::core::columns::{Column, Owner};
-use crate::core::together::Authority;
+use crate::core::known::Authority;
 
 /// `[users]` of the configuration; by default headcount's own layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

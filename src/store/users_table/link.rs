@@ -2,6 +2,7 @@
 
 use super::{IdKind, Place, UsersTable, literal};
 use crate::core::columns::Column;
+use crate::nearest::nearest;
 use crate::store::engine::dialect::{Dialect, quoted};
 
 impl UsersTable {
@@ -26,8 +27,7 @@ impl UsersTable {
 
     /// Columns of theirs, for a message.
     pub fn nearest_column(&self, name: &str) -> &str {
-        let nearest =
-            self.their_columns.iter().min_by_key(|column| strsim::damerau_levenshtein(column, name));
+        let nearest = nearest(&self.their_columns, name);
         nearest.map_or("", String::as_str)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Field, FieldSet, IdOrigin, Place, Placed, TheirCell, UsersTable};
 use crate::core::columns::{Column, ColumnSet, Owner};
-use crate::core::decide::User;
+use crate::core::known::User;
 use crate::store::engine::dialect::{Dialect, quoted};
 use crate::store::engine::driver::Row;
 

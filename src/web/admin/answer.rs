@@ -1,5 +1,6 @@
 //! What is answered: JSON, with a tag by which whoever has it already is spared it; and errors of calls as problems.
 
+use crate::digest::hex;
 use crate::reconcile::{CallError, NoRoom};
 use crate::resync::EnsureError;
 use crate::store::StoreError;
@@ -27,7 +28,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
 pub fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = body_of(value);
     let hash = Sha256::digest(body.as_bytes());
-    let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let tag = hex(&hash[..16]);
     let tag = format!("\"{tag}\"");
     let has_it = |value: &HeaderValue| {
         let listed = value.to_str().unwrap_or_default().split(',').map(str::trim);

@@ -2,6 +2,7 @@
 
 use crate::core::columns::{Cell, Column, ColumnType, Columns};
 use crate::core::layout::Layout;
+use crate::nearest::nearest;
 use crate::reconcile::hintable;
 use crate::web::body::BodyBudget;
 use crate::web::problem::Problem;
@@ -41,7 +42,7 @@ impl Parameters {
         let mut parameters = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if !known.contains(&&*name) {
-                let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, &name));
+                let nearest = nearest(known, &name);
                 let nearest =
                     nearest.map_or(String::new(), |nearest| format!("; the nearest is `{nearest}`"));
                 return Err(Problem::bad_request(format!("there is no such parameter{nearest}")));
@@ -124,7 +125,7 @@ pub async fn object(
     if let Some(known) = known
         && let Some(odd) = object.keys().find(|key| !known.contains(&key.as_str()))
     {
-        let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, odd));
+        let nearest = nearest(known, odd);
         let nearest = nearest.copied().unwrap_or_default();
         return Err(Problem::bad_request(format!(
             "the body has a key that is unknown; the nearest is `{nearest}`"
@@ -177,8 +178,7 @@ pub fn hints(layout: &Layout, object: &Map<String, Value>) -> Result<Columns, Pr
         let Some(column) = hintable(layout, name) else {
             let known =
                 layout.columns().map(|column| layout.name(column)).filter(|n| hintable(layout, n).is_some());
-            let nearest =
-                known.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
+            let nearest = nearest(known, name).unwrap_or_default();
             return Err(Problem::bad_request(format!("`hints` names no column; the nearest is `{nearest}`")));
         };
         hints.set(column, cell(layout, column, name, value)?);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::core::account::DeletedBy;
-use crate::core::decide::{Deletion, Latest};
 use crate::core::event::Snapshot;
+use crate::core::known::{Deletion, Latest};
 use crate::core::layout::PathColumn;
 
 fn columns(cells: &[(Column, &str)]) -> Columns {

@@ -3,47 +3,9 @@
 
 use super::account::IdentityState;
 use super::columns::{Column, Columns};
-use super::decide::Identity;
-use super::event::IdentityKey;
+use super::known::{Authority, Standing, Voice};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
-use std::collections::BTreeMap;
-
-/// Whose word counts first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Authority {
-    /// Names of sources, for bans and for all columns without an order of their own.
-    pub order: Vec<String>,
-    /// By the column's name. Who is not in it comes behind, in the order of all.
-    pub by_column: BTreeMap<String, Vec<String>>,
-}
-
-/// Another account of the same user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sibling {
-    pub key: IdentityKey,
-    pub identity: Identity,
-    pub standing: Standing,
-}
-
-/// What the word of an account's source is worth here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    #[default]
-    Active,
-    /// It speaks last: nothing new comes from there.
-    Retired,
-    /// It is not configured, and what it said cannot be understood: what the row holds may be its word.
-    Unread,
-}
-
-/// One account, as it speaks for its user.
-#[derive(Clone, Copy)]
-pub struct Voice<'a> {
-    pub key: &'a IdentityKey,
-    pub identity: &'a Identity,
-    pub standing: Standing,
-}
 
 /// What follows for the user.
 #[derive(Debug, Default)]
@@ -56,37 +18,6 @@ pub struct Together {
     pub suspended: bool,
     /// Accounts, and no snapshot.
     pub provisional: bool,
-}
-
-impl Standing {
-    pub fn of(is_unread: bool, is_retired: bool) -> Self {
-        match (is_unread, is_retired) {
-            (true, _) => Standing::Unread,
-            (false, true) => Standing::Retired,
-            (false, false) => Standing::Active,
-        }
-    }
-}
-
-impl Sibling {
-    pub fn voice(&self) -> Voice<'_> {
-        Voice { key: &self.key, identity: &self.identity, standing: self.standing }
-    }
-
-    pub fn is_alive(&self) -> bool {
-        self.identity.state != IdentityState::Deleted
-    }
-}
-
-impl<'a> Voice<'a> {
-    /// What it last said.
-    pub fn columns(&self) -> Option<&'a Columns> {
-        Some(&self.identity.latest.as_ref()?.snapshot.columns)
-    }
-
-    fn is_alive(&self) -> bool {
-        self.identity.state != IdentityState::Deleted
-    }
 }
 
 impl Authority {

@@ -1,14 +1,16 @@
 //! From a verified delivery to what will lie in the inbox.
 
-use super::reads::READ_EVENT;
-use super::short_digest;
 use crate::core::timestamp::Timestamp;
+use crate::digest::short_digest;
 use crate::source::directory::Entry;
 use crate::source::signature::SignedHeaders;
 use crate::source::{Glance, Source};
 use crate::store::NewDelivery;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
+
+/// The type under which the inbox keeps a user of a page that cannot be understood.
+pub const READ_EVENT: &str = "headcount.read";
 
 /// The delivery as it is stored: of a type that is not used, the outline alone (such bodies carry one-time codes and
 /// addresses). `fresh_id` becomes its message id where nothing names one: then each counts as new. `None`: it is not JSON.
