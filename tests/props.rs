@@ -3,10 +3,10 @@
 use headcount::core::columns::{Column, ColumnSet, Columns};
 use headcount::core::decide::{Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
-use headcount::core::known::{Account, Held, Identity, User};
-use headcount::core::known::{Sibling, Standing};
+use headcount::core::known::{Account, HeldValues, Identity, User};
+use headcount::core::known::{Sibling, SourceStatus};
 use headcount::core::layout::Layout;
-use headcount::core::read::{Circumstances, Earlier, ReadDecision, Reading, Said, decide_read, sweep};
+use headcount::core::read::{Circumstances, Earlier, Observation, ReadDecision, Reading, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::{Scheme, SignedHeaders, SigningKey};
 use headcount::source::{KINDS, provider};
@@ -73,7 +73,7 @@ fn fold_two(events: &[Event]) -> (Option<User>, BTreeMap<IdentityKey, Identity>)
         suspended_by_app: false,
         provisional: false,
         kept: ColumnSet::default(),
-        held: Held::default(),
+        held: HeldValues::default(),
     };
     let mut user = row;
     for event in events {
@@ -87,7 +87,7 @@ fn fold_two(events: &[Event]) -> (Option<User>, BTreeMap<IdentityKey, Identity>)
         let siblings = others.map(|(key, identity)| Sibling {
             key: key.clone(),
             identity: identity.clone(),
-            standing: Standing::Active,
+            source_status: SourceStatus::Active,
         });
         let known = Account {
             key: key.clone(),
@@ -263,7 +263,7 @@ fn content(version: i64, content: u8) -> Snapshot {
 struct Side {
     account: Account,
     received_at: Option<Timestamp>,
-    first: Option<(Timestamp, Said)>,
+    first: Option<(Timestamp, Observation)>,
 }
 
 impl Side {
@@ -274,18 +274,18 @@ impl Side {
         self.received_at = Some(now);
     }
 
-    fn read(&mut self, said: &Option<Snapshot>, marked_at: Timestamp) -> ReadDecision {
-        let said = said.clone().map_or(Said::Absent, Said::Present);
+    fn read(&mut self, shown: &Option<Snapshot>, marked_at: Timestamp) -> ReadDecision {
+        let observed = shown.clone().map_or(Observation::Absent, Observation::Present);
         let earlier = self.first.as_ref().map(|(marked_at, first)| Earlier {
             marked_at: *marked_at,
-            present: matches!(first, Said::Present(_)),
-            same: *first == said,
+            present: matches!(first, Observation::Present(_)),
+            same: *first == observed,
         });
         let at = Circumstances { earlier, received_at: self.received_at, confirm_after_ms: CONFIRM_AFTER_MS };
-        let reading = Reading { said, marked_at };
+        let reading = Reading { observed, marked_at };
         let decision = decide_read(&Layout::default(), &self.account, &reading, at, "id-1");
         self.first = match &decision {
-            ReadDecision::Again(again) if again.counts => Some((marked_at, reading.said)),
+            ReadDecision::Again(again) if again.counts => Some((marked_at, reading.observed)),
             _ => None,
         };
         if let ReadDecision::Apply(repair) = &decision {
@@ -317,8 +317,8 @@ proptest! {
                 },
                 Moment::Read(later) => in_flight.push((n + later, now, source.clone())),
             }
-            for (_, marked_at, said) in in_flight.extract_if(.., |(due, ..)| *due <= n) {
-                side.read(&said, marked_at);
+            for (_, marked_at, shown) in in_flight.extract_if(.., |(due, ..)| *due <= n) {
+                side.read(&shown, marked_at);
             }
         }
         let mut decision = ReadDecision::Unchanged;

@@ -1,8 +1,8 @@
 //! End to end: signed POST → row in `users`, by one worker that receives and applies.
 
-use super::bed::Bed;
-use super::load::{self, Load, Measured, Requests, Sent, percentile_ms};
-use super::report::{Line, Machine, Report, most};
+use super::env::BenchEnv;
+use super::load::{self, Load, LoadResult, Measured, Requests, percentile_ms};
+use super::report::{BenchReport, Line, Machine, most};
 use super::traffic::Traffic;
 use crate::clock::{Clock, SystemClock, fresh_run_id};
 use crate::core::columns::Column;
@@ -24,7 +24,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Users compared in one query.
 const SLICE: usize = 500;
 
-pub struct Apply {
+pub struct ApplyBench {
     pub connections: usize,
     pub seconds: f64,
     pub runs: usize,
@@ -45,8 +45,8 @@ struct Seen {
     peak_memory_mb: Option<f64>,
 }
 
-impl Apply {
-    pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
+impl ApplyBench {
+    pub async fn run(&self, env: &mut BenchEnv, progress: impl Fn(String)) -> anyhow::Result<BenchReport> {
         let work = match self.per_second {
             Some(pace) => format!("POST → row, {pace}/s sent"),
             None => "POST → row, all that is taken".to_owned(),
@@ -55,10 +55,10 @@ impl Apply {
         let mut visible_us = Vec::new();
         let mut backlogs = Vec::new();
         // One for all runs: on a database that was given, a later run has to be newer than the one before.
-        let mut traffic = Arc::new(Traffic::new(bed.key()?, &fresh_run_id(), self.accounts, 0));
+        let mut traffic = Arc::new(Traffic::new(env.key()?, &fresh_run_id(), self.accounts, 0));
         for run in 1..=self.runs {
             progress(format!("run {run} of {}", self.runs));
-            let seen = self.once(bed, &mut traffic).await?;
+            let seen = self.once(env, &mut traffic).await?;
             let deliveries = seen.measured.accepted as f64;
             line.per_second.push(deliveries / seen.seconds);
             line.peak_memory_mb = most(line.peak_memory_mb, seen.peak_memory_mb);
@@ -71,9 +71,9 @@ impl Apply {
             line.p99_ms = Some(percentile_ms(&visible_us, 0.99));
         }
         line.note = Some(backlog_note(&backlogs));
-        Ok(Report {
+        Ok(BenchReport {
             bench: "apply",
-            machine: Machine::of(bed.kind()),
+            machine: Machine::of(env.kind()),
             method: format!(
                 "{} runs of {} s each; rate from the first POST until nothing waits any more; times from the POST until another \
                  connection sees the row; every account's row is compared in the end; bodies of 2.2 kB about {} accounts; \
@@ -84,10 +84,10 @@ impl Apply {
         })
     }
 
-    async fn once(&self, bed: &mut Bed, traffic: &mut Arc<Traffic>) -> anyhow::Result<Seen> {
-        let database = bed.next_database();
-        let server = bed.serve(&database, "ingest,apply").await?;
-        let store = bed.store(&database).await?;
+    async fn once(&self, env: &mut BenchEnv, traffic: &mut Arc<Traffic>) -> anyhow::Result<Seen> {
+        let database = env.next_database();
+        let server = env.serve(&database, "ingest,apply").await?;
+        let store = env.store(&database).await?;
         let pace = self.per_second.unwrap_or(PER_SECOND_MAX);
         let idle = Arc::get_mut(traffic).context("the run before is still under way")?;
         idle.sign((self.seconds * pace) as u64 + 1, SystemClock.now());
@@ -150,10 +150,10 @@ async fn backlog(store: Store, done: CancellationToken) -> anyhow::Result<Vec<u6
 async fn visible(
     store: Store,
     traffic: Arc<Traffic>,
-    mut sent: UnboundedReceiver<Sent>,
+    mut sent: UnboundedReceiver<LoadResult>,
     done: CancellationToken,
 ) -> anyhow::Result<Vec<u32>> {
-    let mut waiting: HashMap<String, Sent> = HashMap::new();
+    let mut waiting: HashMap<String, LoadResult> = HashMap::new();
     let mut seen_us = Vec::new();
     while !(done.is_cancelled() || waiting.is_empty() && sent.is_closed() && sent.is_empty()) {
         while let Ok(next) = sent.try_recv() {

@@ -1,8 +1,8 @@
 //! What an application waits for at a sign-in: `POST /v1/users/ensure` of a user that is known.
 
-use super::bed::Bed;
+use super::env::BenchEnv;
 use super::load::{self, Load, Requests};
-use super::report::{Line, Machine, Report};
+use super::report::{BenchReport, Line, Machine};
 use super::worker::{Worker, run_to_end};
 use crate::store::UserFilter;
 use anyhow::ensure;
@@ -13,7 +13,7 @@ use std::time::Duration;
 const APP_TOKEN: &str = "bench-app-token-0123456";
 const ADMIN_TOKEN: &str = "bench-admin-token-01234";
 
-pub struct Ensure {
+pub struct EnsureBench {
     pub users: u64,
     pub connections: Vec<usize>,
     pub seconds: f64,
@@ -21,13 +21,13 @@ pub struct Ensure {
 }
 
 /// The same few headers and another account each time.
-struct Calls {
+struct CallLoad {
     provider_ids: Vec<String>,
     next: AtomicU64,
 }
 
-impl Requests for Calls {
-    fn take(&self) -> Option<u64> {
+impl Requests for CallLoad {
+    fn next_index(&self) -> Option<u64> {
         Some(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -42,20 +42,20 @@ impl Requests for Calls {
     }
 }
 
-impl Ensure {
-    pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
-        let provider = bed.provider(self.users).await?;
+impl EnsureBench {
+    pub async fn run(&self, env: &mut BenchEnv, progress: impl Fn(String)) -> anyhow::Result<BenchReport> {
+        let provider = env.provider(self.users).await?;
         let url = provider.url("")?;
-        let database = bed.next_database();
-        let mut variables = bed.reading(&database, &url);
+        let database = env.next_database();
+        let mut variables = env.reading(&database, &url);
         variables.extend([("HEADCOUNT_APP_TOKEN", APP_TOKEN), ("HEADCOUNT_ADMIN_TOKEN", ADMIN_TOKEN)]);
         progress(format!("reading {} users", self.users));
-        run_to_end(&bed.folder, &["resync", "clerk", "--json"], &variables).await?;
-        let provider_ids = self.known(bed, &database).await?;
+        run_to_end(&env.folder, &["resync", "clerk", "--json"], &variables).await?;
+        let provider_ids = self.known(env, &database).await?;
         let arguments =
             ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "{address}", "--role", "apply,admin"];
-        let server = Worker::start(&bed.folder, &arguments, &variables, "/openapi.json").await?;
-        let calls: Arc<dyn Requests> = Arc::new(Calls { provider_ids, next: AtomicU64::new(0) });
+        let server = Worker::start(&env.folder, &arguments, &variables, "/openapi.json").await?;
+        let calls: Arc<dyn Requests> = Arc::new(CallLoad { provider_ids, next: AtomicU64::new(0) });
         let mut lines = Vec::new();
         for &connections in &self.connections {
             let work = "ensure of a known user".to_owned();
@@ -74,9 +74,9 @@ impl Ensure {
             }
             lines.push(line);
         }
-        Ok(Report {
+        Ok(BenchReport {
             bench: "ensure",
-            machine: Machine::of(bed.kind()),
+            machine: Machine::of(env.kind()),
             method: format!(
                 "{} runs of {} s each, median and spread; {} users, another one each time, all known: the provider is not asked; \
                  generator, server and database on this machine",
@@ -87,8 +87,8 @@ impl Ensure {
     }
 
     /// The provider's ids of those that are there now.
-    async fn known(&self, bed: &Bed, database: &str) -> anyhow::Result<Vec<String>> {
-        let store = bed.store(database).await?;
+    async fn known(&self, env: &BenchEnv, database: &str) -> anyhow::Result<Vec<String>> {
+        let store = env.store(database).await?;
         let limit = i64::try_from(self.users)?;
         let users = store.users(&UserFilter { limit, ..UserFilter::default() }).await?;
         store.close().await;

@@ -1,8 +1,8 @@
 //! Durable ingest: signed POST → committed row → 2xx, beside the server that stores nothing and one row a commit.
 
-use super::bed::Bed;
+use super::env::BenchEnv;
 use super::load::{self, Load, Measured, Requests};
-use super::report::{Line, Machine, Report};
+use super::report::{BenchReport, Line, Machine};
 use super::traffic::Traffic;
 use super::worker::Worker;
 use crate::clock::{Clock, SystemClock, fresh_run_id};
@@ -18,24 +18,24 @@ const PER_SECOND_MAX: f64 = 120_000.0;
 /// For a worker: storing costs more than answering.
 const STORED_PER_SECOND_MAX: f64 = 60_000.0;
 
-pub struct Ingest {
+pub struct IngestBench {
     pub connections: Vec<usize>,
     pub seconds: f64,
     pub runs: usize,
     pub accounts: u64,
 }
 
-impl Ingest {
+impl IngestBench {
     /// Ceiling, floor and worker take turns, run by run, so that a slow minute of the machine is one of all three. Each
     /// worker is killed as soon as its last answer is there; then what it answered with 2xx is counted in the inbox.
-    pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
+    pub async fn run(&self, env: &mut BenchEnv, progress: impl Fn(String)) -> anyhow::Result<BenchReport> {
         let mut floor =
             Line { work: "one row a commit".into(), connections: Some(FLOOR_CLIENTS), ..Line::default() };
         let mut lines = Vec::new();
         for _ in 0..self.runs {
             progress("one row a commit".into());
-            let database = DatabaseUrl::parse(&bed.next_database())?;
-            let body = String::from_utf8(Traffic::new(bed.key()?, "floor", 1, 0).sample())?;
+            let database = DatabaseUrl::parse(&env.next_database())?;
+            let body = String::from_utf8(Traffic::new(env.key()?, "floor", 1, 0).sample())?;
             let duration = Duration::from_secs_f64(self.seconds);
             floor.per_second.push(one_row_a_commit(&database, FLOOR_CLIENTS, duration, &body).await?);
         }
@@ -46,18 +46,18 @@ impl Ingest {
                 Line { work: "durable ingest".into(), connections: Some(connections), ..Line::default() };
             for run in 1..=self.runs {
                 progress(format!("{connections} connections, run {run} of {}: verify only", self.runs));
-                let server = bed.ceiling().await?;
-                let (measured, _) = self.load(bed, &server, connections, PER_SECOND_MAX).await?;
+                let server = env.ceiling().await?;
+                let (measured, _) = self.load(env, &server, connections, PER_SECOND_MAX).await?;
                 ceiling.add(&measured, server.peak_memory_mb());
                 drop(server);
                 progress(format!("{connections} connections, run {run} of {}: durable ingest", self.runs));
-                let database = bed.next_database();
-                let server = bed.serve(&database, "ingest").await?;
-                let before = inbox(bed, &database).await?;
-                let (measured, sent) = self.load(bed, &server, connections, STORED_PER_SECOND_MAX).await?;
+                let database = env.next_database();
+                let server = env.serve(&database, "ingest").await?;
+                let before = inbox(env, &database).await?;
+                let (measured, sent) = self.load(env, &server, connections, STORED_PER_SECOND_MAX).await?;
                 stored.add(&measured, server.peak_memory_mb());
                 drop(server);
-                let rows = inbox(bed, &database).await? - before;
+                let rows = inbox(env, &database).await? - before;
                 ensure!(
                     measured.other == 0 && measured.accepted == sent && rows == sent,
                     "{sent} deliveries were sent, {} answered with 2xx, {} otherwise, and {rows} are in the inbox",
@@ -70,9 +70,9 @@ impl Ingest {
             lines.extend([ceiling, stored]);
         }
         lines.insert(0, floor);
-        Ok(Report {
+        Ok(BenchReport {
             bench: "ingest",
-            machine: Machine::of(bed.kind()),
+            machine: Machine::of(env.kind()),
             method: format!(
                 "{} runs of {} s each, median and spread; generator, server and database on this machine; bodies of 2.2 kB, \
                  each a change of one of {} accounts; fsync on; every 2xx was counted in the inbox after the worker had been \
@@ -86,12 +86,12 @@ impl Ingest {
     /// What came of it, and how many were sent.
     async fn load(
         &self,
-        bed: &Bed,
+        env: &BenchEnv,
         server: &Worker,
         connections: usize,
         per_second_max: f64,
     ) -> anyhow::Result<(Measured, u64)> {
-        let mut traffic = Traffic::new(bed.key()?, &fresh_run_id(), self.accounts, 0);
+        let mut traffic = Traffic::new(env.key()?, &fresh_run_id(), self.accounts, 0);
         traffic.sign((self.seconds * per_second_max) as u64, SystemClock.now());
         let traffic = Arc::new(traffic);
         let load = Load {
@@ -105,8 +105,8 @@ impl Ingest {
     }
 }
 
-async fn inbox(bed: &Bed, database: &str) -> anyhow::Result<u64> {
-    let store = bed.store(database).await?;
+async fn inbox(env: &BenchEnv, database: &str) -> anyhow::Result<u64> {
+    let store = env.store(database).await?;
     let status = store.status(&[]).await?;
     store.close().await;
     Ok(status.inbox.values().sum())

@@ -15,7 +15,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// What is sent, one by one.
 pub trait Requests: Send + Sync {
     /// The number of the next one, for whoever sends it; `None` where there is none left.
-    fn take(&self) -> Option<u64>;
+    fn next_index(&self) -> Option<u64>;
     /// Appends the headers that differ, and the body, as HTTP has them. `body` is room to work in.
     fn write(&self, number: u64, body: &mut Vec<u8>, out: &mut Vec<u8>);
 }
@@ -32,7 +32,7 @@ pub struct Load {
 
 /// A request that is on its way.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub struct LoadResult {
     pub number: u64,
     pub at: Instant,
 }
@@ -70,7 +70,7 @@ pub fn percentile_ms(sorted_us: &[u32], share: f64) -> f64 {
 pub async fn run(
     load: Load,
     requests: Arc<dyn Requests>,
-    sent: Option<UnboundedSender<Sent>>,
+    sent: Option<UnboundedSender<LoadResult>>,
 ) -> anyhow::Result<Measured> {
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -82,7 +82,7 @@ pub async fn run(
 async fn send_all(
     load: Load,
     requests: Arc<dyn Requests>,
-    sent: Option<UnboundedSender<Sent>>,
+    sent: Option<UnboundedSender<LoadResult>>,
 ) -> anyhow::Result<Measured> {
     let mut streams = Vec::new();
     for _ in 0..load.connections {
@@ -137,7 +137,7 @@ struct Connection {
     began: Instant,
     /// How many of the pace's turns are taken.
     slots: Arc<AtomicU64>,
-    sent: Option<UnboundedSender<Sent>>,
+    sent: Option<UnboundedSender<LoadResult>>,
 }
 
 impl Connection {
@@ -145,14 +145,14 @@ impl Connection {
         let (mut request, mut body, mut answer) = (Vec::new(), Vec::new(), Vec::new());
         let mut measured = Measured::default();
         while self.wait_for_turn().await {
-            let Some(number) = self.requests.take() else { break };
+            let Some(number) = self.requests.next_index() else { break };
             request.clear();
             request.extend_from_slice(&self.head);
             self.requests.write(number, &mut body, &mut request);
             let at = Instant::now();
             if let Some(sent) = &self.sent {
                 // Whoever listened has seen enough.
-                let _ = sent.send(Sent { number, at });
+                let _ = sent.send(LoadResult { number, at });
             }
             self.stream.write_all(&request).await.context("the connection was cut")?;
             let status = self.answer(&mut answer).await?;

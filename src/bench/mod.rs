@@ -2,9 +2,9 @@
 //! the ceiling and the floor run beside it, in the same run.
 
 mod apply;
-mod bed;
 pub mod ceiling;
 mod ensure;
+mod env;
 mod ingest;
 pub mod load;
 mod report;
@@ -12,10 +12,10 @@ mod resync;
 mod traffic;
 mod worker;
 
-pub use apply::Apply;
-pub use bed::Bed;
-pub use ensure::Ensure;
-pub use ingest::Ingest;
-pub use report::Report;
-pub use resync::Resync;
+pub use apply::ApplyBench;
+pub use ensure::EnsureBench;
+pub use env::BenchEnv;
+pub use ingest::IngestBench;
+pub use report::BenchReport;
+pub use resync::ResyncBench;
 pub use traffic::Traffic;

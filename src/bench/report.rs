@@ -99,7 +99,7 @@ const HEADS: [&str; 9] =
 
 /// The whole of a benchmark.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     pub bench: &'static str,
     pub machine: Machine,
     /// How it was measured, in a sentence or two.
@@ -107,7 +107,7 @@ pub struct Report {
     pub lines: Vec<Line>,
 }
 
-impl Report {
+impl BenchReport {
     /// Heads and rows, without the columns that no line has anything in.
     pub fn table(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
         let rows: Vec<Vec<String>> = self.lines.iter().map(Line::cells).collect();
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(median(&[]), 0.0);
         let lines = vec![line];
         let machine = Machine::of("sqlite");
-        let (heads, rows) = Report { bench: "b", machine, method: String::new(), lines }.table();
+        let (heads, rows) = BenchReport { bench: "b", machine, method: String::new(), lines }.table();
         assert_eq!(heads, ["per second", "of ceiling"]);
         assert_eq!(rows, [["20 (10–30)", "46 %"]]);
     }

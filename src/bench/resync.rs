@@ -1,13 +1,13 @@
 //! A full resync: the first one, which fills the tables, and those that find nothing to do.
 
-use super::bed::Bed;
-use super::report::{Line, Machine, Report, most};
+use super::env::BenchEnv;
+use super::report::{BenchReport, Line, Machine, most};
 use super::worker::run_to_end;
 use crate::store::Store;
 use anyhow::ensure;
 use serde::Deserialize;
 
-pub struct Resync {
+pub struct ResyncBench {
     pub users: u64,
     /// Of those that find nothing to do.
     pub runs: usize,
@@ -15,7 +15,7 @@ pub struct Resync {
 
 /// What `headcount resync --json` tells of itself.
 #[derive(Deserialize)]
-struct Told {
+struct ResyncLine {
     status: String,
     seen: u64,
     created: u64,
@@ -24,22 +24,22 @@ struct Told {
     duration_ms: u64,
 }
 
-impl Resync {
-    pub async fn run(&self, bed: &mut Bed, progress: impl Fn(String)) -> anyhow::Result<Report> {
-        let provider = bed.provider(self.users).await?;
+impl ResyncBench {
+    pub async fn run(&self, env: &mut BenchEnv, progress: impl Fn(String)) -> anyhow::Result<BenchReport> {
+        let provider = env.provider(self.users).await?;
         let url = provider.url("")?;
-        let database = bed.next_database();
-        let variables = bed.reading(&database, &url);
+        let database = env.next_database();
+        let variables = env.reading(&database, &url);
         let mut first = Line { work: "first resync".into(), ..Line::default() };
         let mut nothing = Line { work: "resync, nothing to do".into(), ..Line::default() };
         progress("the first resync".into());
-        let told = self.resync(bed, &variables, &mut first).await?;
+        let told = self.resync(env, &variables, &mut first).await?;
         ensure!(told.created == self.users, "{} of {} users were made", told.created, self.users);
-        let store = bed.store(&database).await?;
+        let store = env.store(&database).await?;
         let before = last_change(&store).await?;
         for run in 1..=self.runs {
             progress(format!("nothing to do, run {run} of {}", self.runs));
-            let told = self.resync(bed, &variables, &mut nothing).await?;
+            let told = self.resync(env, &variables, &mut nothing).await?;
             ensure!(
                 told.unchanged == self.users && told.created + told.updated == 0,
                 "a run that should find nothing made {} and changed {}",
@@ -49,9 +49,9 @@ impl Resync {
         }
         ensure!(last_change(&store).await? == before, "a run that found nothing has written to the feed");
         store.close().await;
-        Ok(Report {
+        Ok(BenchReport {
             bench: "resync",
-            machine: Machine::of(bed.kind()),
+            machine: Machine::of(env.kind()),
             method: format!(
                 "{} users of 1.5 kB at a simulated Clerk without a limit, all of a production key's rate may be used (50,000 \
                  users a second); simulator, headcount and database on this machine; fsync on; what was made, changed and told \
@@ -62,9 +62,14 @@ impl Resync {
         })
     }
 
-    async fn resync(&self, bed: &Bed, variables: &[(&str, &str)], line: &mut Line) -> anyhow::Result<Told> {
-        let (printed, memory_mb) = run_to_end(&bed.folder, &["resync", "clerk", "--json"], variables).await?;
-        let told: Told = serde_json::from_str(printed.lines().last().unwrap_or_default())?;
+    async fn resync(
+        &self,
+        env: &BenchEnv,
+        variables: &[(&str, &str)],
+        line: &mut Line,
+    ) -> anyhow::Result<ResyncLine> {
+        let (printed, memory_mb) = run_to_end(&env.folder, &["resync", "clerk", "--json"], variables).await?;
+        let told: ResyncLine = serde_json::from_str(printed.lines().last().unwrap_or_default())?;
         ensure!(
             told.status == "succeeded" && told.seen == self.users,
             "the run ended {} after {} of {} users",

@@ -127,7 +127,7 @@ impl Traffic {
 }
 
 impl Requests for Traffic {
-    fn take(&self) -> Option<u64> {
+    fn next_index(&self) -> Option<u64> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         (number < self.signed_from + self.signatures.len() as u64).then_some(number)
     }
@@ -182,7 +182,7 @@ mod tests {
         let mut traffic = Traffic::new(key.clone(), "r", 3, 0);
         traffic.sign(4, now);
         for number in 0..4 {
-            assert_eq!(traffic.take(), Some(number));
+            assert_eq!(traffic.next_index(), Some(number));
             let (mut body, mut out) = (Vec::new(), Vec::new());
             traffic.write(number, &mut body, &mut out);
             let text = String::from_utf8(out).unwrap();
@@ -193,14 +193,14 @@ mod tests {
             let event = Clerk.normalize("clerk", sent, &Layout::default()).unwrap();
             assert_eq!(event.key.provider_id, Traffic::provider_id(number % 3));
         }
-        assert_eq!(traffic.take(), None);
+        assert_eq!(traffic.next_index(), None);
         let last: Vec<(String, String)> = traffic.outcome().collect();
         assert_eq!(
             last.iter().map(|(_, name)| &**name).collect::<Vec<_>>(),
             ["000000001", "000000002", "000000003"]
         );
         traffic.sign(1, now);
-        assert_eq!(traffic.take(), Some(4));
+        assert_eq!(traffic.next_index(), Some(4));
         assert_eq!(traffic.outcome().collect::<Vec<_>>(), [(Traffic::provider_id(1), Traffic::last_name(4))]);
     }
 }

@@ -142,7 +142,7 @@ fn to_json(source: &Source, rule: &LinkRule, adoption: &Adoption, applied: bool)
         "ambiguous": matching.ambiguous.len(),
         "ambiguous_accounts": ambiguous,
         "columns": columns,
-        "held_back": adoption.narrowed,
+        "held_back": adoption.partial,
         "refused": adoption.refused.len(),
         "requests": adoption.requests,
         "apply_requests": adoption.apply_requests,
@@ -178,7 +178,7 @@ fn show(store: &Store, source: &Source, adoption: &Adoption, command: &Adopt) {
         (matching.waiting, "accounts are known and have no row (`headcount status`)".to_owned()),
         (matching.ambiguous.len() as u64, "accounts are ambiguous: nobody is linked by guess".to_owned()),
         (
-            adoption.narrowed,
+            adoption.partial,
             "rows had values held back by a constraint of yours (`headcount status`)".to_owned(),
         ),
         (adoption.refused.len() as u64, "accounts were refused by the database".to_owned()),

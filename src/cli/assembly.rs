@@ -3,14 +3,14 @@
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnDelete, Poll};
 use crate::intake::Ingest;
-use crate::reconcile::{Calls, Deliveries, Leaves};
+use crate::reconcile::{Calls, Deliveries, ErasedRow};
 use crate::resync::{Ensure, Resync, Settings};
 use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    Keeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held, run_housekeeping,
-    run_retired, run_schedule, supervised,
+    ErasurePolicy, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held,
+    run_housekeeping, run_retired, run_schedule, supervised,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -82,8 +82,8 @@ impl Serving {
                 batch_max: store.batch_max(),
             });
             let held = deliveries.clone();
-            let (calls, keeping, stop) = (calls.clone(), keeping(config), applies.clone());
-            loops.push(supervised("calls", move || run_calls(calls.clone(), keeping, stop.clone())));
+            let (calls, erasure, stop) = (calls.clone(), erasure(config), applies.clone());
+            loops.push(supervised("calls", move || run_calls(calls.clone(), erasure, stop.clone())));
             let stop = applies.clone();
             loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
             for _ in 0..store.appliers() {
@@ -153,16 +153,16 @@ impl Serving {
 }
 
 /// What becomes of the rows of people who are erased.
-pub fn leaves(config: &Config) -> Leaves {
+pub fn erased_row(config: &Config) -> ErasedRow {
     match config.on_delete {
-        OnDelete::Keep | OnDelete::Anonymize => Leaves::Emptied,
-        OnDelete::Remove => Leaves::Removed,
+        OnDelete::Keep | OnDelete::Anonymize => ErasedRow::Emptied,
+        OnDelete::Remove => ErasedRow::Removed,
     }
 }
 
-fn keeping(config: &Config) -> Option<Keeping> {
-    let keeping = Keeping { leaves: leaves(config), for_ms: config.erase_after_ms };
-    (config.on_delete != OnDelete::Keep).then_some(keeping)
+fn erasure(config: &Config) -> Option<ErasurePolicy> {
+    let erasure = ErasurePolicy { erased_row: erased_row(config), for_ms: config.erase_after_ms };
+    (config.on_delete != OnDelete::Keep).then_some(erasure)
 }
 
 fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken) -> anyhow::Result<Admin> {
@@ -184,7 +184,7 @@ fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken)
         reading,
         tokens: Tokens::new(config.admin.token.as_ref(), config.admin.app_token.as_ref()),
         hosts: config.admin.hosts.clone(),
-        erasure_leaves: leaves(config),
+        erased_row: erased_row(config),
         silence_after_ms: silence_after_ms(config),
         budget: BodyBudget::new(BODY_BYTES_MAX),
     })

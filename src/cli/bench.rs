@@ -4,7 +4,9 @@ use super::DONE;
 use super::output::{json_of, print, print_json, table};
 use super::scratch::Scratch;
 use crate::bench::load::{self, Load};
-use crate::bench::{Apply, Bed, Ensure, Ingest, Report, Resync, Traffic, ceiling};
+use crate::bench::{
+    ApplyBench, BenchEnv, BenchReport, EnsureBench, IngestBench, ResyncBench, Traffic, ceiling,
+};
 use crate::clock::{Clock, SystemClock, fresh_run_id};
 use crate::simulate::WEBHOOK_SECRET;
 use crate::source::signature::SigningKey;
@@ -143,7 +145,7 @@ pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Resu
     let scratch = Scratch::new("bench")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let bed = async || Bed::new(scratch.path().to_owned(), database).await;
+        let env = async || BenchEnv::new(scratch.path().to_owned(), database).await;
         let report = match command {
             Bench::Ceiling(command) => {
                 let listener = TcpListener::bind(command.listen).await?;
@@ -152,20 +154,20 @@ pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Resu
             }
             Bench::Load(command) => return send(command, json).await,
             Bench::Ingest(IngestCommand { connections, runs, accounts }) => {
-                let bench = Ingest { connections, seconds: runs.seconds, runs: runs.runs, accounts };
-                bench.run(&mut bed().await?, progress).await?
+                let bench = IngestBench { connections, seconds: runs.seconds, runs: runs.runs, accounts };
+                bench.run(&mut env().await?, progress).await?
             }
             Bench::Apply(ApplyCommand { connections, runs, accounts, per_second }) => {
                 let bench =
-                    Apply { connections, seconds: runs.seconds, runs: runs.runs, accounts, per_second };
-                bench.run(&mut bed().await?, progress).await?
+                    ApplyBench { connections, seconds: runs.seconds, runs: runs.runs, accounts, per_second };
+                bench.run(&mut env().await?, progress).await?
             }
             Bench::Resync(ResyncCommand { users, runs }) => {
-                Resync { users, runs }.run(&mut bed().await?, progress).await?
+                ResyncBench { users, runs }.run(&mut env().await?, progress).await?
             }
             Bench::Ensure(EnsureCommand { users, connections, runs }) => {
-                let bench = Ensure { users, connections, seconds: runs.seconds, runs: runs.runs };
-                bench.run(&mut bed().await?, progress).await?
+                let bench = EnsureBench { users, connections, seconds: runs.seconds, runs: runs.runs };
+                bench.run(&mut env().await?, progress).await?
             }
         };
         show(&report, json);
@@ -205,7 +207,7 @@ fn progress(what: String) {
     }
 }
 
-fn show(report: &Report, json: bool) {
+fn show(report: &BenchReport, json: bool) {
     if json {
         print_json(&json_of(report));
         return;

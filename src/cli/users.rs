@@ -1,13 +1,13 @@
 //! `headcount users`
 
-use super::assembly::leaves;
+use super::assembly::erased_row;
 use super::output::{confirm, json_of, print, print_fields, print_json, users_table};
 use super::{Context, DONE};
 use crate::clock::SystemClock;
 use crate::config::ConfigError;
-use crate::core::call::Setting;
+use crate::core::call::RowSetting;
 use crate::core::event::IdentityKey;
-use crate::reconcile::{Caller, Calls, Wanted};
+use crate::reconcile::{Assignment, Caller, Calls};
 use crate::store::{Store, UserFilter, UserView};
 use crate::view::{Erasure, User};
 use anyhow::bail;
@@ -132,10 +132,10 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
         }
         Users::Suspend { user, reason, lift } => {
             let user = one_user(store, &user).await?;
-            let setting = Setting { suspended: Some(!lift), ..Setting::default() };
-            let wanted = Wanted { setting, ..Wanted::default() };
+            let setting = RowSetting { suspended: Some(!lift), ..RowSetting::default() };
+            let assignment = Assignment { setting, ..Assignment::default() };
             let caller = Caller { reason: reason.as_deref(), ..Caller::OPERATOR };
-            calls.set(&user.id, &wanted, caller).await?;
+            calls.set(&user.id, &assignment, caller).await?;
             let word = if lift {
                 "is not banned by the application any more"
             } else {
@@ -151,7 +151,7 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
         Users::Erase { user, yes } => {
             let user = one_user(store, &user).await?;
             confirm(&format!("Erase user {} for good?", user.id), yes)?;
-            let erased = calls.erase(&user.id, leaves(&context.config), Caller::OPERATOR).await?;
+            let erased = calls.erase(&user.id, erased_row(&context.config), Caller::OPERATOR).await?;
             told_erased(&Erasure::of(&user.id, erased), context.json)
         }
     }

@@ -72,11 +72,11 @@ fn read_sample(sample: &str, config: &Path) -> Result<String, String> {
         return Ok(sample.to_owned());
     }
     let path = config.parent().unwrap_or(Path::new("")).join(sample);
-    let told = |error: std::io::Error| format!("{}: {error}", path.display());
-    if std::fs::metadata(&path).map_err(told)?.len() > SAMPLE_BYTES_MAX {
+    let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
+    if std::fs::metadata(&path).map_err(unreadable)?.len() > SAMPLE_BYTES_MAX {
         return Err(format!("{} is larger than a delivery", path.display()));
     }
-    std::fs::read_to_string(&path).map_err(told)
+    std::fs::read_to_string(&path).map_err(unreadable)
 }
 
 fn columns(table: &toml::Table, of: &str, layers: &Layers) -> Result<Vec<(Column, String)>, ConfigError> {

@@ -97,7 +97,7 @@ impl Value {
 
 /// A line of `headcount config`.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LayerEntry {
     pub name: String,
     /// Redacted where it is secret.
     pub value: String,
@@ -272,7 +272,7 @@ impl Layers {
         self.check_known(&self.file, "", &known)
     }
 
-    pub fn entries(&self) -> Result<Vec<Entry>, ConfigError> {
+    pub fn entries(&self) -> Result<Vec<LayerEntry>, ConfigError> {
         SETTINGS
             .iter()
             .map(|setting| {
@@ -283,7 +283,7 @@ impl Layers {
                     (true, Err(_)) if value.text.is_empty() => String::new(),
                     (true, Err(_)) => "***".to_owned(),
                 };
-                Ok(Entry {
+                Ok(LayerEntry {
                     name: setting.variable.to_owned(),
                     value: shown,
                     origin: value.origin.to_string(),

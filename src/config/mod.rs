@@ -6,7 +6,7 @@ mod sources;
 mod users;
 mod values;
 
-pub use layers::{Entry, Environment, Origin, read_secret};
+pub use layers::{Environment, LayerEntry, Origin, read_secret};
 pub use values::Poll;
 
 use crate::core::brake::DeleteLimit;
@@ -95,7 +95,7 @@ pub struct Config {
     /// Whether the host dictates the port: such hosts keep no disk.
     pub port_is_dictated: bool,
     /// Everything for people to look at.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LayerEntry>,
     /// What looks like a mistake but stops nothing.
     pub warnings: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! Which sources there are: one for each provider whose variables are set, and those of the file.
 
 use super::described::{DESCRIBED_KEYS, described};
-use super::layers::{Entry, Environment, Layers};
+use super::layers::{Environment, LayerEntry, Layers};
 use super::{ConfigError, ResyncSettings, values};
 use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
@@ -68,11 +68,11 @@ const KEYS: [&str; 16] = [
 
 /// What the configuration says of sources.
 #[derive(Default)]
-pub struct Found {
+pub struct FoundSource {
     pub sources: Vec<Source>,
     /// Of those with settings of their own.
     pub resync_by_source: BTreeMap<String, ResyncSettings>,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LayerEntry>,
     pub warnings: Vec<String>,
 }
 
@@ -96,8 +96,8 @@ pub fn read(
     environment: &Environment,
     layers: &Layers,
     resync: &ResyncSettings,
-) -> Result<Found, ConfigError> {
-    let mut found = Found::default();
+) -> Result<FoundSource, ConfigError> {
+    let mut found = FoundSource::default();
     for variables in &VARIABLES {
         from_variables(variables, environment, &mut found)?;
     }
@@ -116,7 +116,7 @@ pub fn read(
 fn from_variables(
     variables: &Variables,
     environment: &Environment,
-    found: &mut Found,
+    found: &mut FoundSource,
 ) -> Result<(), ConfigError> {
     let secret = environment.secret(variables.webhook_secret)?;
     let api_key = environment.secret(variables.api_key)?;
@@ -127,7 +127,7 @@ fn from_variables(
     }
     let api_url = environment.get(variables.api_url).map(str::to_owned);
     if let Some(url) = &api_url {
-        found.entries.push(Entry {
+        found.entries.push(LayerEntry {
             name: variables.api_url.to_owned(),
             value: url.clone(),
             origin: variables.api_url.to_owned(),
@@ -152,8 +152,8 @@ fn from_variables(
     Ok(())
 }
 
-fn redacted(name: &str, origin: &str) -> Entry {
-    Entry { name: name.to_owned(), value: "***".to_owned(), origin: origin.to_owned() }
+fn redacted(name: &str, origin: &str) -> LayerEntry {
+    LayerEntry { name: name.to_owned(), value: "***".to_owned(), origin: origin.to_owned() }
 }
 
 fn check_name(name: &str, kind: &str, layers: &Layers, others: &[Source]) -> Result<(), ConfigError> {

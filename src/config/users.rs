@@ -1,7 +1,7 @@
 //! `[users]`: a table that was there before headcount, and who owns its columns.
 
 use super::ConfigError;
-use super::layers::{Entry, Layers};
+use super::layers::{LayerEntry, Layers};
 use crate::core::columns::{Column, Owner};
 use crate::core::known::Authority;
 use crate::nearest::{edits, nearest_name};
@@ -18,7 +18,7 @@ pub fn read(
     layers: &Layers,
     database: &DatabaseUrl,
     sources: &[Source],
-) -> Result<(UsersConfig, Vec<Entry>), ConfigError> {
+) -> Result<(UsersConfig, Vec<LayerEntry>), ConfigError> {
     let Some(table) = layers.table("users")? else { return Ok((UsersConfig::default(), Vec::new())) };
     layers.check_known(table, "users.", &KEYS.map(str::to_owned))?;
     let columns = pairs(layers, table, "columns")?;
@@ -164,8 +164,8 @@ fn split(table: &str, database: &DatabaseUrl) -> (String, String) {
     }
 }
 
-fn entries(config: &UsersConfig, origin: &str) -> Vec<Entry> {
-    let entry = |name: String, value: String| Entry { name, value, origin: origin.to_owned() };
+fn entries(config: &UsersConfig, origin: &str) -> Vec<LayerEntry> {
+    let entry = |name: String, value: String| LayerEntry { name, value, origin: origin.to_owned() };
     let mut entries = Vec::new();
     if let Some(table) = &config.adopted {
         entries.push(entry("users.table".into(), table.display()));

@@ -6,13 +6,13 @@ use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
 use super::decide::account_after;
 use super::known::Sibling;
-use super::known::{Account, Held, Identity, User};
+use super::known::{Account, HeldValues, Identity, User};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 
 /// What a call sets in a user's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
+pub struct RowSetting {
     /// Columns that the application may set ([`Layout::is_settable`]).
     pub columns: Vec<(Column, Cell)>,
     /// A ban, or its end.
@@ -29,7 +29,7 @@ pub fn provisional(
     layout: &Layout,
     known: &Account,
     hints: &Columns,
-    setting: &Setting,
+    setting: &RowSetting,
     fresh_id: &str,
 ) -> Called {
     let has_row = known.user.is_some() && !known.linked_now;
@@ -52,7 +52,7 @@ pub fn provisional(
         suspended_by_app: false,
         provisional: true,
         kept: ColumnSet::default(),
-        held: Held::default(),
+        held: HeldValues::default(),
     });
     let identity = known.identity.clone().unwrap_or(Identity {
         state: IdentityState::Present,
@@ -68,18 +68,21 @@ pub fn provisional(
     // Where another account has said something, the user is known already.
     user.provisional = known.siblings.iter().all(|sibling| sibling.identity.latest.is_none());
     let change = change_between(layout, known.user.as_ref(), &user);
-    (Account { identity: Some(identity), user: Some(user), unannounced: false, ..known.clone() }, change)
+    (
+        Account { identity: Some(identity), user: Some(user), needs_announcement: false, ..known.clone() },
+        change,
+    )
 }
 
 /// The account with these columns set; values that were held back are tried again.
-pub fn set(layout: &Layout, known: &Account, setting: &Setting) -> Called {
+pub fn set(layout: &Layout, known: &Account, setting: &RowSetting) -> Called {
     let (Some(before), Some(identity)) = (&known.user, &known.identity) else {
         return (known.clone(), None);
     };
     let with = Account { user: Some(apply(layout, before.clone(), setting)), ..known.clone() };
     let (after, _) = account_after(layout, &with, identity.clone(), &before.id);
-    let told = Some(before).filter(|_| !known.unannounced);
-    let change = after.user.as_ref().and_then(|user| change_between(layout, told, user));
+    let announced = Some(before).filter(|_| !known.needs_announcement);
+    let change = after.user.as_ref().and_then(|user| change_between(layout, announced, user));
     (after, change)
 }
 
@@ -95,7 +98,8 @@ pub fn revive(layout: &Layout, known: &Account, fresh_id: &str) -> Called {
 pub fn linked(layout: &Layout, known: &Account, user: User, siblings: Vec<Sibling>) -> Called {
     let Some(identity) = &known.identity else { return (known.clone(), None) };
     let id = user.id.clone();
-    let with = Account { user: Some(user), linked_now: true, unannounced: false, siblings, ..known.clone() };
+    let with =
+        Account { user: Some(user), linked_now: true, needs_announcement: false, siblings, ..known.clone() };
     account_after(layout, &with, identity.clone(), &id)
 }
 
@@ -106,7 +110,7 @@ pub fn abandoned(layout: &Layout, user: &User, at: Timestamp) -> (User, Option<C
         deleted_at: user.deleted_at.or(Some(at)),
         provisional: false,
         kept: layout.kept_of_deleted(user.kept),
-        held: Held::default(),
+        held: HeldValues::default(),
         ..user.clone()
     };
     let change = change_between(layout, Some(user), &after);
@@ -119,7 +123,7 @@ pub fn blank(layout: &Layout) -> Columns {
 }
 
 /// The row with what a call sets in it.
-pub fn apply(layout: &Layout, mut user: User, setting: &Setting) -> User {
+pub fn apply(layout: &Layout, mut user: User, setting: &RowSetting) -> User {
     for (column, cell) in &setting.columns {
         user.columns.set(*column, cell.clone());
         user.held.instead.remove(column);

@@ -7,9 +7,11 @@ use super::account::{DeletedBy, IdentityState};
 use super::change::{Change, change_between};
 use super::columns::Columns;
 use super::event::{Event, EventKind};
-use super::known::{Account, Deletion, Doubt, Held, Identity, Latest, Sibling, Standing, User, Voice};
-use super::layout::{Before, Layout};
-use super::merge::together;
+use super::known::{
+    Account, AccountView, Deletion, Doubt, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
+};
+use super::layout::{LastSeen, Layout};
+use super::merge::merge;
 use super::timestamp::Timestamp;
 
 /// What became of an event.
@@ -50,8 +52,8 @@ pub fn decide(
             (deleted(identity, deletion), Verdict::Applied, None)
         }
         EventKind::Upsert(snapshot) => {
-            let said = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
-            upsert(identity, said, received_at)
+            let latest = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
+            upsert(identity, latest, received_at)
         }
     };
     let (account, change) = account_after(layout, known, after, fresh_id);
@@ -89,22 +91,22 @@ pub(super) fn account_after(
     fresh_id: &str,
 ) -> (Account, Option<Change>) {
     let user = user_after(layout, known, &identity, fresh_id);
-    let before = known.user.as_ref().filter(|_| !known.unannounced);
+    let before = known.user.as_ref().filter(|_| !known.needs_announcement);
     let change = user.as_ref().and_then(|after| change_between(layout, before, after));
     let (key, siblings) = (known.key.clone(), known.siblings.clone());
     (Account { key, identity: Some(identity), user, siblings, ..Account::default() }, change)
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
-pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
+pub(super) fn deleted(known: Option<&Identity>, new: Deletion) -> Identity {
     // A version that said so is no word on when it ended for good.
     let tombstone = known.and_then(|identity| identity.deletion).filter(|deletion| !deletion.soft);
     let deletion = match tombstone {
-        None => said,
+        None => new,
         Some(before) => Deletion {
-            at: before.at.min(said.at),
-            received_at: before.received_at.max(said.received_at),
-            by: match (before.by, said.by) {
+            at: before.at.min(new.at),
+            received_at: before.received_at.max(new.received_at),
+            by: match (before.by, new.by) {
                 (DeletedBy::Erase, _) => DeletedBy::Erase,
                 (DeletedBy::Event, _) => DeletedBy::Event,
                 (DeletedBy::Sweep, by) => by,
@@ -128,42 +130,42 @@ pub(super) fn deleted(known: Option<&Identity>, said: Deletion) -> Identity {
 /// asked again.
 fn upsert(
     known: Option<&Identity>,
-    said: Latest,
+    new: Latest,
     received_at: Timestamp,
 ) -> (Identity, Verdict, Option<Doubt>) {
     let Some(known) = known else {
-        return (said.into_identity(None, received_at), Verdict::Applied, None);
+        return (new.into_identity(None, received_at), Verdict::Applied, None);
     };
     let erased = known.deletion.is_some_and(|deletion| deletion.by == DeletedBy::Erase);
     let Some(latest) = known.latest.as_ref().filter(|_| !erased) else {
         // A tombstone alone, or nothing at all.
         return match known.deletion {
             Some(_) if erased => (known.clone(), Verdict::Stale, None),
-            Some(_) => (Identity { latest: Some(said), ..known.clone() }, Verdict::Stale, None),
-            None => (said.into_identity(known.replaced_version, received_at), Verdict::Applied, None),
+            Some(_) => (Identity { latest: Some(new), ..known.clone() }, Verdict::Stale, None),
+            None => (new.into_identity(known.replaced_version, received_at), Verdict::Applied, None),
         };
     };
-    let (version, content) = (said.snapshot.version, &said.snapshot.profile);
+    let (version, content) = (new.snapshot.version, &new.snapshot.profile);
     let same_version = version == latest.snapshot.version;
     let identical = same_version && *content == latest.snapshot.profile;
     let doubt = if !identical && known.replaced_version.is_some_and(|replaced| version <= replaced) {
         Some(Doubt::Replaced)
     } else if same_version
         && !identical
-        && (latest.read_at.is_some() || latest.occurred_at == said.occurred_at)
+        && (latest.read_at.is_some() || latest.occurred_at == new.occurred_at)
     {
         Some(Doubt::Contested)
     } else {
         None
     };
     let by_read = same_version && latest.read_at.is_some();
-    let higher = latest.rank() < said.rank() && !by_read && doubt != Some(Doubt::Replaced);
-    let same = identical && (by_read || latest.rank() == said.rank());
+    let higher = latest.rank() < new.rank() && !by_read && doubt != Some(Doubt::Replaced);
+    let same = identical && (by_read || latest.rank() == new.rank());
     let deleted = known.deletion.is_some_and(|deletion| !deletion.soft);
     let after = match (higher, deleted) {
         (false, _) => known.clone(),
-        (true, false) => said.into_identity(known.replaced_version, received_at),
-        (true, true) => Identity { latest: Some(said), ..known.clone() },
+        (true, false) => new.into_identity(known.replaced_version, received_at),
+        (true, true) => Identity { latest: Some(new), ..known.clone() },
     };
     let verdict = if !deleted && (higher || same) { Verdict::Applied } else { Verdict::Stale };
     (after, verdict, doubt.filter(|_| !deleted))
@@ -171,7 +173,7 @@ fn upsert(
 
 fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &str) -> Option<User> {
     let row = known.user.as_ref();
-    let after = together(layout, voices(known, Some(identity)), row.map(|user| &user.columns));
+    let after = merge(layout, views(known, Some(identity)), row.map(|user| &user.columns));
     let deleted = after.deleted_at.is_some();
     let (id, columns, kept) = match (row, &after.columns) {
         // A person of whom nothing but the end is known needs no row.
@@ -198,38 +200,42 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
         suspended_by_source: after.suspended,
         suspended_by_app: row.is_some_and(|user| user.suspended_by_app),
         provisional: after.provisional,
-        held: Held::default(),
+        held: HeldValues::default(),
     })
 }
 
 /// The user's accounts, this one as `identity`.
-fn voices<'a>(known: &'a Account, identity: Option<&'a Identity>) -> Vec<Voice<'a>> {
-    let own = identity.map(|identity| Voice { key: &known.key, identity, standing: Standing::Active });
-    own.into_iter().chain(known.siblings.iter().map(Sibling::voice)).collect()
+fn views<'a>(known: &'a Account, identity: Option<&'a Identity>) -> Vec<AccountView<'a>> {
+    let own = identity.map(|identity| AccountView {
+        key: &known.key,
+        identity,
+        source_status: SourceStatus::Active,
+    });
+    own.into_iter().chain(known.siblings.iter().map(Sibling::view)).collect()
 }
 
 /// What the sources said before; `None` where the row was nobody's.
-fn before(layout: &Layout, known: &Account, user: &User) -> Option<Before> {
+fn before(layout: &Layout, known: &Account, user: &User) -> Option<LastSeen> {
     let own = known.identity.as_ref().filter(|_| !known.linked_now);
-    let voices = voices(known, own);
-    if voices.is_empty() {
+    let views = views(known, own);
+    if views.is_empty() {
         return None;
     }
     // Without a snapshot there are at most hints.
-    let hints = voices.iter().find_map(|voice| voice.identity.hints.clone());
+    let hints = views.iter().find_map(|view| view.identity.hints.clone());
     // One alone says nothing else by itself than it says together.
-    let several = voices.iter().filter(|_| voices.len() > 1);
-    let each = several.filter_map(Voice::columns).cloned().collect();
-    let said = together(layout, voices, Some(&user.columns)).columns;
-    if said.is_none() && known.linked_now && hints.is_none() {
+    let several = views.iter().filter(|_| views.len() > 1);
+    let each = several.filter_map(AccountView::columns).cloned().collect();
+    let merged = merge(layout, views, Some(&user.columns)).columns;
+    if merged.is_none() && known.linked_now && hints.is_none() {
         return None;
     }
-    let mut said = said.or(hints).unwrap_or_default();
+    let mut merged = merged.or(hints).unwrap_or_default();
     // What is held back was never put there: its column follows as long as it holds what it did.
     for (column, instead) in &user.held.instead {
-        said.set(*column, instead.clone());
+        merged.set(*column, instead.clone());
     }
-    Some(Before { said, each })
+    Some(LastSeen { merged, each })
 }
 
 #[cfg(test)]

@@ -42,10 +42,10 @@ impl Word {
 
 /// Whose word the column's value is. `said` is what the provider says of the account that leads the user, where anything
 /// has come from it.
-pub fn word(layout: &Layout, column: Column, user: &User, said: Option<&Columns>) -> Word {
+pub fn word(layout: &Layout, column: Column, user: &User, merged: Option<&Columns>) -> Word {
     let owner = layout.owner(column);
     let held = user.columns.get(column);
-    let Some(said) = said else {
+    let Some(merged) = merged else {
         return match (user.kept.contains(column), held) {
             (true, _) => Word::Calls,
             (false, None) => Word::Nobodys,
@@ -53,7 +53,7 @@ pub fn word(layout: &Layout, column: Column, user: &User, said: Option<&Columns>
             (false, Some(_)) => Word::Hinted,
         };
     };
-    match (owner, held == said.get(column)) {
+    match (owner, held == merged.get(column)) {
         _ if user.held.instead.contains_key(&column) => Word::HeldBack,
         (Owner::AppOnceSet, _) if user.kept.contains(column) => Word::Calls,
         (_, true) if user.columns.is_vacant(column) => Word::Nobodys,
@@ -65,7 +65,7 @@ pub fn word(layout: &Layout, column: Column, user: &User, said: Option<&Columns>
 }
 
 /// What the provider says, where the row holds something else.
-pub fn gainsaid(column: Column, user: &User, said: Option<&Columns>) -> Option<Cell> {
-    let said = said?.get(column);
-    (said != user.columns.get(column)).then(|| said.map(str::to_owned))
+pub fn contradicted(column: Column, user: &User, merged: Option<&Columns>) -> Option<Cell> {
+    let merged = merged?.get(column);
+    (merged != user.columns.get(column)).then(|| merged.map(str::to_owned))
 }

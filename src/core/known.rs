@@ -17,7 +17,7 @@ pub struct Account {
     /// The user was there before the account was, and no snapshot has come since it has become its own.
     pub linked_now: bool,
     /// The application has made the row by a statement of its own, and the feed has not told of it yet.
-    pub unannounced: bool,
+    pub needs_announcement: bool,
     /// The user's other accounts: the end of this one is not the user's where one of them lives.
     pub siblings: Vec<Sibling>,
 }
@@ -99,19 +99,19 @@ pub struct User {
     /// What these columns hold stays, whatever the provider says: the application has set them by a call, or they held
     /// it when the row was linked and nobody has declared who owns them.
     pub kept: ColumnSet,
-    pub held: Held,
+    pub held: HeldValues,
 }
 
 /// What the database did not let into the row (contract, rule 11).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldValues {
     /// The columns that lack a value, and what they held in its place when it was held back.
     pub instead: BTreeMap<Column, Cell>,
     /// Deletion or suspension could not be written either.
     pub facts: bool,
 }
 
-impl Held {
+impl HeldValues {
     pub fn is_empty(&self) -> bool {
         self.instead.is_empty() && !self.facts
     }
@@ -182,12 +182,12 @@ pub struct Authority {
 pub struct Sibling {
     pub key: IdentityKey,
     pub identity: Identity,
-    pub standing: Standing,
+    pub source_status: SourceStatus,
 }
 
 /// What the word of an account's source is worth here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum SourceStatus {
     #[default]
     Active,
     /// It speaks last: nothing new comes from there.
@@ -198,25 +198,25 @@ pub enum Standing {
 
 /// One account, as it speaks for its user.
 #[derive(Clone, Copy)]
-pub struct Voice<'a> {
+pub struct AccountView<'a> {
     pub key: &'a IdentityKey,
     pub identity: &'a Identity,
-    pub standing: Standing,
+    pub source_status: SourceStatus,
 }
 
-impl Standing {
+impl SourceStatus {
     pub fn of(is_unread: bool, is_retired: bool) -> Self {
         match (is_unread, is_retired) {
-            (true, _) => Standing::Unread,
-            (false, true) => Standing::Retired,
-            (false, false) => Standing::Active,
+            (true, _) => SourceStatus::Unread,
+            (false, true) => SourceStatus::Retired,
+            (false, false) => SourceStatus::Active,
         }
     }
 }
 
 impl Sibling {
-    pub fn voice(&self) -> Voice<'_> {
-        Voice { key: &self.key, identity: &self.identity, standing: self.standing }
+    pub fn view(&self) -> AccountView<'_> {
+        AccountView { key: &self.key, identity: &self.identity, source_status: self.source_status }
     }
 
     pub fn is_alive(&self) -> bool {
@@ -224,7 +224,7 @@ impl Sibling {
     }
 }
 
-impl<'a> Voice<'a> {
+impl<'a> AccountView<'a> {
     /// What it last said.
     pub fn columns(&self) -> Option<&'a Columns> {
         Some(&self.identity.latest.as_ref()?.snapshot.columns)

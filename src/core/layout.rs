@@ -20,19 +20,19 @@ pub struct Layout {
 
 /// What the sources said of a user before something new was heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Before {
+pub struct LastSeen {
     /// Together.
-    pub said: Columns,
+    pub merged: Columns,
     /// Each of them, where there are several: the order of authority may have changed since.
     pub each: Vec<Columns>,
 }
 
-impl Before {
+impl LastSeen {
     /// Whether the row holds a source's word in this column, rather than the application's.
     fn is_in(&self, row: &Columns, column: Column) -> bool {
         let held = row.get(column);
-        held == self.said.get(column)
-            || (held.is_some() && self.each.iter().any(|said| said.get(column) == held))
+        held == self.merged.get(column)
+            || (held.is_some() && self.each.iter().any(|columns| columns.get(column) == held))
     }
 }
 
@@ -81,7 +81,7 @@ impl Layout {
     }
 
     /// Whether the value says something: neither nothing nor what stands in for it.
-    pub fn is_said(&self, column: Column, value: Option<&str>) -> bool {
+    pub fn says_something(&self, column: Column, value: Option<&str>) -> bool {
         let stands_in = |(of, text): &(Column, String)| *of == column && value == Some(text);
         value.is_some() && !self.stand_ins.iter().any(stands_in)
     }
@@ -151,7 +151,7 @@ impl Layout {
         &self,
         row: &Columns,
         kept: ColumnSet,
-        before: &Before,
+        before: &LastSeen,
         after: &Columns,
     ) -> (Columns, ColumnSet) {
         let stays = |column| {
@@ -159,12 +159,12 @@ impl Layout {
             kept.contains(column) && differs
         };
         self.choose(row, after, |column| match self.owner(column) {
-            Owner::Provider => Choice::Follow,
-            Owner::Undeclared if stays(column) => Choice::Keep,
-            Owner::Undeclared => Choice::Follow,
-            Owner::AppOnceSet if kept.contains(column) => Choice::Keep,
-            Owner::AppOnceSet if before.is_in(row, column) => Choice::Follow,
-            Owner::AppOnceSet | Owner::App => Choice::Stay,
+            Owner::Provider => ColumnChoice::Follow,
+            Owner::Undeclared if stays(column) => ColumnChoice::Keep,
+            Owner::Undeclared => ColumnChoice::Follow,
+            Owner::AppOnceSet if kept.contains(column) => ColumnChoice::Keep,
+            Owner::AppOnceSet if before.is_in(row, column) => ColumnChoice::Follow,
+            Owner::AppOnceSet | Owner::App => ColumnChoice::Stay,
         })
     }
 
@@ -172,10 +172,10 @@ impl Layout {
     pub fn follow_first(&self, row: &Columns, after: &Columns) -> (Columns, ColumnSet) {
         let fills = |column| row.is_vacant(column) || row.get(column) == after.get(column);
         self.choose(row, after, |column| match self.owner(column) {
-            Owner::Provider => Choice::Follow,
-            Owner::Undeclared | Owner::AppOnceSet if fills(column) => Choice::Follow,
-            Owner::Undeclared => Choice::Keep,
-            Owner::AppOnceSet | Owner::App => Choice::Stay,
+            Owner::Provider => ColumnChoice::Follow,
+            Owner::Undeclared | Owner::AppOnceSet if fills(column) => ColumnChoice::Follow,
+            Owner::Undeclared => ColumnChoice::Keep,
+            Owner::AppOnceSet | Owner::App => ColumnChoice::Stay,
         })
     }
 
@@ -214,7 +214,7 @@ impl Layout {
         &self,
         row: &Columns,
         after: &Columns,
-        choice: impl Fn(Column) -> Choice,
+        choice: impl Fn(Column) -> ColumnChoice,
     ) -> (Columns, ColumnSet) {
         let (mut next, mut kept) = (row.clone(), ColumnSet::default());
         for column in self.columns() {
@@ -227,16 +227,16 @@ impl Layout {
                         next.set(column, Some("false".to_owned()));
                     }
                 }
-                Choice::Follow => next.set(column, after.get(column).map(str::to_owned)),
-                Choice::Keep => kept.insert(column),
-                Choice::Stay => {}
+                ColumnChoice::Follow => next.set(column, after.get(column).map(str::to_owned)),
+                ColumnChoice::Keep => kept.insert(column),
+                ColumnChoice::Stay => {}
             }
         }
         (next, kept)
     }
 }
 
-enum Choice {
+enum ColumnChoice {
     Follow,
     /// Until somebody declares who owns the column.
     Keep,
@@ -258,7 +258,7 @@ mod tests {
     fn what_the_application_wrote_stays_and_the_rest_follows() {
         let layout = Layout::default();
         let follow = |row: &Columns, before: &Columns, after| {
-            let before = Before { said: before.clone(), each: Vec::new() };
+            let before = LastSeen { merged: before.clone(), each: Vec::new() };
             layout.follow(row, ColumnSet::default(), &before, after).0
         };
         let row = columns("old@example.com", Some("ann"));
@@ -298,7 +298,7 @@ mod tests {
         // An edit of what was not kept is drift; once the two agree, the column follows for good.
         let mut edited = linked.clone();
         edited.set(Column::Path(0), Some("owner".into()));
-        let before = Before { said: after.clone(), each: Vec::new() };
+        let before = LastSeen { merged: after.clone(), each: Vec::new() };
         let (repaired, still) = layout.follow(&edited, kept, &before, &after);
         assert_eq!((repaired, still), (linked.clone(), kept));
         let mut agreed = linked;
@@ -332,7 +332,7 @@ mod tests {
         let row = columns("ours@example.com", None);
         let after = columns("theirs@example.com", Some("ann"));
         assert_eq!(layout.follow_first(&row, &after).0, row);
-        let before = Before { said: row.clone(), each: Vec::new() };
+        let before = LastSeen { merged: row.clone(), each: Vec::new() };
         assert_eq!(layout.follow(&row, ColumnSet::default(), &before, &after).0, row);
     }
 }

@@ -3,13 +3,13 @@
 
 use super::account::IdentityState;
 use super::columns::{Column, Columns};
-use super::known::{Authority, Standing, Voice};
+use super::known::{AccountView, Authority, SourceStatus};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 
 /// What follows for the user.
 #[derive(Debug, Default)]
-pub struct Together {
+pub struct Merged {
     /// `None` where nobody has said anything.
     pub columns: Option<Columns>,
     /// Where no account is left: when the last one ended.
@@ -27,68 +27,72 @@ impl Authority {
         place(own).or_else(|| place(&self.order).map(|n| own.len() + n)).unwrap_or(usize::MAX)
     }
 
-    fn sort(&self, column: &str, voices: &mut [Voice<'_>]) {
-        voices.sort_by_key(|voice| (voice.standing, self.rank(column, &voice.key.source), voice.key));
+    fn sort(&self, column: &str, views: &mut [AccountView<'_>]) {
+        views.sort_by_key(|view| (view.source_status, self.rank(column, &view.key.source), view.key));
     }
 }
 
 /// What the voices say together. `row` is what their user's row holds.
-pub fn together(layout: &Layout, mut voices: Vec<Voice<'_>>, row: Option<&Columns>) -> Together {
-    let is_alive = voices.iter().any(Voice::is_alive);
-    let deletions = voices.iter().filter_map(|voice| voice.identity.deletion);
+pub fn merge(layout: &Layout, mut views: Vec<AccountView<'_>>, row: Option<&Columns>) -> Merged {
+    let is_alive = views.iter().any(AccountView::is_alive);
+    let deletions = views.iter().filter_map(|view| view.identity.deletion);
     let deleted_at = deletions.map(|deletion| deletion.at).max().filter(|_| !is_alive);
     if is_alive {
-        voices.retain(Voice::is_alive);
+        views.retain(AccountView::is_alive);
     }
-    let is_unread = voices.iter().any(|voice| voice.standing == Standing::Unread);
-    voices.retain(|voice| voice.identity.latest.is_some());
-    layout.authority.sort("", &mut voices);
-    let mut columns = said(layout, &voices);
+    let is_unread = views.iter().any(|view| view.source_status == SourceStatus::Unread);
+    views.retain(|view| view.identity.latest.is_some());
+    layout.authority.sort("", &mut views);
+    let mut columns = merged_columns(layout, &views);
     if let (Some(columns), Some(row), true) = (&mut columns, row, is_unread) {
         for column in layout.columns().filter(|&column| row.get(column).is_some()) {
-            if !layout.is_said(column, columns.get(column)) {
+            if !layout.says_something(column, columns.get(column)) {
                 columns.set(column, row.get(column).map(str::to_owned));
             }
         }
     }
-    Together {
+    Merged {
         columns: if is_alive { columns } else { columns.map(|columns| layout.freed(&columns)) },
         deleted_at,
-        suspended: voices.first().is_some_and(|first| first.identity.state == IdentityState::Suspended),
-        provisional: is_alive && voices.is_empty() && !is_unread,
+        suspended: views.first().is_some_and(|first| first.identity.state == IdentityState::Suspended),
+        provisional: is_alive && views.is_empty() && !is_unread,
     }
 }
 
 /// The account whose word the column's value is; `voices` are those of one user.
-pub fn speaker<'a>(layout: &Layout, column: Column, mut voices: Vec<Voice<'a>>) -> Option<Voice<'a>> {
-    if voices.iter().any(Voice::is_alive) {
-        voices.retain(Voice::is_alive);
+pub fn winner<'a>(
+    layout: &Layout,
+    column: Column,
+    mut views: Vec<AccountView<'a>>,
+) -> Option<AccountView<'a>> {
+    if views.iter().any(AccountView::is_alive) {
+        views.retain(AccountView::is_alive);
     }
-    voices.retain(|voice| voice.identity.latest.is_some());
-    first(layout, column, &voices)
+    views.retain(|view| view.identity.latest.is_some());
+    first(layout, column, &views)
 }
 
-fn said(layout: &Layout, voices: &[Voice<'_>]) -> Option<Columns> {
-    let (first_voice, others) = voices.split_first()?;
+fn merged_columns(layout: &Layout, views: &[AccountView<'_>]) -> Option<Columns> {
+    let (first_view, others) = views.split_first()?;
     if others.is_empty() {
-        return first_voice.columns().cloned();
+        return first_view.columns().cloned();
     }
     let mut columns = Columns::default();
     for column in layout.columns() {
-        let word = first(layout, column, voices).and_then(|voice| voice.columns()?.get(column));
+        let word = first(layout, column, views).and_then(|view| view.columns()?.get(column));
         columns.set(column, word.map(str::to_owned));
     }
     Some(columns)
 }
 
 /// The first that says something. Whether an address is verified is said by whoever says the address.
-fn first<'a>(layout: &Layout, column: Column, voices: &[Voice<'a>]) -> Option<Voice<'a>> {
+fn first<'a>(layout: &Layout, column: Column, views: &[AccountView<'a>]) -> Option<AccountView<'a>> {
     let asked = if column == Column::EmailVerified { Column::Email } else { column };
-    let mut order = voices.to_vec();
+    let mut order = views.to_vec();
     layout.authority.sort(layout.name(asked), &mut order);
-    let says = |voice: &&Voice<'_>| {
-        let word = voice.columns().and_then(|columns| columns.get(asked));
-        layout.is_said(asked, word)
+    let says = |view: &&AccountView<'_>| {
+        let word = view.columns().and_then(|columns| columns.get(asked));
+        layout.says_something(asked, word)
     };
     order.iter().find(says).or(order.first()).copied()
 }

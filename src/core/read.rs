@@ -23,7 +23,7 @@ pub fn is_future(snapshot: &Snapshot, marked_at: Timestamp) -> bool {
 /// What the source said of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every reading is of an account that is there")]
-pub enum Said {
+pub enum Observation {
     Present(Snapshot),
     /// 404, with the provider's own error code.
     Absent,
@@ -32,7 +32,7 @@ pub enum Said {
 /// One answer of the source about one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    pub said: Said,
+    pub observed: Observation,
     pub marked_at: Timestamp,
 }
 
@@ -94,9 +94,9 @@ pub fn decide_read(
     at: Circumstances,
     fresh_id: &str,
 ) -> ReadDecision {
-    let snapshot = match &reading.said {
-        Said::Present(snapshot) => snapshot,
-        Said::Absent => return absent(known, reading, at),
+    let snapshot = match &reading.observed {
+        Observation::Present(snapshot) => snapshot,
+        Observation::Absent => return absent(known, reading, at),
     };
     let identity = known.identity.as_ref();
     let tombstone = identity.and_then(|identity| identity.deletion).filter(|deletion| !deletion.soft);

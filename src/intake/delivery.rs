@@ -69,7 +69,7 @@ fn outlined(source: &Source, glance: Glance, body: String) -> NewDelivery {
 /// A user of a page that cannot be understood, as the dead letter that it becomes: one for each account and reason,
 /// however often it is read.
 pub fn odd_user(source: &Source, entry: &Entry, marked_at: Timestamp) -> Option<NewDelivery> {
-    let reason = entry.said.as_ref().err()?.to_string();
+    let reason = entry.snapshot.as_ref().err()?.to_string();
     let body = entry.odd.clone()?;
     // Without an id the content has to tell one from another.
     let whose = entry.provider_id.as_deref().unwrap_or(&body);

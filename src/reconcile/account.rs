@@ -1,31 +1,31 @@
 //! From what is stored of an account to what is decided about, and back into the tables: the same for a delivery and
 //! for a read.
 
-use super::narrow::narrowed;
+use super::partial_write::write_partly;
 use crate::clock::{Clock, fresh_user_id};
 use crate::core::change::{Change, ChangeKind};
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, Latest};
-use crate::core::known::{Sibling, Standing};
+use crate::core::known::{Sibling, SourceStatus};
 use crate::core::layout::Layout;
 use crate::source::{Source, provider_of};
-use crate::store::{AccountWrite, HELD_STATE, Locked, Reconciliation, StoreError};
+use crate::store::{AccountWrite, HELD_STATE, Reconciliation, StoreError, StoredAccount};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// An account whose locks are held.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(super) struct LockedAccount {
     pub known: Account,
     /// The id of a row that the application has removed: should the row be needed again, it keeps its id.
     pub former_id: Option<String>,
     /// Its row was made for the lock.
-    pub unheard: bool,
+    pub is_placeholder: bool,
     /// How it has now come to a row that was there before.
     pub linked_by: Option<String>,
 }
 
-impl Held {
+impl LockedAccount {
     /// Whether it is the first of its user's accounts that was asked: of two in one batch each would have to know what
     /// the other has just said, so the other one waits.
     pub fn is_first_of_its_user(&self, users: &mut HashSet<String>) -> bool {
@@ -38,27 +38,32 @@ impl Held {
     }
 }
 
-pub(super) fn held(sources: &[Source], layout: &Layout, key: &IdentityKey, mut locked: Locked) -> Held {
+pub(super) fn locked_account(
+    sources: &[Source],
+    layout: &Layout,
+    key: &IdentityKey,
+    mut locked: StoredAccount,
+) -> LockedAccount {
     let siblings = siblings(sources, layout, std::mem::take(&mut locked.siblings));
-    let (user_id, user, unheard) = (locked.user_id.take(), locked.user.take(), locked.unheard);
-    let (linked_now, unannounced) = (locked.linked_now, locked.unannounced);
+    let (user_id, user, is_placeholder) = (locked.user_id.take(), locked.user.take(), locked.is_placeholder);
+    let (linked_now, needs_announcement) = (locked.linked_now, locked.needs_announcement);
     let (identity, _) = understood(sources, layout, key, locked);
     let key = key.clone();
-    let identity = (!unheard).then_some(identity);
-    let known = Account { key, identity, user, linked_now, unannounced, siblings };
+    let identity = (!is_placeholder).then_some(identity);
+    let known = Account { key, identity, user, linked_now, needs_announcement, siblings };
     let former_id = user_id.filter(|_| known.user.is_none());
-    Held { known, former_id, unheard, linked_by: None }
+    LockedAccount { known, former_id, is_placeholder, linked_by: None }
 }
 
 /// The other accounts of a user.
 pub(super) fn siblings(
     sources: &[Source],
     layout: &Layout,
-    locked: Vec<(IdentityKey, Locked)>,
+    locked: Vec<(IdentityKey, StoredAccount)>,
 ) -> Vec<Sibling> {
     let sibling = |(key, locked)| {
-        let (identity, standing) = understood(sources, layout, &key, locked);
-        Sibling { key, identity, standing }
+        let (identity, source_status) = understood(sources, layout, &key, locked);
+        Sibling { key, identity, source_status }
     };
     locked.into_iter().map(sibling).collect()
 }
@@ -69,8 +74,8 @@ fn understood(
     sources: &[Source],
     layout: &Layout,
     key: &IdentityKey,
-    locked: Locked,
-) -> (Identity, Standing) {
+    locked: StoredAccount,
+) -> (Identity, SourceStatus) {
     let provider = provider_of(sources, &key.source, locked.kind.as_deref());
     let is_unread = locked.latest.is_some() && provider.is_none();
     let latest = locked.latest.zip(provider).map(|(stored, provider)| Latest {
@@ -85,7 +90,7 @@ fn understood(
         replaced_version: locked.replaced_version,
         hints: locked.hints,
     };
-    (identity, Standing::of(is_unread, locked.is_retired))
+    (identity, SourceStatus::of(is_unread, locked.is_retired))
 }
 
 /// Ids for users that are to be made: the database's own where it makes them.
@@ -97,7 +102,7 @@ pub(super) struct FreshIds {
 
 impl FreshIds {
     /// So many are fetched at once; more will be as they are needed.
-    pub async fn take(
+    pub async fn reserve(
         tx: &mut Reconciliation,
         clock: &Arc<dyn Clock>,
         count: usize,
@@ -109,11 +114,15 @@ impl FreshIds {
     }
 
     /// The next one, where the account has no row; the one that it had, where the application has removed it.
-    pub async fn next(&mut self, tx: &mut Reconciliation, held: &Held) -> Result<String, StoreError> {
-        if let Some(former) = &held.former_id {
+    pub async fn next(
+        &mut self,
+        tx: &mut Reconciliation,
+        account: &LockedAccount,
+    ) -> Result<String, StoreError> {
+        if let Some(former) = &account.former_id {
             return Ok(former.clone());
         }
-        if held.known.user.is_some() {
+        if account.known.user.is_some() {
             return Ok(String::new());
         }
         if self.made.is_empty() {
@@ -186,7 +195,7 @@ pub(super) async fn write_each(
         match tx.write(&slice).await {
             Ok(()) => outcomes.extend(slice.into_iter().map(Outcome::Written)),
             Err(StoreError::Rejected(reason)) if slice.len() == 1 => {
-                outcomes.push(narrowed(tx, &slice[0], reason).await?);
+                outcomes.push(write_partly(tx, &slice[0], reason).await?);
             }
             Err(StoreError::Rejected(_)) => {
                 let second = slice.split_off(slice.len() / 2);
@@ -199,7 +208,7 @@ pub(super) async fn write_each(
 }
 
 /// What the feed says of a change, now that it is known what of it was written.
-pub(super) fn told(change: Option<Change>, outcome: &Outcome) -> Option<Change> {
+pub(super) fn feed_change(change: Option<Change>, outcome: &Outcome) -> Option<Change> {
     let Outcome::Written(write) = outcome else { return None };
     let mut change = change?;
     write.user.as_ref()?;

@@ -1,10 +1,10 @@
 //! What the application and operators ask for of one user: the way of a delivery, but that somebody waits for the answer.
 
-use super::account::{FreshIds, Held, difference, held, told, write_each};
+use super::account::{FreshIds, LockedAccount, difference, feed_change, locked_account, write_each};
+use super::assignment::{Assignment, NoRoom, with_theirs};
 use super::linking::link;
-use super::narrow::Care;
+use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
-use super::wanted::{NoRoom, Wanted, with_theirs};
 use crate::clock::Clock;
 use crate::core::call::{self, Called};
 use crate::core::change::Change;
@@ -79,13 +79,13 @@ impl Calls {
         &self,
         key: &IdentityKey,
         hints: &Columns,
-        wanted: &Wanted,
+        assignment: &Assignment,
     ) -> Result<(), CallError> {
         for attempt in 0..ATTEMPTS_MAX {
             pause(attempt).await;
-            match self.try_provisional(key, hints, wanted).await {
+            match self.try_provisional(key, hints, assignment).await {
                 Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, wanted, hints).await?),
+                Err(error) => return Err(self.with_columns(error, assignment, hints).await?),
                 Ok(()) => return Ok(()),
             }
         }
@@ -96,49 +96,54 @@ impl Calls {
         &self,
         key: &IdentityKey,
         hints: &Columns,
-        wanted: &Wanted,
+        assignment: &Assignment,
     ) -> Result<(), CallError> {
         let mut tx = self.store.reconciliation().await?;
-        let mut held = self.lock(&mut tx, key).await?;
-        if held.known.user.is_some() && !held.known.linked_now {
+        let mut account = self.lock(&mut tx, key).await?;
+        if account.known.user.is_some() && !account.known.linked_now {
             return Ok(());
         }
-        if held.has_no_row() {
+        if account.has_no_row() {
             // Of rules that ask the provider's word none can speak: hints never link.
-            let bearings = tx.bearings().await?;
-            let first_seen = vec![(key.clone(), Cow::Owned(Snapshot::default()), &mut held)];
-            if !link(&mut tx, &self.sources, &bearings, first_seen).await?.is_empty() {
+            let source_states = tx.source_states().await?;
+            let first_seen = vec![(key.clone(), Cow::Owned(Snapshot::default()), &mut account)];
+            if !link(&mut tx, &self.sources, &source_states, first_seen).await?.is_empty() {
                 return Err(CallError::Busy);
             }
         }
-        let mut ids = FreshIds::take(&mut tx, &self.clock, 1, false).await?;
-        let id = ids.next(&mut tx, &held).await?;
+        let mut ids = FreshIds::reserve(&mut tx, &self.clock, 1, false).await?;
+        let id = ids.next(&mut tx, &account).await?;
         let layout = self.store.layout();
         let mut hints = hints.clone();
         for column in layout.columns().filter(|&column| layout.is_account_id(column)) {
             hints.set(column, Some(key.provider_id.clone()));
         }
-        let called = call::provisional(layout, &held.known, &hints, &wanted.setting, &id);
+        let called = call::provisional(layout, &account.known, &hints, &assignment.setting, &id);
         if called.0.user.is_none() {
             return Err(CallError::Deleted);
         }
-        let write = self.write_of(key, &held, &called.0, wanted.also.clone());
-        let changes = self.write(&mut tx, write, called.1, wanted, "ensure", Caller::APPLICATION).await?;
+        let write = self.write_of(key, &account, &called.0, assignment.also.clone());
+        let changes = self.write(&mut tx, write, called.1, assignment, "ensure", Caller::APPLICATION).await?;
         Ok(tx.commit(&changes).await?)
     }
 
     /// Sets columns of a user, bans it, or lifts the ban. Whether anything was to be changed.
-    pub async fn set(&self, user_id: &str, wanted: &Wanted, caller: Caller<'_>) -> Result<bool, CallError> {
-        let what = match wanted.setting.suspended {
+    pub async fn set(
+        &self,
+        user_id: &str,
+        assignment: &Assignment,
+        caller: Caller<'_>,
+    ) -> Result<bool, CallError> {
+        let what = match assignment.setting.suspended {
             Some(true) => "suspend",
             Some(false) => "lift",
             None => "set",
         };
         let decide = |known: &Account| match is_deleted(known) {
             true => Err(CallError::Deleted),
-            false => Ok(call::set(self.store.layout(), known, &wanted.setting)),
+            false => Ok(call::set(self.store.layout(), known, &assignment.setting)),
         };
-        self.on_user(user_id, wanted, what, caller, decide).await
+        self.on_user(user_id, assignment, what, caller, decide).await
     }
 
     /// Brings a deleted user back, by a person's word: with the account that was heard of last.
@@ -147,7 +152,7 @@ impl Calls {
             true => Ok(call::revive(self.store.layout(), known, user_id)),
             false => Err(CallError::NotDeleted),
         };
-        self.on_user(user_id, &Wanted::default(), "revive", caller, decide).await?;
+        self.on_user(user_id, &Assignment::default(), "revive", caller, decide).await?;
         Ok(())
     }
 
@@ -161,16 +166,16 @@ impl Calls {
     async fn on_user(
         &self,
         user_id: &str,
-        wanted: &Wanted,
+        assignment: &Assignment,
         what: &str,
         caller: Caller<'_>,
         decide: impl Fn(&Account) -> Result<Called, CallError>,
     ) -> Result<bool, CallError> {
         for attempt in 0..ATTEMPTS_MAX {
             pause(attempt).await;
-            match self.try_on_user(user_id, wanted, what, caller, &decide).await {
+            match self.try_on_user(user_id, assignment, what, caller, &decide).await {
                 Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, wanted, &Columns::default()).await?),
+                Err(error) => return Err(self.with_columns(error, assignment, &Columns::default()).await?),
                 Ok(written) => return Ok(written),
             }
         }
@@ -180,22 +185,22 @@ impl Calls {
     async fn try_on_user(
         &self,
         user_id: &str,
-        wanted: &Wanted,
+        assignment: &Assignment,
         what: &str,
         caller: Caller<'_>,
         decide: impl Fn(&Account) -> Result<Called, CallError>,
     ) -> Result<bool, CallError> {
-        let also = self.store.unlike(user_id, &wanted.also).await?;
+        let also = self.store.unlike(user_id, &assignment.also).await?;
         let key = self.leading(user_id).await?;
         let mut tx = self.store.reconciliation().await?;
-        let held = self.lock(&mut tx, &key).await?;
-        if held.known.user.as_ref().is_none_or(|user| user.id != user_id) {
+        let account = self.lock(&mut tx, &key).await?;
+        if account.known.user.as_ref().is_none_or(|user| user.id != user_id) {
             return Err(CallError::Busy);
         }
-        let (after, change) = decide(&held.known)?;
-        let write = self.write_of(&key, &held, &after, also);
+        let (after, change) = decide(&account.known)?;
+        let write = self.write_of(&key, &account, &after, also);
         let is_written = write.is_some();
-        let changes = self.write(&mut tx, write, change, wanted, what, caller).await?;
+        let changes = self.write(&mut tx, write, change, assignment, what, caller).await?;
         tx.commit(&changes).await?;
         Ok(is_written)
     }
@@ -212,51 +217,55 @@ impl Calls {
         Ok(leading.ok_or(CallError::Erased)?.key.clone())
     }
 
-    pub(super) async fn lock(&self, tx: &mut Reconciliation, key: &IdentityKey) -> Result<Held, CallError> {
+    pub(super) async fn lock(
+        &self,
+        tx: &mut Reconciliation,
+        key: &IdentityKey,
+    ) -> Result<LockedAccount, CallError> {
         let locked = tx.lock(std::slice::from_ref(key)).await?.remove(key);
         if tx.is_erased(key) {
             return Err(CallError::Erased);
         }
         let locked = locked.ok_or(CallError::Busy)?;
         let has_spoken = locked.latest.is_some();
-        let held = held(&self.sources, self.store.layout(), key, locked);
-        if has_spoken && held.known.identity.as_ref().is_none_or(|identity| identity.latest.is_none()) {
+        let account = locked_account(&self.sources, self.store.layout(), key, locked);
+        if has_spoken && account.known.identity.as_ref().is_none_or(|identity| identity.latest.is_none()) {
             return Err(CallError::Conflict(format!(
                 "source {} is not configured here, so its accounts cannot be understood",
                 key.source
             )));
         }
-        Ok(held)
+        Ok(account)
     }
 
     /// Writes an account of which nobody waits for anything, as far as the database lets it in, and commits.
     pub(super) async fn commit_one(
         &self,
         mut tx: Reconciliation,
-        held: &Held,
+        account: &LockedAccount,
         (after, change): Called,
         cause: String,
     ) -> Result<(), CallError> {
-        let Some(write) = difference(&held.known.key, &held.known, &after, false, None) else {
+        let Some(write) = difference(&account.known.key, &account.known, &after, false, None) else {
             return Ok(());
         };
         let outcomes = write_each(&mut tx, vec![write]).await?;
-        let change = told(change, &outcomes[0]).map(|change| CausedChange { change, cause });
+        let change = feed_change(change, &outcomes[0]).map(|change| CausedChange { change, cause });
         Ok(tx.commit(change.as_slice()).await?)
     }
 
     fn write_of(
         &self,
         key: &IdentityKey,
-        held: &Held,
+        account: &LockedAccount,
         after: &Account,
         also: Vec<TheirCell>,
     ) -> Option<AccountWrite> {
-        let write = difference(key, &held.known, after, false, held.linked_by.clone());
+        let write = difference(key, &account.known, after, false, account.linked_by.clone());
         let same = || {
-            let (identity, user) = (held.known.identity.clone()?, held.known.user.clone());
+            let (identity, user) = (account.known.identity.clone()?, account.known.user.clone());
             let write = AccountWrite::new(key.clone(), identity, user.clone(), user);
-            Some(AccountWrite { siblings: held.known.siblings.clone(), ..write })
+            Some(AccountWrite { siblings: account.known.siblings.clone(), ..write })
         };
         let write = write.or_else(|| (!also.is_empty()).then(same).flatten())?;
         Some(AccountWrite { also, ..write })
@@ -268,22 +277,23 @@ impl Calls {
         tx: &mut Reconciliation,
         write: Option<AccountWrite>,
         change: Option<Change>,
-        wanted: &Wanted,
+        assignment: &Assignment,
         what: &str,
         caller: Caller<'_>,
     ) -> Result<Vec<CausedChange>, CallError> {
         let Some(write) = write else { return Ok(Vec::new()) };
         let mut outcomes = write_each(tx, vec![write.clone()]).await?;
-        if let Some(mut no_room) = wanted.unmet(self.store.layout(), &outcomes[0]) {
+        if let Some(mut no_room) = assignment.unmet(self.store.layout(), &outcomes[0]) {
             if no_room.columns.is_empty() {
-                no_room.columns = self.guilty(tx, &write, wanted).await?;
+                no_room.columns = self.guilty(tx, &write, assignment).await?;
             }
             return Err(CallError::NoRoom(no_room));
         }
         let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
-        let mut changes = retry.after(tx, Care::Usual, &mut outcomes).await?;
+        let mut changes = retry.after(tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
         let change = with_theirs(change, &write);
-        let own = told(change, &outcomes[0]).map(|change| CausedChange { change, cause: caller.cause(what) });
+        let own = feed_change(change, &outcomes[0])
+            .map(|change| CausedChange { change, cause: caller.cause(what) });
         changes.splice(0..0, own);
         Ok(changes)
     }
@@ -293,12 +303,12 @@ impl Calls {
         &self,
         tx: &mut Reconciliation,
         write: &AccountWrite,
-        wanted: &Wanted,
+        assignment: &Assignment,
     ) -> Result<Vec<String>, CallError> {
         let layout = self.store.layout().clone();
         let mut guilty = Vec::new();
         let mut tries: HashMap<String, AccountWrite> = HashMap::new();
-        for (column, _) in &wanted.setting.columns {
+        for (column, _) in &assignment.setting.columns {
             let mut without = write.clone();
             let before = write.before.as_ref().and_then(|before| before.columns.get(*column));
             if let Some(user) = &mut without.user {
@@ -326,7 +336,7 @@ impl Calls {
     pub async fn with_columns(
         &self,
         error: CallError,
-        wanted: &Wanted,
+        assignment: &Assignment,
         hints: &Columns,
     ) -> Result<CallError, CallError> {
         let NoRoom { mut columns, reason } = match error {
@@ -336,7 +346,7 @@ impl Calls {
         };
         if columns.is_empty() {
             let layout = self.store.layout();
-            let mut given = wanted.names(layout);
+            let mut given = assignment.names(layout);
             let is_given = |column| layout.is_account_id(column) || !hints.is_vacant(column);
             let hinted = layout.columns().filter(|&column| is_given(column));
             given.extend(hinted.map(|column| layout.name(column).to_owned()));

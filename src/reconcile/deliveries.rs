@@ -1,11 +1,11 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
-use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
 use super::finished::{
-    Applied, HELD_DELAY_MS, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
+    DeliveriesOutcome, HELD_DELAY_MS, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
 };
 use super::linking::{FirstSeen, link};
-use super::narrow::Care;
+use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::account::IdentityState;
@@ -16,7 +16,8 @@ use crate::core::known::{Account, Doubt};
 use crate::intake::READ_EVENT;
 use crate::source::Source;
 use crate::store::{
-    Bearings, CausedChange, Finished, Locked, NewConfirmation, Pending, Reconciliation, Store, StoreError,
+    CausedChange, Finished, NewConfirmation, Pending, Reconciliation, SourceState, Store, StoreError,
+    StoredAccount,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,7 +36,7 @@ pub struct Deliveries {
 
 /// An account of the batch: what was known, what is to be, and which deliveries say so.
 struct Work {
-    held: Held,
+    account: LockedAccount,
     after: Account,
     /// Of its row, should one have to be made.
     id: Option<String>,
@@ -52,22 +53,22 @@ impl Deliveries {
     ///
     /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
     /// (SQLite's deferred foreign keys), the batch is gone through one delivery at a time.
-    pub async fn apply_batch(&self) -> Result<Applied, StoreError> {
-        match self.apply(self.batch_max, Care::Usual).await {
+    pub async fn apply_batch(&self) -> Result<DeliveriesOutcome, StoreError> {
+        match self.apply(self.batch_max, ConstraintCheck::OnWrite).await {
             Err((StoreError::Rejected(_), _)) => self.apply_one().await,
-            Err((StoreError::Held(_), claimed)) => self.apply_around(claimed.len()).await,
+            Err((StoreError::LockTimeout(_), claimed)) => self.apply_around(claimed.len()).await,
             result => result.map_err(|(error, _)| error),
         }
     }
 
     /// One by one, past what somebody's long transaction holds: an account, or a value of a unique column.
-    async fn apply_around(&self, count: usize) -> Result<Applied, StoreError> {
-        let mut all = Applied::default();
+    async fn apply_around(&self, count: usize) -> Result<DeliveriesOutcome, StoreError> {
+        let mut all = DeliveriesOutcome::default();
         for _ in 0..count {
-            match self.apply(1, Care::Usual).await {
-                Ok(Applied { claimed: 0, .. }) => break,
+            match self.apply(1, ConstraintCheck::OnWrite).await {
+                Ok(DeliveriesOutcome { claimed: 0, .. }) => break,
                 Ok(applied) => all.add(applied),
-                Err((StoreError::Held(_), claimed)) => {
+                Err((StoreError::LockTimeout(_), claimed)) => {
                     let mut tx = self.store.reconciliation().await?;
                     let put_off: Vec<Finished> = claimed
                         .iter()
@@ -84,10 +85,10 @@ impl Deliveries {
         Ok(all)
     }
 
-    async fn apply_one(&self) -> Result<Applied, StoreError> {
-        let mut result = self.apply(1, Care::LookAhead).await;
+    async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
+        let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
         if matches!(result, Err((StoreError::Rejected(_), _))) {
-            result = self.apply(1, Care::IdentityOnly).await;
+            result = self.apply(1, ConstraintCheck::SkipUserRow).await;
         }
         match result {
             Err((StoreError::Rejected(reason), claimed)) => {
@@ -96,14 +97,18 @@ impl Deliveries {
                     claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
                 tx.finish(&finished).await?;
                 tx.commit(&[]).await?;
-                Ok(Applied { claimed: 1, finished: 1, retried: 1, ..Applied::default() })
+                Ok(DeliveriesOutcome { claimed: 1, finished: 1, retried: 1, ..DeliveriesOutcome::default() })
             }
             result => result.map_err(|(error, _)| error),
         }
     }
 
     /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
-    async fn apply(&self, limit: i64, care: Care) -> Result<Applied, (StoreError, Vec<(i64, u32)>)> {
+    async fn apply(
+        &self,
+        limit: i64,
+        check: ConstraintCheck,
+    ) -> Result<DeliveriesOutcome, (StoreError, Vec<(i64, u32)>)> {
         let mut claimed = Vec::new();
         let result = async {
             let mut tx = self.store.reconciliation().await?;
@@ -111,10 +116,10 @@ impl Deliveries {
             let pending = tx.claim(&names, limit).await?;
             claimed = pending.iter().map(|pending| (pending.seq, pending.attempts)).collect();
             if pending.is_empty() {
-                return Ok(Applied::default());
+                return Ok(DeliveriesOutcome::default());
             }
-            care.prepare(&mut tx).await?;
-            self.apply_claimed(tx, pending, care).await
+            check.prepare(&mut tx).await?;
+            self.apply_claimed(tx, pending, check).await
         }
         .await;
         result.map_err(|error| (error, claimed))
@@ -134,13 +139,13 @@ impl Deliveries {
         &self,
         mut tx: Reconciliation,
         pending: Vec<Pending>,
-        care: Care,
-    ) -> Result<Applied, StoreError> {
+        check: ConstraintCheck,
+    ) -> Result<DeliveriesOutcome, StoreError> {
         let claimed = pending.len();
-        let bearings = tx.bearings().await?;
+        let source_states = tx.source_states().await?;
         let named: HashMap<i64, IdentityKey> =
             pending.iter().filter_map(|pending| Some((pending.seq, named(pending)?))).collect();
-        let (events, mut finished, mut asked) = self.normalize(pending, &bearings);
+        let (events, mut finished, mut asked) = self.normalize(pending, &source_states);
         // Of an erased account not even what cannot be understood is kept.
         let set_aside: Vec<IdentityKey> =
             finished.iter().filter_map(|finished| named.get(&finished.seq).cloned()).collect();
@@ -154,24 +159,24 @@ impl Deliveries {
         let mut work: BTreeMap<IdentityKey, Work> =
             locked.into_iter().map(|(key, locked)| (key.clone(), self.work(&key, locked))).collect();
         let unseen = first_seen(&events, &mut work);
-        let linked_elsewhere = link(&mut tx, &self.sources, &bearings, unseen).await?;
+        let linked_elsewhere = link(&mut tx, &self.sources, &source_states, unseen).await?;
         work.retain(|key, _| !linked_elsewhere.contains(key));
         let mut users = HashSet::new();
-        work.retain(|_, work| work.held.is_first_of_its_user(&mut users));
-        for work in work.values_mut().filter(|work| work.held.known.linked_now) {
-            work.after = work.held.known.clone();
+        work.retain(|_, work| work.account.is_first_of_its_user(&mut users));
+        for work in work.values_mut().filter(|work| work.account.known.linked_now) {
+            work.after = work.account.known.clone();
         }
-        let rowless = work.values().filter(|work| work.held.has_no_row()).count();
-        let mut ids = FreshIds::take(&mut tx, &self.clock, rowless, false).await?;
+        let rowless = work.values().filter(|work| work.account.has_no_row()).count();
+        let mut ids = FreshIds::reserve(&mut tx, &self.clock, rowless, false).await?;
         let mut deferred = Vec::new();
         for (pending, event) in &events {
             match work.get_mut(&event.key) {
                 Some(work) => {
                     if work.id.is_none() {
-                        work.id = Some(ids.next(&mut tx, &work.held).await?);
+                        work.id = Some(ids.next(&mut tx, &work.account).await?);
                     }
                     let budget = budgets.entry(event.key.source.clone()).or_insert(u64::MAX);
-                    self.take(work, pending, event, budget);
+                    self.apply_delivery(work, pending, event, budget);
                 }
                 None if tx.is_erased(&event.key) => erased.push(event.key.clone()),
                 None => deferred.push(elsewhere(pending)),
@@ -179,7 +184,7 @@ impl Deliveries {
         }
         let mut changes = Vec::new();
         asked.extend(work.iter().filter_map(|(key, work)| Some((key.clone(), work.ask?))));
-        let narrowed = self.write(&mut tx, work, care, &mut finished, &mut changes).await?;
+        let partial = self.write(&mut tx, work, check, &mut finished, &mut changes).await?;
         tx.confirm(&self.questions(asked)).await?;
         // The feed tells things in the order in which they came.
         changes.sort_by_key(|(seq, _)| *seq);
@@ -194,13 +199,13 @@ impl Deliveries {
             warn!("what came of erased accounts is not out of the database's log yet: {error}");
         }
         let count = |status: &str| finished.iter().filter(|finished| finished.status == status).count();
-        Ok(Applied {
+        Ok(DeliveriesOutcome {
             claimed,
             finished: finished.len() + erased.len() - known_erased,
             dead: count("dead"),
             held: count("held"),
             retried: count("pending"),
-            narrowed,
+            partial,
         })
     }
 
@@ -209,7 +214,7 @@ impl Deliveries {
     fn normalize(
         &self,
         pending: Vec<Pending>,
-        bearings: &HashMap<String, Bearings>,
+        source_states: &HashMap<String, SourceState>,
     ) -> (Vec<(Pending, Event)>, Vec<Finished>, Vec<(IdentityKey, Doubt)>) {
         let mut events = Vec::with_capacity(pending.len());
         let (mut finished, mut asked) = (Vec::new(), Vec::new());
@@ -231,7 +236,7 @@ impl Deliveries {
                 continue;
             }
             match source.provider.normalize(&pending.source, &pending.body, self.store.layout()) {
-                Ok(event) => match elsewhere_from(&event, source, bearings) {
+                Ok(event) => match elsewhere_from(&event, source, source_states) {
                     Some(reason) => done("ignored", Some(reason)),
                     None => {
                         // Everything that it says is in the event.
@@ -267,7 +272,7 @@ impl Deliveries {
         &self,
         tx: &mut Reconciliation,
         events: &[(Pending, Event)],
-        locked: &BTreeMap<IdentityKey, Locked>,
+        locked: &BTreeMap<IdentityKey, StoredAccount>,
     ) -> Result<HashMap<String, u64>, StoreError> {
         let mut wanted: HashMap<String, u64> = HashMap::new();
         for (_, event) in events {
@@ -292,14 +297,14 @@ impl Deliveries {
         Ok(budgets)
     }
 
-    fn work(&self, key: &IdentityKey, locked: Locked) -> Work {
-        let held = held(&self.sources, self.store.layout(), key, locked);
-        let after = held.known.clone();
+    fn work(&self, key: &IdentityKey, locked: StoredAccount) -> Work {
+        let account = locked_account(&self.sources, self.store.layout(), key, locked);
+        let after = account.known.clone();
         let (finished, changes) = (Vec::new(), Vec::new());
-        Work { held, after, id: None, finished, changes, synced: false, ask: None }
+        Work { account, after, id: None, finished, changes, synced: false, ask: None }
     }
 
-    fn take(&self, work: &mut Work, pending: &Pending, event: &Event, budget: &mut u64) {
+    fn apply_delivery(&self, work: &mut Work, pending: &Pending, event: &Event, budget: &mut u64) {
         let deleted = |account: &Account| {
             account.identity.as_ref().is_some_and(|identity| identity.state == IdentityState::Deleted)
         };
@@ -331,27 +336,27 @@ impl Deliveries {
         &self,
         tx: &mut Reconciliation,
         work: BTreeMap<IdentityKey, Work>,
-        care: Care,
+        check: ConstraintCheck,
         finished: &mut Vec<Finished>,
         changes: &mut Vec<(i64, CausedChange)>,
     ) -> Result<usize, StoreError> {
         let (mut writes, mut writing, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for (key, work) in work {
-            let linked_by = work.held.linked_by.clone();
-            match difference(&key, &work.held.known, &work.after, work.synced, linked_by) {
+            let linked_by = work.account.linked_by.clone();
+            match difference(&key, &work.account.known, &work.after, work.synced, linked_by) {
                 Some(write) => {
-                    writes.push(care.of(self.store.layout(), write));
+                    writes.push(check.of(self.store.layout(), write));
                     writing.push(work);
                 }
                 None => other.push(work),
             }
         }
         let mut outcomes = write_each(tx, writes).await?;
-        let retried = self.retry().after(tx, care, &mut outcomes).await?;
-        let mut narrowed = 0;
+        let retried = self.retry().after(tx, check, &mut outcomes).await?;
+        let mut partial = 0;
         for (work, outcome) in writing.into_iter().zip(outcomes) {
             let note = outcome.note();
-            narrowed += usize::from(note.is_some());
+            partial += usize::from(note.is_some());
             let is_refused = matches!(outcome, Outcome::Refused(_));
             for mut done in work.finished {
                 match (&note, done.status) {
@@ -364,7 +369,7 @@ impl Deliveries {
                 finished.push(done);
             }
             changes.extend(work.changes.into_iter().filter_map(|(seq, CausedChange { change, cause })| {
-                Some((seq, CausedChange { change: told(Some(change), &outcome)?, cause }))
+                Some((seq, CausedChange { change: feed_change(Some(change), &outcome)?, cause }))
             }));
         }
         changes.extend(retried.into_iter().map(|change| (i64::MAX, change)));
@@ -372,7 +377,7 @@ impl Deliveries {
             finished.extend(work.finished);
             changes.extend(work.changes);
         }
-        Ok(narrowed)
+        Ok(partial)
     }
 }
 
@@ -393,7 +398,7 @@ fn first_seen<'a>(
         }
     }
     work.iter_mut()
-        .filter(|(_, work)| work.held.has_no_row())
-        .filter_map(|(key, work)| Some((key.clone(), Cow::Borrowed(*newest.get(key)?), &mut work.held)))
+        .filter(|(_, work)| work.account.has_no_row())
+        .filter_map(|(key, work)| Some((key.clone(), Cow::Borrowed(*newest.get(key)?), &mut work.account)))
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::Doubt;
-use crate::core::read::{Circumstances, Earlier, Said};
+use crate::core::read::{Circumstances, Earlier, Observation};
 use crate::digest::short_digest;
 use crate::store::{ABSENT, FirstReading, NewConfirmation};
 
@@ -16,24 +16,24 @@ pub(super) fn doubt(
 }
 
 /// A first reading that this one repeats before its time.
-pub(super) fn goes_on(earlier: Earlier, now: &Said, doubt: Doubt, at: Circumstances) -> bool {
+pub(super) fn goes_on(earlier: Earlier, now: &Observation, doubt: Doubt, at: Circumstances) -> bool {
     let agrees = match doubt {
         Doubt::Missing => !earlier.present,
         Doubt::Revival => earlier.present,
-        _ => earlier.same && matches!(now, Said::Present(_)),
+        _ => earlier.same && matches!(now, Observation::Present(_)),
     };
     agrees && at.received_at.is_none_or(|received_at| received_at < earlier.marked_at)
 }
 
-pub(super) fn earlier(first: &FirstReading, now: &Said) -> Earlier {
-    Earlier { marked_at: first.marked_at, present: first.said != ABSENT, same: first.said == said(now) }
+pub(super) fn earlier(first: &FirstReading, now: &Observation) -> Earlier {
+    Earlier { marked_at: first.marked_at, present: first.said != ABSENT, same: first.said == digest(now) }
 }
 
 /// What a reading said, in short: equal exactly where version and content are.
-pub(super) fn said(said: &Said) -> String {
-    match said {
-        Said::Absent => ABSENT.to_owned(),
-        Said::Present(Snapshot { version, profile, .. }) => {
+pub(super) fn digest(observed: &Observation) -> String {
+    match observed {
+        Observation::Absent => ABSENT.to_owned(),
+        Observation::Present(Snapshot { version, profile, .. }) => {
             format!("{version}:{}", short_digest(profile))
         }
     }

@@ -8,7 +8,7 @@ use crate::core::change::{Change, ChangeKind};
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
 use crate::core::event::IdentityKey;
 use crate::core::known::Deletion;
-use crate::core::known::Held as HeldBack;
+use crate::core::known::HeldValues;
 use crate::core::known::{Identity, User};
 use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
 use tracing::warn;
@@ -17,7 +17,7 @@ const ATTEMPTS_MAX: u32 = 60;
 
 /// What becomes of the row of somebody who is erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaves {
+pub enum ErasedRow {
     /// Without personal data, so that what the person wrote keeps an author.
     Emptied,
     /// None, where the application's foreign keys let it go.
@@ -40,7 +40,7 @@ impl Calls {
     pub async fn erase(
         &self,
         user_id: &str,
-        leaves: Leaves,
+        erased_row: ErasedRow,
         caller: Caller<'_>,
     ) -> Result<Erased, CallError> {
         for attempt in 0..ATTEMPTS_MAX {
@@ -58,7 +58,7 @@ impl Calls {
             if keys.is_empty() {
                 return Ok(Erased::default());
             }
-            match self.erase_accounts(&keys, user_id, leaves, caller).await {
+            match self.erase_accounts(&keys, user_id, erased_row, caller).await {
                 Err(CallError::Busy) => {}
                 result => {
                     if result.is_ok() {
@@ -72,13 +72,18 @@ impl Calls {
     }
 
     /// Erases those that ended more than `age_ms` ago; how many it were.
-    pub async fn erase_ended(&self, age_ms: i64, leaves: Leaves, limit: i64) -> Result<usize, CallError> {
+    pub async fn erase_ended(
+        &self,
+        age_ms: i64,
+        erased_row: ErasedRow,
+        limit: i64,
+    ) -> Result<usize, CallError> {
         let caller = Caller { by: "policy", reason: Some("HEADCOUNT_ERASE_AFTER is over") };
         let ended = self.store.ended_before(age_ms, limit).await?;
         let mut erased = 0;
         for Ended { key, user_id } in &ended {
             let result = match user_id {
-                Some(user_id) => self.erase(user_id, leaves, caller).await.map(|erased| {
+                Some(user_id) => self.erase(user_id, erased_row, caller).await.map(|erased| {
                     if !erased.left.is_empty() {
                         warn!(user.id = user_id, "columns could not be erased: {}", erased.left.join(", "));
                     }
@@ -118,7 +123,7 @@ impl Calls {
         &self,
         keys: &[IdentityKey],
         user_id: &str,
-        leaves: Leaves,
+        erased_row: ErasedRow,
         caller: Caller<'_>,
     ) -> Result<Erased, CallError> {
         let mut tx = self.store.reconciliation().await?;
@@ -127,7 +132,7 @@ impl Calls {
             return Err(CallError::Busy);
         }
         let user = match tx.lock_user(user_id).await? {
-            UserRow::Held(user) => Some(user),
+            UserRow::Locked(user) => Some(user),
             UserRow::Elsewhere => return Err(CallError::Busy),
             UserRow::Gone => None,
         };
@@ -135,7 +140,7 @@ impl Calls {
         let mut erased = Erased::default();
         let mut changed = Vec::new();
         if let (Some(user), Some(key)) = (user, keys.first()) {
-            if leaves == Leaves::Removed {
+            if erased_row == ErasedRow::Removed {
                 match tx.remove_user(user_id).await {
                     Ok(()) => erased.removed = true,
                     Err(StoreError::Rejected(reason)) => erased.kept_because = Some(reason),
@@ -172,7 +177,7 @@ impl Calls {
             suspended_by_app: false,
             provisional: false,
             kept: ColumnSet::default(),
-            held: HeldBack::default(),
+            held: HeldValues::default(),
         })
     }
 

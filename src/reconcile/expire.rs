@@ -24,10 +24,10 @@ impl Calls {
 
     async fn end_ban(&self, key: &IdentityKey) -> Result<(), CallError> {
         let mut tx = self.store.reconciliation().await?;
-        let held = self.lock(&mut tx, key).await?;
+        let account = self.lock(&mut tx, key).await?;
         let now = tx.now().await?;
-        let called = ban_over(self.store.layout(), &held.known, now);
+        let called = ban_over(self.store.layout(), &account.known, now);
         let cause = serde_json::json!({"expiry": {"source": key.source, "provider_id": key.provider_id}});
-        self.commit_one(tx, &held, called, cause.to_string()).await
+        self.commit_one(tx, &account, called, cause.to_string()).await
     }
 }

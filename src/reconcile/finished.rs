@@ -4,7 +4,7 @@ use crate::clock::jitter;
 use crate::core::attempts::next_delay_ms;
 use crate::core::event::Event;
 use crate::source::Source;
-use crate::store::{Bearings, Finished, Pending};
+use crate::store::{Finished, Pending, SourceState};
 use std::collections::HashMap;
 
 /// How long a delivery is put off whose account somebody else holds: their transactions are short.
@@ -14,7 +14,7 @@ pub(super) const HELD_DELAY_MS: u64 = 2_000;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub struct DeliveriesOutcome {
     /// Deliveries that were claimed.
     pub claimed: usize,
     /// Those of them about which something was decided; the rest waits for another process's transaction.
@@ -24,17 +24,17 @@ pub struct Applied {
     /// Refused by a constraint of the application's and to be tried again.
     pub retried: usize,
     /// Accounts of which the application's constraints let in only a part.
-    pub narrowed: usize,
+    pub partial: usize,
 }
 
-impl Applied {
-    pub(super) fn add(&mut self, other: Applied) {
+impl DeliveriesOutcome {
+    pub(super) fn add(&mut self, other: DeliveriesOutcome) {
         self.claimed += other.claimed;
         self.finished += other.finished;
         self.dead += other.dead;
         self.held += other.held;
         self.retried += other.retried;
-        self.narrowed += other.narrowed;
+        self.partial += other.partial;
     }
 }
 
@@ -101,9 +101,9 @@ pub(super) fn cause(pending: &Pending, event: &Event) -> String {
 pub(super) fn elsewhere_from(
     event: &Event,
     source: &Source,
-    bearings: &HashMap<String, Bearings>,
+    source_states: &HashMap<String, SourceState>,
 ) -> Option<String> {
-    let known = || bearings.get(&source.name)?.instance_id.as_ref();
+    let known = || source_states.get(&source.name)?.instance_id.as_ref();
     let pinned = source.instance.as_ref().or_else(known)?;
     let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
     Some(format!(

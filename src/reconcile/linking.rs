@@ -1,40 +1,40 @@
 //! Accounts that are seen for the first time find the rows that were there before them (contract, rule 10).
 
-use super::account::{Held, siblings};
+use super::account::{LockedAccount, siblings};
 use crate::core::columns::Column;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::Sibling;
 use crate::core::known::User;
 use crate::core::link::{LinkRule, Match, matched};
 use crate::source::Source;
-use crate::store::{ADOPTED, Bearings, Reconciliation, StoreError, wanted};
+use crate::store::{ADOPTED, Reconciliation, SourceState, StoreError, match_key};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// An account that may have a row already, with what is newest of it.
-pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut Held);
+pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut LockedAccount);
 
 /// Links those of the accounts without a row that find one. The keys of those whose row somebody else holds.
 pub(super) async fn link(
     tx: &mut Reconciliation,
     sources: &[Source],
-    bearings: &HashMap<String, Bearings>,
+    source_states: &HashMap<String, SourceState>,
     accounts: Vec<FirstSeen<'_>>,
 ) -> Result<HashSet<IdentityKey>, StoreError> {
-    let mut open: Vec<_> = accounts.into_iter().filter(|(_, _, held)| held.has_no_row()).collect();
+    let mut open: Vec<_> = accounts.into_iter().filter(|(_, _, account)| account.has_no_row()).collect();
     let mut elsewhere = HashSet::new();
     if open.is_empty() {
         return Ok(elsewhere);
     }
     let configured = sources.iter().map(|source| source.name.clone());
-    let names: BTreeSet<String> = configured.chain(bearings.keys().cloned()).collect();
+    let names: BTreeSet<String> = configured.chain(source_states.keys().cloned()).collect();
     let names: Vec<String> = names.into_iter().collect();
-    for (rule, followers) in rules(sources, bearings) {
+    for (rule, followers) in rules(sources, source_states) {
         let wants: Vec<Option<String>> = open
             .iter()
             .map(|(key, snapshot, _)| {
                 let speaks = followers.contains(&key.source.as_str());
-                speaks.then(|| wanted(tx.users_table(), &rule, key, snapshot)).flatten()
+                speaks.then(|| match_key(tx.users_table(), &rule, key, snapshot)).flatten()
             })
             .collect();
         let texts: Vec<String> = wants.iter().flatten().cloned().collect();
@@ -52,13 +52,13 @@ pub(super) async fn link(
         }
         let mut found = lock(tx, &open, &rows, sources).await?;
         let mut still = Vec::new();
-        for (((key, snapshot, held), row), want) in open.into_iter().zip(rows).zip(wants) {
+        for (((key, snapshot, account), row), want) in open.into_iter().zip(rows).zip(wants) {
             match row.map(|id| found.remove(&id)) {
-                None => still.push((key, snapshot, held)),
+                None => still.push((key, snapshot, account)),
                 Some(Some(row)) if !row.may_be_tied(&rule, want.as_deref(), sources) => {
-                    still.push((key, snapshot, held));
+                    still.push((key, snapshot, account));
                 }
-                Some(Some(row)) => row.tie(held, &rule.name()),
+                Some(Some(row)) => row.link(account, &rule.name()),
                 Some(None) => {
                     elsewhere.insert(key);
                 }
@@ -81,9 +81,9 @@ pub(super) async fn link_as_planned(
         accounts.iter().map(|(key, ..)| plan.get(&key.provider_id).cloned()).collect();
     let mut found = lock(tx, &accounts, &rows, sources).await?;
     let mut left_out = HashSet::new();
-    for ((key, _, held), row) in accounts.into_iter().zip(rows) {
+    for ((key, _, account), row) in accounts.into_iter().zip(rows) {
         match row.and_then(|id| found.remove(&id)) {
-            Some(row) => row.tie(held, ADOPTED),
+            Some(row) => row.link(account, ADOPTED),
             None => {
                 left_out.insert(key);
             }
@@ -114,12 +114,12 @@ async fn lock(
     let of_sources = wanted.iter().map(|(row, key)| (row.clone(), key.source.clone())).collect();
     let users = tx.lock_rows(&of_sources).await?;
     let mut found = HashMap::new();
-    let ties: Vec<_> = wanted
+    let links: Vec<_> = wanted
         .iter()
         .filter(|(row, _)| users.contains_key(*row))
         .map(|(row, key)| (key.clone(), row.clone()))
         .collect();
-    let mut beside = tx.accounts_beside(&ties).await?;
+    let mut beside = tx.accounts_beside(&links).await?;
     let layout = tx.users_table().layout().clone();
     for (id, user) in users {
         let Some(key) = wanted.remove(&id) else { continue };
@@ -149,22 +149,22 @@ impl Found {
         !is_by_address || living.filter(is_trusted).any(says_it)
     }
 
-    fn tie(self, held: &mut Held, linked_by: &str) {
-        held.known.user = Some(self.user);
-        held.known.siblings = self.siblings;
-        held.known.linked_now = true;
-        held.linked_by = Some(linked_by.to_owned());
+    fn link(self, account: &mut LockedAccount, linked_by: &str) {
+        account.known.user = Some(self.user);
+        account.known.siblings = self.siblings;
+        account.known.linked_now = true;
+        account.linked_by = Some(linked_by.to_owned());
     }
 }
 
 /// Each rule with the sources that follow it, in the order in which they are asked.
 fn rules<'a>(
     sources: &'a [Source],
-    bearings: &'a HashMap<String, Bearings>,
+    source_states: &'a HashMap<String, SourceState>,
 ) -> Vec<(LinkRule, Vec<&'a str>)> {
     let mut rules: Vec<(LinkRule, Vec<&str>)> = Vec::new();
     for source in sources {
-        let adopted = bearings.get(&source.name).and_then(|bearings| bearings.link_by.as_ref());
+        let adopted = source_states.get(&source.name).and_then(|state| state.link_by.as_ref());
         let own = adopted.into_iter().chain(&source.link_by);
         for rule in own {
             match rules.iter_mut().find(|(known, _)| known == rule) {

@@ -1,7 +1,8 @@
 //! Load, decide, commit: the one way in which anything reaches `users`.
 
 mod account;
-mod before;
+mod apply_until_done;
+mod assignment;
 mod calls;
 mod deliveries;
 mod doubts;
@@ -9,23 +10,22 @@ mod erase;
 mod expire;
 mod finished;
 mod linking;
-mod narrow;
+mod manual_link;
 mod outcome;
+mod partial_write;
+mod prior_counts;
 mod reads;
 mod retry;
-mod settled;
 mod sweep;
-mod tie;
 mod undo;
-mod wanted;
 
-pub use before::Before;
+pub use assignment::{Assignment, NoRoom, hintable};
 pub use calls::{CallError, Caller, Calls};
 pub use deliveries::Deliveries;
-pub use erase::{Erased, Leaves};
-pub use finished::Applied;
-pub use outcome::{Applied as ReadsApplied, Drift};
-pub use reads::{Errand, Reads, RunRef};
-pub use tie::Tied;
+pub use erase::{Erased, ErasedRow};
+pub use finished::DeliveriesOutcome;
+pub use manual_link::ManualLink;
+pub use outcome::{Drift, ReadsOutcome};
+pub use prior_counts::PriorCounts;
+pub use reads::{ReadContext, Reads, RunRef};
 pub use undo::{Undone, undo_adoption};
-pub use wanted::{NoRoom, Wanted, hintable};

@@ -1,6 +1,6 @@
 //! What a batch of readings has come to.
 
-use super::wanted::NoRoom;
+use super::assignment::NoRoom;
 use crate::core::change::ChangeKind;
 use crate::core::event::IdentityKey;
 use crate::core::known::Account;
@@ -9,7 +9,7 @@ use crate::store::Counts;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct Applied {
+pub struct ReadsOutcome {
     pub counts: Counts,
     /// Accounts that differed: their ids, in what, and since when the tables are right.
     pub drift: Vec<Drift>,
@@ -21,7 +21,7 @@ pub struct Applied {
     /// Accounts that were tied to a row that was there before them.
     pub linked: u64,
     /// Accounts of which the application's constraints let in only a part.
-    pub narrowed: u64,
+    pub partial: u64,
     /// Of a call that waits: what it wants does not fit, and nothing was kept of the batch.
     pub no_room: Option<NoRoom>,
 }
@@ -35,21 +35,21 @@ pub struct Drift {
     pub columns: Vec<String>,
 }
 
-impl Applied {
-    pub fn add(&mut self, other: Applied) {
+impl ReadsOutcome {
+    pub fn add(&mut self, other: ReadsOutcome) {
         self.counts.add(other.counts);
         self.drift.extend(other.drift);
         self.doubted += other.doubted;
         self.gone.extend(other.gone);
         self.refusals.extend(other.refusals);
         self.linked += other.linked;
-        self.narrowed += other.narrowed;
+        self.partial += other.partial;
         self.no_room = self.no_room.take().or(other.no_room);
     }
 }
 
 /// Counts a repair that was written.
-pub(super) fn count(applied: &mut Applied, key: &IdentityKey, known: &Account, repair: &Repair) {
+pub(super) fn count(applied: &mut ReadsOutcome, key: &IdentityKey, known: &Account, repair: &Repair) {
     let counts = &mut applied.counts;
     let Some(change) = &repair.change else {
         // A version or a detail of the profile that no column shows.

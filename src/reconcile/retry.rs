@@ -1,8 +1,8 @@
 //! What was held back, tried again: after a batch that may have made room for it, and by and by.
 
-use super::account::{FreshIds, Held, Outcome, difference, held, told, write_each};
+use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
 use super::linking::link;
-use super::narrow::Care;
+use super::partial_write::ConstraintCheck;
 use crate::clock::Clock;
 use crate::core::change::Change;
 use crate::core::columns::Column;
@@ -10,7 +10,7 @@ use crate::core::decide::again;
 use crate::core::event::IdentityKey;
 use crate::core::known::Account;
 use crate::source::Source;
-use crate::store::{AccountWrite, CausedChange, Locked, Reconciliation, Store, StoreError};
+use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError, StoredAccount};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Retry<'a> {
 /// An account of which something is held back.
 struct Member {
     key: IdentityKey,
-    held: Held,
+    account: LockedAccount,
 }
 
 impl Retry<'_> {
@@ -41,10 +41,10 @@ impl Retry<'_> {
     pub async fn after(
         &self,
         tx: &mut Reconciliation,
-        care: Care,
+        check: ConstraintCheck,
         outcomes: &mut [Outcome],
     ) -> Result<Vec<CausedChange>, StoreError> {
-        if care == Care::IdentityOnly {
+        if check == ConstraintCheck::SkipUserRow {
             return Ok(Vec::new());
         }
         let freed = freed(tx, outcomes);
@@ -60,7 +60,7 @@ impl Retry<'_> {
             ours.insert(write.key.clone(), n);
             if !write.held.is_empty() {
                 keys.remove(&write.key);
-                members.push(Member { key: write.key.clone(), held: as_written(write) });
+                members.push(Member { key: write.key.clone(), account: as_written(write) });
             }
         }
         for _ in 0..STEPS_MAX {
@@ -70,15 +70,15 @@ impl Retry<'_> {
             }
             let more = self.load(tx, &keys.iter().cloned().collect::<Vec<_>>()).await?;
             let instead: Vec<(String, String)> =
-                more.iter().flat_map(|member| occupied(tx, &member.held.known)).collect();
+                more.iter().flat_map(|member| occupied(tx, &member.account.known)).collect();
             members.extend(more);
             keys = tx.wanting(&instead).await?.into_iter().collect();
         }
-        let (changes, settled) = self.settle(tx, members).await?;
+        let (changes, outcomes_of_members) = self.write_members(tx, members).await?;
         // What became of our own is told by their deliveries or reads.
         let others = changes.into_iter().filter(|(key, _)| !ours.contains_key(key));
         let changes = others.map(|(_, change)| change).collect();
-        for outcome in settled {
+        for outcome in outcomes_of_members {
             let Outcome::Written(write) = &outcome else { continue };
             if let Some(n) = ours.get(&write.key) {
                 outcomes[*n] = outcome;
@@ -90,46 +90,48 @@ impl Retry<'_> {
     async fn load(&self, tx: &mut Reconciliation, keys: &[IdentityKey]) -> Result<Vec<Member>, StoreError> {
         let layout = tx.users_table().layout().clone();
         let locked = tx.lock(keys).await?;
-        let member = |(key, locked): (IdentityKey, Locked)| {
+        let member = |(key, locked): (IdentityKey, StoredAccount)| {
             self.sources.iter().find(|source| source.name == key.source)?;
-            let held = held(self.sources, &layout, &key, locked);
-            Some(Member { key, held })
+            let account = locked_account(self.sources, &layout, &key, locked);
+            Some(Member { key, account })
         };
         Ok(locked.into_iter().filter_map(member).collect())
     }
 
     /// Each by itself until nothing moves any more; then all that are left at once, with room made first: two people
     /// who have swapped their names.
-    async fn settle(
+    async fn write_members(
         &self,
         tx: &mut Reconciliation,
         mut members: Vec<Member>,
     ) -> Result<(Vec<(IdentityKey, CausedChange)>, Vec<Outcome>), StoreError> {
         let layout = tx.users_table().layout().clone();
-        let waiting = members.iter().filter(|member| member.held.has_no_row()).count();
-        let mut ids = FreshIds::take(tx, self.clock, waiting, self.dry).await?;
-        let (mut changes, mut settled) = (Vec::new(), Vec::new());
+        let waiting = members.iter().filter(|member| member.account.has_no_row()).count();
+        let mut ids = FreshIds::reserve(tx, self.clock, waiting, self.dry).await?;
+        let (mut changes, mut outcomes_of_members) = (Vec::new(), Vec::new());
         for _ in 0..STEPS_MAX {
             let mut left = Vec::new();
             let before = members.len();
             for member in members {
-                let id = ids.next(tx, &member.held).await?;
-                let (after, change) = again(&layout, &member.held.known, &id);
-                let linked_by = member.held.linked_by.clone();
-                let Some(write) = difference(&member.key, &member.held.known, &after, false, linked_by)
+                let id = ids.next(tx, &member.account).await?;
+                let (after, change) = again(&layout, &member.account.known, &id);
+                let linked_by = member.account.linked_by.clone();
+                let Some(write) = difference(&member.key, &member.account.known, &after, false, linked_by)
                 else {
                     continue;
                 };
                 for outcome in write_each(tx, vec![write]).await? {
                     let is_in_place = outcome.note().is_none();
-                    changes.extend(told(change.clone(), &outcome).map(|change| caused(&member.key, change)));
+                    changes.extend(
+                        feed_change(change.clone(), &outcome).map(|change| caused(&member.key, change)),
+                    );
                     match &outcome {
                         Outcome::Written(write) if !is_in_place => {
-                            left.push(Member { key: write.key.clone(), held: as_written(write) });
+                            left.push(Member { key: write.key.clone(), account: as_written(write) });
                         }
                         _ => {}
                     }
-                    settled.push(outcome);
+                    outcomes_of_members.push(outcome);
                 }
             }
             members = left;
@@ -137,21 +139,21 @@ impl Retry<'_> {
                 break;
             }
         }
-        changes.extend(self.swap(tx, members, &mut settled).await?);
-        Ok((changes, settled))
+        changes.extend(self.swap(tx, members, &mut outcomes_of_members).await?);
+        Ok((changes, outcomes_of_members))
     }
 
     async fn swap(
         &self,
         tx: &mut Reconciliation,
         members: Vec<Member>,
-        settled: &mut Vec<Outcome>,
+        outcomes_of_members: &mut Vec<Outcome>,
     ) -> Result<Vec<(IdentityKey, CausedChange)>, StoreError> {
         let layout = tx.users_table().layout().clone();
         let mut wishes = Vec::new();
-        for member in members.iter().filter(|member| member.held.known.user.is_some()) {
-            let (after, change) = again(&layout, &member.held.known, "");
-            let Some(write) = difference(&member.key, &member.held.known, &after, false, None) else {
+        for member in members.iter().filter(|member| member.account.known.user.is_some()) {
+            let (after, change) = again(&layout, &member.account.known, "");
+            let Some(write) = difference(&member.key, &member.account.known, &after, false, None) else {
                 continue;
             };
             wishes.push(Wish { write, change: change.map(|change| caused(&member.key, change)) });
@@ -176,7 +178,7 @@ impl Retry<'_> {
         }
         match tx.write_with_room(&writes, &vacated.into_iter().collect::<Vec<_>>()).await {
             Ok(()) => {
-                settled.extend(writes.into_iter().map(Outcome::Written));
+                outcomes_of_members.extend(writes.into_iter().map(Outcome::Written));
                 Ok(changes)
             }
             Err(StoreError::Rejected(_)) => Ok(Vec::new()),
@@ -220,14 +222,14 @@ impl Retry<'_> {
         if careful {
             tx.look_ahead().await?;
         }
-        let bearings = tx.bearings().await?;
+        let source_states = tx.source_states().await?;
         let mut members = self.load(&mut tx, keys).await?;
         let waiting = members.iter_mut().filter_map(|member| {
-            let snapshot = member.held.known.identity.as_ref()?.latest.as_ref()?.snapshot.clone();
-            Some((member.key.clone(), Cow::Owned(snapshot), &mut member.held))
+            let snapshot = member.account.known.identity.as_ref()?.latest.as_ref()?.snapshot.clone();
+            Some((member.key.clone(), Cow::Owned(snapshot), &mut member.account))
         });
-        link(&mut tx, self.sources, &bearings, waiting.collect()).await?;
-        let (changes, _) = self.settle(&mut tx, members).await?;
+        link(&mut tx, self.sources, &source_states, waiting.collect()).await?;
+        let (changes, _) = self.write_members(&mut tx, members).await?;
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.commit(&changes).await
     }
@@ -258,11 +260,11 @@ impl Wish {
 }
 
 /// The account as a write has left it.
-fn as_written(write: &AccountWrite) -> Held {
+fn as_written(write: &AccountWrite) -> LockedAccount {
     let (identity, user) = (Some(write.identity.clone()), write.user.clone());
     let (key, siblings) = (write.key.clone(), write.siblings.clone());
     let known = Account { key, identity, user, siblings, ..Account::default() };
-    Held { known, former_id: None, unheard: false, linked_by: None }
+    LockedAccount { known, former_id: None, is_placeholder: false, linked_by: None }
 }
 
 /// Values that rows do not hold any more, and those that they hold in place of others.

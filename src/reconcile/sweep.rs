@@ -1,13 +1,13 @@
 //! Accounts that the source is proven to have no more.
 
-use super::account::{FreshIds, Outcome, difference, held, told, write_each};
-use super::narrow::Care;
-use super::reads::{Errand, Reads};
+use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, write_each};
+use super::partial_write::ConstraintCheck;
+use super::reads::{ReadContext, Reads};
 use super::retry::Retry;
 use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
 use crate::core::timestamp::Timestamp;
-use crate::store::{CausedChange, Locked, Reconciliation, StoreError};
+use crate::store::{CausedChange, Reconciliation, StoreError, StoredAccount};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Reads {
         tx: &mut Reconciliation,
         keys: &[IdentityKey],
         marked_at: Timestamp,
-        errand: &Errand,
+        context: &ReadContext,
     ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
         let mut locked = tx.lock(keys).await?;
         // A call may hold one for a moment; whoever is held for longer is found by the next run.
@@ -42,9 +42,9 @@ impl Reads {
         while !locked.is_empty() {
             let mut users = HashSet::new();
             let is_first =
-                |locked: &Locked| locked.user_id.as_ref().is_none_or(|id| users.insert(id.clone()));
+                |locked: &StoredAccount| locked.user_id.as_ref().is_none_or(|id| users.insert(id.clone()));
             let (first, later) = split(locked, is_first);
-            let (now_deleted, now_caused) = self.end(tx, first, &received, marked_at, errand).await?;
+            let (now_deleted, now_caused) = self.end(tx, first, &received, marked_at, context).await?;
             deleted.extend(now_deleted);
             caused.extend(now_caused);
             locked = tx.lock(&later).await?;
@@ -55,47 +55,47 @@ impl Reads {
     async fn end(
         &self,
         tx: &mut Reconciliation,
-        locked: BTreeMap<IdentityKey, Locked>,
+        locked: BTreeMap<IdentityKey, StoredAccount>,
         received: &HashMap<IdentityKey, Timestamp>,
         marked_at: Timestamp,
-        errand: &Errand,
+        context: &ReadContext,
     ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
         let now = tx.now().await?;
         let (mut writes, mut changes) = (Vec::new(), Vec::new());
-        let mut unheard = Vec::new();
-        let mut ids = FreshIds::take(tx, &self.clock, 0, false).await?;
+        let mut is_placeholder = Vec::new();
+        let mut ids = FreshIds::reserve(tx, &self.clock, 0, false).await?;
         for (key, locked) in locked {
             let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
-            let held = held(&self.sources, self.store.layout(), &key, locked);
-            if held.unheard {
-                unheard.push(key);
+            let account = locked_account(&self.sources, self.store.layout(), &key, locked);
+            if account.is_placeholder {
+                is_placeholder.push(key);
                 continue;
             }
-            let is_over = held.known.identity.as_ref().is_none_or(|identity| identity.deletion.is_some());
-            let was_there = held.known.identity.as_ref().is_some_and(|identity| identity.latest.is_some());
+            let is_over = account.known.identity.as_ref().is_none_or(|identity| identity.deletion.is_some());
+            let was_there = account.known.identity.as_ref().is_some_and(|identity| identity.latest.is_some());
             // Without a run's mark there is no proof: nobody ends who ever was there.
-            if raced || is_over || (errand.since.is_none() && was_there) {
+            if raced || is_over || (context.since.is_none() && was_there) {
                 continue;
             }
-            let id = ids.next(tx, &held).await?;
-            let repair = sweep(self.store.layout(), &held.known, now, &id);
-            if let Some(write) = difference(&key, &held.known, &repair.account, true, None) {
+            let id = ids.next(tx, &account).await?;
+            let repair = sweep(self.store.layout(), &account.known, now, &id);
+            if let Some(write) = difference(&key, &account.known, &repair.account, true, None) {
                 writes.push(write);
                 changes.push(repair.change);
             }
         }
-        tx.forget_unheard(&unheard).await?;
+        tx.delete_placeholders(&is_placeholder).await?;
         let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
         let mut outcomes = write_each(tx, writes).await?;
         let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
-        let mut caused = retry.after(tx, Care::Usual, &mut outcomes).await?;
-        let cause = self.cause(errand);
+        let mut caused = retry.after(tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
+        let cause = self.cause(context);
         let mut deleted = Vec::new();
         for ((key, change), outcome) in keys.into_iter().zip(changes).zip(&outcomes) {
             if matches!(outcome, Outcome::Written(_)) {
                 deleted.push(key);
                 caused.extend(
-                    told(change, outcome).map(|change| CausedChange { change, cause: cause.clone() }),
+                    feed_change(change, outcome).map(|change| CausedChange { change, cause: cause.clone() }),
                 );
             }
         }
@@ -105,9 +105,9 @@ impl Reads {
 
 /// Those that may be gone through now, and the keys of the others.
 fn split(
-    locked: BTreeMap<IdentityKey, Locked>,
-    mut is_first: impl FnMut(&Locked) -> bool,
-) -> (BTreeMap<IdentityKey, Locked>, Vec<IdentityKey>) {
+    locked: BTreeMap<IdentityKey, StoredAccount>,
+    mut is_first: impl FnMut(&StoredAccount) -> bool,
+) -> (BTreeMap<IdentityKey, StoredAccount>, Vec<IdentityKey>) {
     let (first, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
         locked.into_iter().partition(|(_, locked)| is_first(locked));
     (first, later.into_keys().collect())

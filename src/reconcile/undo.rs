@@ -1,6 +1,6 @@
 //! Undoing an adoption: accounts are untied from their rows, which get back what was filled.
 
-use super::account::held;
+use super::account::locked_account;
 use crate::core::change::{Change, ChangeKind};
 use crate::core::known::User;
 use crate::source::Source;
@@ -55,13 +55,15 @@ async fn untie(
     for Adopted { key, before: cells } in adopted {
         let Some(locked) = locked.remove(key) else { continue };
         untied.push(key.clone());
-        let known = held(sources, layout, key, locked).known;
+        let known = locked_account(sources, layout, key, locked).known;
         let Some(now) = known.user else { continue };
-        let said = known.identity.and_then(|identity| identity.latest).map(|latest| latest.snapshot.columns);
+        let provider =
+            known.identity.and_then(|identity| identity.latest).map(|latest| latest.snapshot.columns);
         let mut before = now.clone();
         for (name, cell) in cells {
             let Some(column) = layout.column(name) else { continue };
-            let is_as_filled = said.as_ref().is_some_and(|said| said.get(column) == now.columns.get(column));
+            let is_as_filled =
+                provider.as_ref().is_some_and(|provider| provider.get(column) == now.columns.get(column));
             match is_as_filled {
                 true => before.columns.set(column, cell.clone()),
                 false => undone.left += 1,

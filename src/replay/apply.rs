@@ -123,7 +123,7 @@ async fn apply(
         }
     }
     for (source, ids) in new {
-        for (_, status) in applier.settle(&source, &ids).await? {
+        for (_, status) in applier.apply_until_done(&source, &ids).await? {
             let counts = &mut replayed.counts;
             match status.as_str() {
                 "applied" => counts.applied += 1,

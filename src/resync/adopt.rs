@@ -2,12 +2,12 @@
 
 use super::compare::key;
 use super::matching::Matching;
-use super::walk::{Place, page};
+use super::walk::{WalkPlace, page};
 use super::{Phase, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::link::LinkRule;
-use crate::core::read::{Reading, Said};
-use crate::reconcile::Errand;
+use crate::core::read::{Observation, Reading};
+use crate::reconcile::ReadContext;
 use crate::store::{ADOPTED, Counts};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Adoption {
     /// Rows that were linked now.
     pub linked: u64,
     /// Of them, rows in which values were held back by a constraint.
-    pub narrowed: u64,
+    pub partial: u64,
     /// Accounts that the database refuses, with the reason.
     pub refused: Vec<(IdentityKey, String)>,
     pub requests: u64,
@@ -37,14 +37,14 @@ impl Resync {
         self.check_instance().await?;
         let matching = self.match_rows(std::slice::from_ref(rule)).await?;
         let apply_requests = 2 * matching.pages + 2;
-        let (mut linked, mut narrowed, mut refused) = (0, 0, Vec::new());
+        let (mut linked, mut partial, mut refused) = (0, 0, Vec::new());
         if apply {
             // From now on, so that whoever signs in meanwhile finds their row as well. An address proves who somebody
             // is only to the person who reads the report.
             if *rule != LinkRule::VerifiedEmail {
                 self.store.set_link_rule(&self.source.name, Some(rule)).await?;
             }
-            (linked, narrowed, refused) = self.link_planned(&matching).await?;
+            (linked, partial, refused) = self.link_planned(&matching).await?;
         }
         let (rows, unlinked) = self.store.count_unlinked().await?;
         let (requests, _) = self.gate.take_counts();
@@ -52,7 +52,7 @@ impl Resync {
             rows,
             unlinked,
             linked,
-            narrowed,
+            partial,
             refused,
             requests,
             apply_requests,
@@ -66,31 +66,32 @@ impl Resync {
         matching: &Matching,
     ) -> Result<(u64, u64, Vec<(IdentityKey, String)>), ResyncError> {
         let plan = Arc::new(matching.plan.clone());
-        let errand = Errand { cause: ADOPTED, plan: Some(plan.clone()), ..Errand::default() };
-        let (mut linked, mut narrowed, mut refused) = (0, 0, Vec::new());
-        let mut place = Place::default();
+        let context = ReadContext { cause: ADOPTED, plan: Some(plan.clone()), ..ReadContext::default() };
+        let (mut linked, mut partial, mut refused) = (0, 0, Vec::new());
+        let mut place = WalkPlace::default();
         while !plan.is_empty() {
             self.check_stopped()?;
             let fetched = page(&self.gate, &place).await?;
             let mut readings: Vec<(IdentityKey, Reading)> = Vec::new();
             for entry in fetched.entries {
                 let planned = entry.provider_id.filter(|id| plan.contains_key(id));
-                let (Some(id), Ok(snapshot)) = (planned, entry.said) else { continue };
-                let reading = Reading { said: Said::Present(snapshot), marked_at: fetched.marked_at };
+                let (Some(id), Ok(snapshot)) = (planned, entry.snapshot) else { continue };
+                let reading =
+                    Reading { observed: Observation::Present(snapshot), marked_at: fetched.marked_at };
                 readings.push((key(&self.source, &id), reading));
             }
             // Whoever locks several accounts does so in this order.
             readings.sort_by(|(a, _), (b, _)| a.cmp(b));
-            let applied = self.reads.apply(&readings, &[], &errand, "", Counts::default()).await?;
+            let applied = self.reads.apply(&readings, &[], &context, "", Counts::default()).await?;
             linked += applied.linked;
-            narrowed += applied.narrowed;
+            partial += applied.partial;
             refused.extend(applied.refusals);
-            self.tell(Phase::Linking, linked, plan.len() as u64);
+            self.report(Phase::Linking, linked, plan.len() as u64);
             if fetched.is_last {
                 break;
             }
             place = fetched.next;
         }
-        Ok((linked, narrowed, refused))
+        Ok((linked, partial, refused))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::walk::Page;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::read::{Reading, Said, is_future};
+use crate::core::read::{Observation, Reading, is_future};
 use crate::core::timestamp::Timestamp;
 use crate::intake::odd_user;
 use crate::source::Source;
@@ -62,7 +62,7 @@ pub(super) async fn compare_range(
             let is_missing = !there.contains(known.provider_id.as_str()) && !may_follow && !known.deleted;
             match is_missing {
                 true => comparison.compared.missing.push(key(source, &known.provider_id)),
-                false => comparison.take(known),
+                false => comparison.compare_known(known),
             }
         }
         if is_last {
@@ -87,7 +87,7 @@ impl<'a> Comparison<'a> {
         let mut open = HashMap::with_capacity(entries.len());
         let mut compared = Compared { seen: entries.len() as u64, ..Compared::default() };
         for entry in entries {
-            match (&entry.provider_id, &entry.said) {
+            match (&entry.provider_id, &entry.snapshot) {
                 (Some(id), Ok(snapshot)) => {
                     // One from next week would hide everything until then.
                     let version = (!is_future(snapshot, marked_at)).then_some(snapshot.version);
@@ -100,7 +100,7 @@ impl<'a> Comparison<'a> {
         Self { source, users: store.users_table(), marked_at, open, compared }
     }
 
-    fn take(&mut self, known: Known) {
+    fn compare_known(&mut self, known: Known) {
         let Some(snapshot) = self.open.remove(known.provider_id.as_str()) else { return };
         let (row, is_over) = (known.row.as_ref(), snapshot.ended_at.is_some());
         let same = known.deleted == is_over
@@ -124,7 +124,7 @@ impl<'a> Comparison<'a> {
     async fn finish(mut self, store: &Store) -> Result<Compared, StoreError> {
         let left: Vec<String> = self.open.keys().map(|id| (*id).to_owned()).collect();
         for known in store.known_of(&self.source.name, &left).await? {
-            self.take(known);
+            self.compare_known(known);
         }
         self.compared.unseen += self.open.len() as u64;
         let new: Vec<(IdentityKey, Reading)> =
@@ -136,7 +136,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn reading(&self, snapshot: &Snapshot) -> Reading {
-        Reading { said: Said::Present(snapshot.clone()), marked_at: self.marked_at }
+        Reading { observed: Observation::Present(snapshot.clone()), marked_at: self.marked_at }
     }
 }
 

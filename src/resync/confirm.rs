@@ -4,9 +4,9 @@ use super::full::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::known::Doubt;
-use crate::core::read::{Reading, Said};
+use crate::core::read::{Observation, Reading};
 use crate::intake::odd_user;
-use crate::reconcile::{Drift, Errand, ReadsApplied};
+use crate::reconcile::{Drift, ReadContext, ReadsOutcome};
 use crate::store::{Confirmation, Counts, StoreError};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Resync {
             self.check_stopped()?;
             let open = self.store.open_confirmations(&run_id).await?;
             let wait_ms = open.next_in_ms;
-            self.tell(Phase::Confirming { wait_ms }, total.saturating_sub(open.open), total);
+            self.report(Phase::Confirming { wait_ms }, total.saturating_sub(open.open), total);
             if open.open == 0 {
                 break;
             }
@@ -76,17 +76,18 @@ impl Resync {
         }
         let (readings, dead) = self.read_each(due).await?;
         running.counts.dead += dead;
-        let there =
-            |(key, reading): &&(IdentityKey, Reading)| reading.said != Said::Absent && missing.contains(key);
+        let there = |(key, reading): &&(IdentityKey, Reading)| {
+            reading.observed != Observation::Absent && missing.contains(key)
+        };
         running.left_out += readings.iter().filter(there).count() as u64;
         self.count_requests(running);
-        let errand = running.errand();
-        let applied = self.reads.apply(&readings, &[], &errand, &running.cursor(), running.counts).await?;
+        let context = running.context();
+        let applied = self.reads.apply(&readings, &[], &context, &running.cursor(), running.counts).await?;
         self.note(running, applied);
         Ok(())
     }
 
-    fn note(&self, running: &mut Running, applied: ReadsApplied) {
+    fn note(&self, running: &mut Running, applied: ReadsOutcome) {
         running.counts.add(applied.counts);
         running.note_drift(applied.drift);
         for (key, reason) in applied.refusals {
@@ -115,7 +116,7 @@ impl Resync {
 
     async fn forget(&self, keys: &[IdentityKey]) -> Result<(), StoreError> {
         let mut tx = self.store.reconciliation().await?;
-        tx.settle(keys).await?;
+        tx.resolve_confirmations(keys).await?;
         tx.commit(&[]).await
     }
 
@@ -174,13 +175,16 @@ impl Resync {
             let (key, answer) = read.map_err(|_| ResyncError::Stopped)?;
             let (entry, marked_at) = answer?;
             match entry {
-                None => readings.push((key, Reading { said: Said::Absent, marked_at })),
+                None => readings.push((key, Reading { observed: Observation::Absent, marked_at })),
                 Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {
                     return Err(ResyncError::Walk("an account answers under another one's id"));
                 }
-                Some(entry) => match &entry.said {
+                Some(entry) => match &entry.snapshot {
                     Ok(snapshot) => {
-                        readings.push((key, Reading { said: Said::Present(snapshot.clone()), marked_at }));
+                        readings.push((
+                            key,
+                            Reading { observed: Observation::Present(snapshot.clone()), marked_at },
+                        ));
                     }
                     Err(_) => {
                         odd.extend(odd_user(&self.source, &entry, marked_at));
@@ -201,7 +205,7 @@ impl Resync {
         missing: &[String],
     ) -> Result<(), ResyncError> {
         for (n, id) in missing.iter().enumerate() {
-            self.tell(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
+            self.report(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
             let is_gone = n >= LOOKED_FOR_MAX || self.gate.one(id).await?.0.is_none();
             if is_gone {
                 running.counts.deleted += 1;
@@ -229,13 +233,13 @@ impl Resync {
         let count = due.len();
         let (readings, _) = self.read_each(due).await?;
         let since = readings.iter().map(|(_, reading)| reading.marked_at).min();
-        let errand = Errand { cause: "confirmation", ..Errand::default() };
-        let applied = self.reads.apply(&readings, &[], &errand, "", Counts::default()).await?;
+        let context = ReadContext { cause: "confirmation", ..ReadContext::default() };
+        let applied = self.reads.apply(&readings, &[], &context, "", Counts::default()).await?;
         // Only a full run may conclude anything from absence, but for accounts of which nothing has ever come.
         let mut tx = self.store.reconciliation().await?;
         let since = since.unwrap_or(tx.now().await?);
-        let (_, changes) = self.reads.sweep(&mut tx, &applied.gone, since, &errand).await?;
-        tx.settle(&applied.gone).await?;
+        let (_, changes) = self.reads.sweep(&mut tx, &applied.gone, since, &context).await?;
+        tx.resolve_confirmations(&applied.gone).await?;
         tx.commit(&changes).await?;
         info!(
             source.name = self.source.name,

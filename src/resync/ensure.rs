@@ -6,10 +6,10 @@ use super::{Resync, ResyncError};
 use crate::clock::fresh_run_id;
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, PROVIDER_ID_BYTES_MAX};
-use crate::core::read::{Reading, Said};
+use crate::core::read::{Observation, Reading};
 use crate::digest::short_digest;
 use crate::intake::odd_user;
-use crate::reconcile::{CallError, Caller, Calls, Errand, NoRoom, Wanted};
+use crate::reconcile::{Assignment, CallError, Caller, Calls, NoRoom, ReadContext};
 use crate::store::{Counts, StoreError, UserView};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Between two looks at what another replica is about to write.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What somebody else's call failed for is tried once more with one's own values, and not for ever.
-const FLIGHTS_MAX: u32 = 3;
+const LOOKUPS_MAX: u32 = 3;
 
 /// Answers for whoever has just signed up.
 pub struct Ensure {
@@ -33,7 +33,7 @@ pub struct Ensure {
     /// Whose key is known to be of the right instance.
     checked: Mutex<Vec<String>>,
     timeout: Duration,
-    flights: Mutex<HashMap<IdentityKey, watch::Receiver<Option<Landed>>>>,
+    lookups: Mutex<HashMap<IdentityKey, watch::Receiver<Option<Lookup>>>>,
 }
 
 /// What a call to [`Ensure::user`] comes with.
@@ -41,12 +41,12 @@ pub struct Ensure {
 pub struct Signup {
     /// What the application's session knows: it fills a provisional row, and never links.
     pub hints: Columns,
-    pub wanted: Wanted,
+    pub assignment: Assignment,
 }
 
 /// How a look for an account ended.
 #[derive(Clone, Debug)]
-enum Landed {
+enum Lookup {
     There,
     Absent,
     Erased,
@@ -78,7 +78,7 @@ impl Ensure {
     pub fn new(calls: Calls, asking: Vec<Resync>, timeout: Duration) -> Arc<Self> {
         let asking = asking.into_iter().map(|resync| (resync.source().name.clone(), Arc::new(resync)));
         let asking = asking.collect();
-        Arc::new(Self { calls, asking, checked: Mutex::default(), timeout, flights: Mutex::default() })
+        Arc::new(Self { calls, asking, checked: Mutex::default(), timeout, lookups: Mutex::default() })
     }
 
     /// Asks each source which instance it is, before anybody waits for it.
@@ -113,29 +113,29 @@ impl Ensure {
             return Err(EnsureError::NoId);
         }
         let key = key(source, provider_id);
-        let mut flights = 0;
+        let mut lookups = 0;
         loop {
             let known = self.known(&key).await?;
             let is_settled = known.as_ref().is_some_and(|user| {
                 user.account_state != "provisional" || !self.asking.contains_key(&key.source)
             });
-            if let Some(user) = known.filter(|_| is_settled || flights > 0) {
+            if let Some(user) = known.filter(|_| is_settled || lookups > 0) {
                 return self.with_wanted(user, signup).await;
             }
             if self.calls.store.source(&key.source).await?.retired_at.is_some() {
                 return Err(EnsureError::UnknownSource);
             }
-            flights += 1;
-            let (mine, landed) = self.land(&key, signup).await;
-            match landed {
-                Landed::There => {}
-                Landed::Absent => return Err(EnsureError::Absent),
-                Landed::Erased => return Err(CallError::Erased.into()),
-                Landed::NoRoom(_) if !mine && flights < FLIGHTS_MAX => flights = 0,
-                Landed::NoRoom(no_room) => return Err(CallError::NoRoom(no_room).into()),
-                Landed::Failed(error) => return Err(error.into()),
+            lookups += 1;
+            let (mine, outcome) = self.shared_lookup(&key, signup).await;
+            match outcome {
+                Lookup::There => {}
+                Lookup::Absent => return Err(EnsureError::Absent),
+                Lookup::Erased => return Err(CallError::Erased.into()),
+                Lookup::NoRoom(_) if !mine && lookups < LOOKUPS_MAX => lookups = 0,
+                Lookup::NoRoom(no_room) => return Err(CallError::NoRoom(no_room).into()),
+                Lookup::Failed(error) => return Err(error.into()),
             }
-            if flights >= FLIGHTS_MAX {
+            if lookups >= LOOKUPS_MAX {
                 return Err(CallError::Busy.into());
             }
         }
@@ -147,10 +147,10 @@ impl Ensure {
     }
 
     async fn with_wanted(&self, user: UserView, signup: &Signup) -> Result<UserView, EnsureError> {
-        if signup.wanted.is_empty() || user.account_state == "deleted" {
+        if signup.assignment.is_empty() || user.account_state == "deleted" {
             return Ok(user);
         }
-        if !self.calls.set(&user.id, &signup.wanted, Caller::APPLICATION).await? {
+        if !self.calls.set(&user.id, &signup.assignment, Caller::APPLICATION).await? {
             return Ok(user);
         }
         let again = self.calls.store.users_by_id(std::slice::from_ref(&user.id)).await?;
@@ -158,42 +158,47 @@ impl Ensure {
     }
 
     /// One look for the account, shared by all who ask meanwhile; whether it was ours.
-    async fn land(self: &Arc<Self>, key: &IdentityKey, signup: &Signup) -> (bool, Landed) {
-        let (mine, mut landed) = {
-            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights.get(key) {
-                Some(landed) => (false, landed.clone()),
+    async fn shared_lookup(self: &Arc<Self>, key: &IdentityKey, signup: &Signup) -> (bool, Lookup) {
+        let (mine, mut outcome) = {
+            let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+            match lookups.get(key) {
+                Some(outcome) => (false, outcome.clone()),
                 None => {
-                    let (tell, landed) = watch::channel(None);
-                    flights.insert(key.clone(), landed.clone());
+                    let (notify, outcome) = watch::channel(None);
+                    lookups.insert(key.clone(), outcome.clone());
                     // Apart from the request: whoever goes away takes nothing from the others.
-                    tokio::spawn(self.clone().fly(key.clone(), signup.clone(), tell));
-                    (true, landed)
+                    tokio::spawn(self.clone().run_lookup(key.clone(), signup.clone(), notify));
+                    (true, outcome)
                 }
             }
         };
-        let outcome = landed.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
-        (mine, outcome.unwrap_or_else(|| Landed::Failed(Arc::new(CallError::Busy.into()))))
+        let outcome = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        (mine, outcome.unwrap_or_else(|| Lookup::Failed(Arc::new(CallError::Busy.into()))))
     }
 
-    async fn fly(self: Arc<Self>, key: IdentityKey, signup: Signup, tell: watch::Sender<Option<Landed>>) {
-        let landed = match self.look(&key, &signup).await {
-            Ok(landed) => landed,
-            Err(EnsureError::Call(CallError::Erased)) => Landed::Erased,
+    async fn run_lookup(
+        self: Arc<Self>,
+        key: IdentityKey,
+        signup: Signup,
+        notify: watch::Sender<Option<Lookup>>,
+    ) {
+        let outcome = match self.look(&key, &signup).await {
+            Ok(outcome) => outcome,
+            Err(EnsureError::Call(CallError::Erased)) => Lookup::Erased,
             // It has ended here: its row is shown, where it has one.
             Err(EnsureError::Call(CallError::Deleted)) => match self.known(&key).await {
-                Ok(Some(_)) => Landed::There,
-                _ => Landed::Absent,
+                Ok(Some(_)) => Lookup::There,
+                _ => Lookup::Absent,
             },
-            Err(EnsureError::Call(CallError::NoRoom(no_room))) => Landed::NoRoom(no_room),
-            Err(error) => Landed::Failed(Arc::new(error)),
+            Err(EnsureError::Call(CallError::NoRoom(no_room))) => Lookup::NoRoom(no_room),
+            Err(error) => Lookup::Failed(Arc::new(error)),
         };
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        let _ = tell.send(Some(landed));
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let _ = notify.send(Some(outcome));
     }
 
     /// Of all replicas one asks the source.
-    async fn look(&self, key: &IdentityKey, signup: &Signup) -> Result<Landed, EnsureError> {
+    async fn look(&self, key: &IdentityKey, signup: &Signup) -> Result<Lookup, EnsureError> {
         let store = &self.calls.store;
         let deadline = Instant::now() + self.timeout;
         if let Some(resync) = self.asking.get(&key.source) {
@@ -203,20 +208,20 @@ impl Ensure {
             if store.lease(&lease, &holder, ttl_ms).await?.is_none() {
                 let asked = self.ask(resync, key, signup, deadline).await;
                 store.release(&lease, &holder).await?;
-                if let Some(landed) = asked? {
-                    return Ok(landed);
+                if let Some(outcome) = asked? {
+                    return Ok(outcome);
                 }
             } else {
                 while Instant::now() < deadline {
                     tokio::time::sleep(LOOK_EVERY).await;
                     if self.known(key).await?.is_some() {
-                        return Ok(Landed::There);
+                        return Ok(Lookup::There);
                     }
                 }
             }
         }
-        self.calls.provisional(key, &signup.hints, &signup.wanted).await?;
-        Ok(Landed::There)
+        self.calls.provisional(key, &signup.hints, &signup.assignment).await?;
+        Ok(Lookup::There)
     }
 
     /// What the source says; `None` where it says nothing in time, or nothing that can be believed at first sight.
@@ -226,13 +231,13 @@ impl Ensure {
         key: &IdentityKey,
         signup: &Signup,
         deadline: Instant,
-    ) -> Result<Option<Landed>, EnsureError> {
+    ) -> Result<Option<Lookup>, EnsureError> {
         // Somebody may have brought it while we waited for our turn.
         if self.known(key).await?.is_some_and(|user| user.account_state != "provisional") {
-            return Ok(Some(Landed::There));
+            return Ok(Some(Lookup::There));
         }
         if self.calls.is_erased(key).await? {
-            return Ok(Some(Landed::Erased));
+            return Ok(Some(Lookup::Erased));
         }
         let checked = tokio::time::timeout_at(deadline.into(), self.check(&key.source)).await;
         let reading = match checked {
@@ -252,23 +257,26 @@ impl Ensure {
                 return Ok(None);
             }
         };
-        let absent = reading.said == Said::Absent;
-        let errand = Errand { cause: "ensure", wanted: signup.wanted.clone(), ..Errand::default() };
+        let absent = reading.observed == Observation::Absent;
+        let context =
+            ReadContext { cause: "ensure", assignment: signup.assignment.clone(), ..ReadContext::default() };
         let applied =
-            resync.reads.apply(&[(key.clone(), reading)], &[], &errand, "", Counts::default()).await?;
+            resync.reads.apply(&[(key.clone(), reading)], &[], &context, "", Counts::default()).await?;
         if let Some(no_room) = applied.no_room {
-            let named =
-                self.calls.with_columns(CallError::NoRoom(no_room), &signup.wanted, &signup.hints).await?;
+            let named = self
+                .calls
+                .with_columns(CallError::NoRoom(no_room), &signup.assignment, &signup.hints)
+                .await?;
             return Err(named.into());
         }
         if absent {
-            return Ok(Some(Landed::Absent));
+            return Ok(Some(Lookup::Absent));
         }
         Ok(self
             .known(key)
             .await?
             .is_some_and(|user| user.account_state != "provisional")
-            .then_some(Landed::There))
+            .then_some(Lookup::There))
     }
 }
 
@@ -281,13 +289,13 @@ impl Resync {
     /// One account, read by somebody who waits; `None` where what came cannot be understood.
     async fn read_by(&self, deadline: Instant, key: &IdentityKey) -> Result<Option<Reading>, ResyncError> {
         let (entry, marked_at) = self.gate.one_by(deadline, &key.provider_id).await?;
-        let said = match entry {
-            None => Said::Absent,
+        let observed = match entry {
+            None => Observation::Absent,
             Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {
                 return Err(ResyncError::Walk("an account answers under another one's id"));
             }
-            Some(entry) => match &entry.said {
-                Ok(snapshot) => Said::Present(snapshot.clone()),
+            Some(entry) => match &entry.snapshot {
+                Ok(snapshot) => Observation::Present(snapshot.clone()),
                 Err(_) => {
                     let odd: Vec<_> = odd_user(&self.source, &entry, marked_at).into_iter().collect();
                     self.store.accept_odd(&odd).await?;
@@ -295,6 +303,6 @@ impl Resync {
                 }
             },
         };
-        Ok(Some(Reading { said, marked_at }))
+        Ok(Some(Reading { observed, marked_at }))
     }
 }

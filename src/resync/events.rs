@@ -55,7 +55,7 @@ impl Resync {
             self.check_creation(running, count_of(&new, "user.created")).await?;
             self.apply_events(running, new).await?;
             self.count_requests(running);
-            self.tell(Phase::Walking, running.counts.seen, running.counts.seen);
+            self.report(Phase::Walking, running.counts.seen, running.counts.seen);
             match page.after {
                 Some(next) if after.as_ref() != Some(&next) => after = Some(next),
                 Some(_) => return Err(ResyncError::Walk("its events repeat")),
@@ -108,7 +108,7 @@ impl Resync {
             batch_max: BATCH,
         };
         let ids: Vec<String> = new.iter().map(|event| event.message_id.clone()).collect();
-        let statuses = deliveries.settle(&self.source.name, &ids).await?;
+        let statuses = deliveries.apply_until_done(&self.source.name, &ids).await?;
         let ended = |event: &NewDelivery, wanted: &str| {
             statuses.iter().any(|(id, status)| *id == event.message_id && status == wanted)
         };

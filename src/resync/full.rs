@@ -5,12 +5,12 @@ use super::compare::{Compared, compare_range, key};
 use super::guard::Guard;
 use super::lease::Lease;
 use super::pages::{AbortOnDrop, UnderWay};
-use super::walk::{Place, page};
+use super::walk::{WalkPlace, page};
 use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
-use crate::reconcile::{Drift, Errand, RunRef, Wanted};
+use crate::reconcile::{Assignment, Drift, ReadContext, RunRef};
 use crate::store::{Counts, Ending, Mode, NewConfirmation, Run, run_lease};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const UNDATED_SLICE: i64 = 500;
 /// Where a run would go on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Checkpoint {
-    place: Place,
+    place: WalkPlace,
     walked: bool,
     missing: u64,
     witnesses: Vec<String>,
@@ -83,15 +83,15 @@ impl Running {
         }
     }
 
-    pub(super) fn errand(&self) -> Errand {
-        Errand {
+    pub(super) fn context(&self) -> ReadContext {
+        ReadContext {
             run: Some(self.run.clone()),
             cause: self.mode.name(),
             since: Some(self.marked_at),
             dry: self.is_dry(),
             waits: matches!(self.mode, Mode::Full | Mode::User),
             plan: None,
-            wanted: Wanted::default(),
+            assignment: Assignment::default(),
         }
     }
 
@@ -123,8 +123,8 @@ impl Resync {
         let holder = fresh_run_id();
         let name = run_lease(&self.source.name);
         let lease = match waits {
-            true => Lease::take_patiently(&self.store, &name, &holder, &self.stop).await?,
-            false => Lease::take(&self.store, &name, &holder).await?,
+            true => Lease::acquire_patiently(&self.store, &name, &holder, &self.stop).await?,
+            false => Lease::acquire(&self.store, &name, &holder).await?,
         };
         let Some(lease) = lease else {
             return Err(ResyncError::Busy { source_name: self.source.name.clone() });
@@ -170,7 +170,7 @@ impl Resync {
     pub(super) async fn begin(&self, mode: Mode, cause: &str) -> Result<(Running, Lease), ResyncError> {
         self.check_retired().await?;
         let (id, holder) = (fresh_run_id(), fresh_run_id());
-        let lease = Lease::take(&self.store, &format!("read/{id}"), &holder).await?;
+        let lease = Lease::acquire(&self.store, &format!("read/{id}"), &holder).await?;
         let lease = lease.ok_or_else(|| ResyncError::Busy { source_name: self.source.name.clone() })?;
         let run = self.store.begin_run(&id, &self.source.name, mode, cause, &holder).await?;
         Ok((Running::new(run, &holder, mode), lease))
@@ -243,9 +243,9 @@ impl Resync {
             running.counts.pages += 1;
             running.checkpoint.place = next;
             running.checkpoint.walked = fetched.is_last;
-            self.take(running, compared, &mut missing).await?;
+            self.record_page(running, compared, &mut missing).await?;
             let total = running.count_before.unwrap_or(running.known_before);
-            self.tell(Phase::Walking, running.counts.seen, total);
+            self.report(Phase::Walking, running.counts.seen, total);
             let Some(mut ahead) = ahead else { break };
             fetched = (&mut ahead.0).await.map_err(|_| ResyncError::Stopped)??;
         }
@@ -255,7 +255,7 @@ impl Resync {
     }
 
     /// Writes down what a page has brought, in one transaction; nothing, where it has brought nothing.
-    async fn take(
+    async fn record_page(
         &self,
         running: &mut Running,
         compared: Compared,

@@ -54,14 +54,14 @@ struct Granted {
 }
 
 /// Leave for one request.
-struct Leave {
+struct Permit {
     at: Instant,
     now: Timestamp,
     told_at: Instant,
     failures: i64,
 }
 
-impl Leave {
+impl Permit {
     /// The read mark. The database told its time before we read ours, so this is never late.
     fn mark(&self) -> Timestamp {
         let since = i64::try_from(self.told_at.elapsed().as_millis()).unwrap_or(0);
@@ -156,8 +156,8 @@ impl Gate {
         let mut retry = Retry::new();
         let (mut attempts, mut throttles) = (0, 0);
         loop {
-            let leave = self.leave(deadline).await?;
-            let marked_at = leave.mark();
+            let permit = self.acquire(deadline).await?;
+            let marked_at = permit.mark();
             self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = tokio::select! {
                 answer = self.api.get(path) => answer,
@@ -169,7 +169,7 @@ impl Gate {
             });
             match read {
                 Ok(answer) => {
-                    if leave.failures > 0 {
+                    if permit.failures > 0 {
                         self.store.forget_failures(&self.source).await?;
                         self.give_up_grant().await;
                     }
@@ -224,14 +224,14 @@ impl Gate {
     }
 
     /// Waits for its turn. Without the database there is no leave.
-    async fn leave(&self, deadline: Option<Instant>) -> Result<Leave, ResyncError> {
+    async fn acquire(&self, deadline: Option<Instant>) -> Result<Permit, ResyncError> {
         let mut told = false;
         loop {
-            let leave = self.take().await?;
-            match leave {
-                Ok(leave) => {
-                    let wait = leave.at.saturating_duration_since(Instant::now());
-                    if deadline.is_some_and(|deadline| leave.at > deadline) {
+            let permit = self.try_acquire().await?;
+            match permit {
+                Ok(permit) => {
+                    let wait = permit.at.saturating_duration_since(Instant::now());
+                    if deadline.is_some_and(|deadline| permit.at > deadline) {
                         let for_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
                         return Err(ResyncError::Blocked {
                             for_ms,
@@ -241,7 +241,7 @@ impl Gate {
                     if !wait.is_zero() {
                         self.sleep(wait).await?;
                     }
-                    return Ok(leave);
+                    return Ok(permit);
                 }
                 Err((for_ms, reason)) => {
                     let patience_ms = deadline.map_or(PATIENCE_MS_MAX, |deadline| {
@@ -264,7 +264,7 @@ impl Gate {
     }
 
     /// The next request of the grant, or of a new one; where nobody may ask now, for how long and why.
-    async fn take(&self) -> Result<Result<Leave, (i64, String)>, ResyncError> {
+    async fn try_acquire(&self) -> Result<Result<Permit, (i64, String)>, ResyncError> {
         let mut granted = self.granted.lock().await;
         let stale =
             granted.as_ref().is_none_or(|grant| grant.left == 0 || grant.next_at.elapsed() > GRANT_IDLE_MAX);
@@ -281,11 +281,11 @@ impl Gate {
         let Some(grant) = granted.as_mut() else {
             return Ok(Err((1, String::new())));
         };
-        let leave =
-            Leave { at: grant.next_at, now: grant.now, told_at: grant.told_at, failures: grant.failures };
+        let permit =
+            Permit { at: grant.next_at, now: grant.now, told_at: grant.told_at, failures: grant.failures };
         grant.left -= 1;
         grant.next_at += Duration::from_micros(self.pace.interval_us.unsigned_abs());
-        Ok(Ok(leave))
+        Ok(Ok(permit))
     }
 
     async fn sleep(&self, time: Duration) -> Result<(), ResyncError> {

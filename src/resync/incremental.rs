@@ -121,8 +121,8 @@ impl Resync {
         if compared.differing.is_empty() {
             return Ok(());
         }
-        let errand = running.errand();
-        let applied = self.reads.apply(&compared.differing, &[], &errand, "", running.counts).await?;
+        let context = running.context();
+        let applied = self.reads.apply(&compared.differing, &[], &context, "", running.counts).await?;
         running.counts.add(applied.counts);
         running.note_drift(applied.drift);
         Ok(())
@@ -145,6 +145,9 @@ impl Resync {
 
 /// Everything from here on was changed before the watermark.
 fn is_reached(entries: &[Entry], watermark: i64) -> bool {
-    entries.iter().filter_map(|entry| entry.said.as_ref().ok()).any(|snapshot| snapshot.version < watermark)
+    entries
+        .iter()
+        .filter_map(|entry| entry.snapshot.as_ref().ok())
+        .any(|snapshot| snapshot.version < watermark)
         || entries.is_empty()
 }

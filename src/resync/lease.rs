@@ -25,7 +25,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// `None` where somebody else holds it.
-    pub(super) async fn take(store: &Store, name: &str, holder: &str) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn acquire(store: &Store, name: &str, holder: &str) -> Result<Option<Self>, StoreError> {
         if store.lease(name, holder, TTL_MS).await?.is_some() {
             return Ok(None);
         }
@@ -36,7 +36,7 @@ impl Lease {
     }
 
     /// Waits where the holder may have died: until its lease has run out. `None` where it is renewed meanwhile.
-    pub(super) async fn take_patiently(
+    pub(super) async fn acquire_patiently(
         store: &Store,
         name: &str,
         holder: &str,
@@ -44,7 +44,7 @@ impl Lease {
     ) -> Result<Option<Self>, ResyncError> {
         let mut before_ms = i64::MAX;
         loop {
-            if let Some(lease) = Self::take(store, name, holder).await? {
+            if let Some(lease) = Self::acquire(store, name, holder).await? {
                 return Ok(Some(lease));
             }
             let left_ms = store.lease(name, holder, TTL_MS).await?.unwrap_or(0);

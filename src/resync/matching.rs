@@ -1,12 +1,12 @@
 //! Which accounts of a source belong to which rows of a table that was there before them: looked at, nothing written.
 
 use super::compare::key;
-use super::walk::{Place, page};
+use super::walk::{WalkPlace, page};
 use super::{Phase, Resync, ResyncError};
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
-use crate::store::{Known, wanted};
+use crate::store::{Known, match_key};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What looking at a whole source has found.
@@ -63,7 +63,7 @@ impl Resync {
         // Rows with the account that came first, and those that several came for.
         let mut chosen: HashMap<String, String> = HashMap::new();
         let mut contested: HashSet<String> = HashSet::new();
-        let mut place = Place::default();
+        let mut place = WalkPlace::default();
         loop {
             self.check_stopped()?;
             let fetched = page(&self.gate, &place).await?;
@@ -74,7 +74,7 @@ impl Resync {
                 .into_iter()
                 .filter_map(|entry| {
                     let key = key(&self.source, &entry.provider_id?);
-                    Some(Unlinked { key, snapshot: entry.said.ok()?, is_known: false })
+                    Some(Unlinked { key, snapshot: entry.snapshot.ok()?, is_known: false })
                 })
                 .collect();
             let open = self.without_known_row(understood, &mut matching).await?;
@@ -90,7 +90,7 @@ impl Resync {
                     matching.plan.insert(id, row);
                 }
             }
-            self.tell(Phase::Walking, matching.accounts, total.unwrap_or(0));
+            self.report(Phase::Walking, matching.accounts, total.unwrap_or(0));
             if fetched.is_last {
                 break;
             }
@@ -132,8 +132,9 @@ impl Resync {
     ) -> Result<Vec<(Unlinked, String)>, ResyncError> {
         let mut found = Vec::new();
         for rule in rules {
-            let want =
-                |account: &Unlinked| wanted(self.store.users_table(), rule, &account.key, &account.snapshot);
+            let want = |account: &Unlinked| {
+                match_key(self.store.users_table(), rule, &account.key, &account.snapshot)
+            };
             let texts: Vec<String> = open.iter().filter_map(want).collect();
             let names: Vec<String> = self.reads.sources.iter().map(|source| source.name.clone()).collect();
             let candidates = self.store.candidates(rule, &texts, &names).await?;
@@ -149,8 +150,8 @@ impl Resync {
             open = still;
         }
         matching.waiting += open.iter().filter(|account| account.is_known).count() as u64;
-        let unheard = open.into_iter().filter(|account| !account.is_known);
-        matching.unmatched.extend(unheard.map(|account| account.key.provider_id));
+        let never_seen = open.into_iter().filter(|account| !account.is_known);
+        matching.unmatched.extend(never_seen.map(|account| account.key.provider_id));
         Ok(found)
     }
 
@@ -161,10 +162,10 @@ impl Resync {
         let rows: HashMap<String, Columns> = self.store.rows(&ids).await?;
         for (account, id) in found {
             let Some(row) = rows.get(id) else { continue };
-            let said = &account.snapshot.columns;
-            let (next, _) = layout.follow_first(row, said);
-            for column in layout.columns().filter(|&column| row.get(column) != said.get(column)) {
-                let follows = next.get(column) == said.get(column);
+            let provider = &account.snapshot.columns;
+            let (next, _) = layout.follow_first(row, provider);
+            for column in layout.columns().filter(|&column| row.get(column) != provider.get(column)) {
+                let follows = next.get(column) == provider.get(column);
                 let is_vacant = row.is_vacant(column);
                 if !follows && is_vacant {
                     continue;

@@ -223,7 +223,7 @@ impl Resync {
         Ok(Forecast { accounts, requests, requests_per_second, minutes })
     }
 
-    fn tell(&self, phase: Phase, done: u64, total: u64) {
+    fn report(&self, phase: Phase, done: u64, total: u64) {
         (self.watch)(Progress { phase, done, total });
     }
 

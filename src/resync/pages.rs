@@ -5,14 +5,14 @@ use super::full::Running;
 use super::{Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::Reading;
-use crate::reconcile::{Before, ReadsApplied};
+use crate::reconcile::{PriorCounts, ReadsOutcome};
 use crate::store::{Counts, StoreError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A page that is being applied.
 pub(super) struct UnderWay {
-    applied: AbortOnDrop<Result<ReadsApplied, StoreError>>,
+    applied: AbortOnDrop<Result<ReadsOutcome, StoreError>>,
     /// What it has counted, for the page behind it.
     counted: Option<oneshot::Receiver<Counts>>,
 }
@@ -30,13 +30,13 @@ impl Resync {
         }
         let mut earlier = running.under_way.take();
         let counted = earlier.as_mut().and_then(|earlier| earlier.counted.take());
-        let before = Before::after(running.counts, counted);
-        let (reads, errand, cursor) = (self.reads.clone(), running.errand(), running.cursor());
-        let (tell, counted) = oneshot::channel();
+        let before = PriorCounts::after(running.counts, counted);
+        let (reads, context, cursor) = (self.reads.clone(), running.context(), running.cursor());
+        let (notify, counted) = oneshot::channel();
         let applied = AbortOnDrop(tokio::spawn(async move {
-            let applied = reads.apply(&differing, &missing, &errand, &cursor, before).await?;
+            let applied = reads.apply(&differing, &missing, &context, &cursor, before).await?;
             // Nobody listens where no page follows.
-            let _ = tell.send(applied.counts);
+            let _ = notify.send(applied.counts);
             Ok(applied)
         }));
         running.under_way = Some(UnderWay { applied, counted: Some(counted) });

@@ -3,9 +3,9 @@
 use super::full::Running;
 use super::{Phase, Report, Resync, ResyncError};
 use crate::core::event::IdentityKey;
-use crate::core::read::{Reading, Said};
+use crate::core::read::{Observation, Reading};
 use crate::core::timestamp::Timestamp;
-use crate::reconcile::Errand;
+use crate::reconcile::ReadContext;
 use crate::store::{Counts, Ending, HeldSet, StoreError};
 
 /// Accounts that one transaction deletes.
@@ -58,7 +58,7 @@ impl Resync {
                 }
                 result => result?,
             }
-            self.tell(Phase::Sweeping, running.counts.deleted, total);
+            self.report(Phase::Sweeping, running.counts.deleted, total);
         }
     }
 
@@ -68,13 +68,13 @@ impl Resync {
         keys: &[IdentityKey],
         careful: bool,
     ) -> Result<(), StoreError> {
-        let errand = running.errand();
+        let context = running.context();
         let mut tx = self.store.reconciliation().await?;
         if careful {
             tx.look_ahead().await?;
         }
-        let (deleted, changes) = self.reads.sweep(&mut tx, keys, running.marked_at, &errand).await?;
-        tx.settle(keys).await?;
+        let (deleted, changes) = self.reads.sweep(&mut tx, keys, running.marked_at, &context).await?;
+        tx.resolve_confirmations(keys).await?;
         let mut counts = running.counts;
         counts.deleted += deleted.len() as u64;
         tx.progress(&running.run.id, &running.run.holder, &running.cursor(), counts).await?;
@@ -89,8 +89,8 @@ impl Resync {
         self.check_instance().await?;
         let run = self.store.run(run_id).await?.unwrap_or_default();
         let marked_at = run.marked_at.unwrap_or(Timestamp::clamped(0));
-        let errand = Errand { cause: "approval", since: Some(marked_at), ..Errand::default() };
-        let created = self.create_held(run_id, &errand, run.counts.held_creates).await?;
+        let context = ReadContext { cause: "approval", since: Some(marked_at), ..ReadContext::default() };
+        let created = self.create_held(run_id, &context, run.counts.held_creates).await?;
         let (mut after, mut deleted, mut spared) = (String::new(), 0, 0);
         loop {
             self.check_stopped()?;
@@ -100,12 +100,12 @@ impl Resync {
             let gone = self.still_gone(&keys).await?;
             let mut tx = self.store.reconciliation().await?;
             tx.approved(run_id).await?;
-            let (swept, changes) = self.reads.sweep(&mut tx, &gone, marked_at, &errand).await?;
+            let (swept, changes) = self.reads.sweep(&mut tx, &gone, marked_at, &context).await?;
             tx.unhold(run_id, &keys).await?;
             tx.commit(&changes).await?;
             deleted += swept.len() as u64;
             spared += (keys.len() - swept.len()) as u64;
-            self.tell(Phase::Sweeping, deleted, run.counts.held_deletes);
+            self.report(Phase::Sweeping, deleted, run.counts.held_deletes);
         }
         let note = match spared {
             0 => String::new(),
@@ -118,7 +118,7 @@ impl Resync {
     }
 
     /// Users for the accounts that the run was held for; those that find a row by now are linked.
-    async fn create_held(&self, run_id: &str, errand: &Errand, total: u64) -> Result<u64, ResyncError> {
+    async fn create_held(&self, run_id: &str, context: &ReadContext, total: u64) -> Result<u64, ResyncError> {
         let (mut after, mut created) = (String::new(), 0);
         loop {
             self.check_stopped()?;
@@ -126,20 +126,20 @@ impl Resync {
             let Some(last) = keys.last() else { return Ok(created) };
             after.clone_from(&last.provider_id);
             let mut readings = self.read_keys(&keys).await?;
-            readings.retain(|(_, reading)| reading.said != Said::Absent);
+            readings.retain(|(_, reading)| reading.observed != Observation::Absent);
             let mut tx = self.store.reconciliation().await?;
             tx.approved(run_id).await?;
             drop(tx);
-            let applied = self.reads.apply(&readings, &[], errand, "", Counts::default()).await?;
+            let applied = self.reads.apply(&readings, &[], context, "", Counts::default()).await?;
             created += applied.counts.created;
-            self.tell(Phase::Linking, created, total);
+            self.report(Phase::Linking, created, total);
         }
     }
 
     async fn still_gone(&self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, ResyncError> {
         let mut gone = Vec::new();
         for (key, reading) in self.read_keys(keys).await? {
-            if matches!(reading, Reading { said: Said::Absent, .. }) {
+            if matches!(reading, Reading { observed: Observation::Absent, .. }) {
                 gone.push(key);
             }
         }

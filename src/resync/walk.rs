@@ -25,7 +25,7 @@ const TRAIL_MAX: usize = 20;
 /// Where a walk is: everything up to here was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Place {
+pub(super) struct WalkPlace {
     /// The last account of the last page, and some before it.
     after: Option<String>,
     trail: Vec<String>,
@@ -58,7 +58,7 @@ pub(super) struct Page {
     pub open_end: Option<Timestamp>,
     /// Those that earlier pages had of the time at which this one begins.
     pub seen_at_edge: Vec<String>,
-    pub next: Place,
+    pub next: WalkPlace,
     pub is_last: bool,
 }
 
@@ -77,7 +77,7 @@ impl Page {
     }
 }
 
-impl Place {
+impl WalkPlace {
     fn position(&self) -> Position {
         match (self.offset, &self.cursor) {
             (Some(offset), _) => Position::Offset(offset),
@@ -90,16 +90,16 @@ impl Place {
     }
 
     /// The list anew: from the time that was reached, or behind an account a little before.
-    fn back(&self, gate: &Gate) -> Place {
+    fn back(&self, gate: &Gate) -> WalkPlace {
         if gate.directory().lists_since() {
-            return Place { after: None, since_ms: self.edge_ms, overlaps: true, ..self.clone() };
+            return WalkPlace { after: None, since_ms: self.edge_ms, overlaps: true, ..self.clone() };
         }
         let mut trail = self.trail.clone();
-        Place { after: trail.pop(), trail, overlaps: true, ..self.clone() }
+        WalkPlace { after: trail.pop(), trail, overlaps: true, ..self.clone() }
     }
 
-    fn by_offset(&self) -> Place {
-        Place { offset: Some(self.rows.saturating_sub(OVERLAP)), ..self.clone() }
+    fn by_offset(&self) -> WalkPlace {
+        WalkPlace { offset: Some(self.rows.saturating_sub(OVERLAP)), ..self.clone() }
     }
 
     /// Creation times in the order of the list.
@@ -118,7 +118,7 @@ impl Place {
     }
 
     /// The same, knowing which way the list goes once times differ.
-    fn directed(&self, times: &[i64], newest_first: bool) -> Place {
+    fn directed(&self, times: &[i64], newest_first: bool) -> WalkPlace {
         let mut place = self.clone();
         if place.newest_first.is_none() {
             let so_far: Vec<i64> = self.edge_ms.into_iter().chain(times.iter().copied()).collect();
@@ -130,7 +130,7 @@ impl Place {
 }
 
 /// The page at this place.
-pub(super) async fn page(gate: &Gate, place: &Place) -> Result<Page, ResyncError> {
+pub(super) async fn page(gate: &Gate, place: &WalkPlace) -> Result<Page, ResyncError> {
     let mut place = place.clone();
     let mut steps_back = 0;
     loop {
@@ -165,7 +165,7 @@ async fn is_there(gate: &Gate, provider_id: Option<&str>) -> Result<bool, Resync
 }
 
 /// `None` where an offset has left a gap.
-async fn fetch(gate: &Gate, place: &Place) -> Result<Option<Page>, Trouble> {
+async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> {
     let directory = gate.directory();
     let behind = place.offset.is_none() && place.cursor.is_none() && place.after.is_some();
     let request = directory.page(&place.position());
@@ -211,7 +211,7 @@ async fn fetch(gate: &Gate, place: &Place) -> Result<Option<Page>, Trouble> {
 
 /// What the page has that was not seen, and what follows from its not having more.
 fn covered(
-    place: &Place,
+    place: &WalkPlace,
     request: &PageRequest,
     entries: Vec<Entry>,
     more: More,
@@ -247,13 +247,13 @@ fn covered(
         seen_at_edge: place.edge_ids.clone(),
         is_last,
         // A walk that is over remembers nobody.
-        next: if is_last { Place::default() } else { next },
+        next: if is_last { WalkPlace::default() } else { next },
         entries,
     })
 }
 
 /// `ids` are those of the whole page; `entries` those that were not seen.
-fn next_place(place: &Place, entries: &[Entry], mut ids: Vec<String>) -> Place {
+fn next_place(place: &WalkPlace, entries: &[Entry], mut ids: Vec<String>) -> WalkPlace {
     let times = entries.iter().filter_map(|entry| entry.created_at).map(Timestamp::ms);
     let edge_ms = times.chain(place.edge_ms).max_by_key(|ms| place.order(*ms));
     let mut edge_ids = if edge_ms == place.edge_ms { place.edge_ids.clone() } else { Vec::new() };
@@ -266,7 +266,7 @@ fn next_place(place: &Place, entries: &[Entry], mut ids: Vec<String>) -> Place {
     edge_ids.drain(..edge_ids.len().saturating_sub(EDGE_IDS_MAX));
     let last = ids.pop();
     ids.drain(..ids.len().saturating_sub(TRAIL_MAX));
-    Place {
+    WalkPlace {
         after: last.or_else(|| place.after.clone()),
         trail: ids,
         // Until something new has come, the walk is not where it was.

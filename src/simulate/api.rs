@@ -197,7 +197,7 @@ pub(super) fn delete(shared: &Shared, id: &str) -> bool {
     let mut world = shared.world();
     let Some(number) = world.alive(id).map(|person| person.number) else { return false };
     world.remove(number);
-    shared.tell(&world, number, Event::Deleted);
+    shared.notify(&world, number, Event::Deleted);
     true
 }
 
@@ -304,7 +304,7 @@ fn answer(shared: &Shared, world: &World, number: u64, event: Event) -> Result<R
     let id = world.id(number);
     let person = world.alive(&id).ok_or_else(|| Refusal::not_found("User"))?;
     let body = world.rendered(person);
-    shared.tell(world, number, event);
+    shared.notify(world, number, event);
     Ok(json_text(body))
 }
 

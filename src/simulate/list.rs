@@ -49,7 +49,7 @@ impl Query {
 }
 
 /// What a list asks for.
-struct Wanted {
+struct ListRequest {
     limit: usize,
     offset: usize,
     after: Option<String>,
@@ -57,7 +57,7 @@ struct Wanted {
     descending: bool,
 }
 
-impl Wanted {
+impl ListRequest {
     fn read(query: &Query) -> Result<Self, Refusal> {
         // More than the maximum is not an error: it is silently the default.
         let limit = query.number::<i64>("limit")?.unwrap_or(LIMIT_DEFAULT as i64);
@@ -87,7 +87,7 @@ impl Wanted {
 
 /// The page as JSON text.
 pub(super) fn list(world: &World, query: &Query, faults: &Faults) -> Result<String, Refusal> {
-    let wanted = Wanted::read(query)?;
+    let wanted = ListRequest::read(query)?;
     let filter = Filter::read(query)?;
     let after = match (faults.list, &wanted.after) {
         (ListFault::Empty, _) => return Ok("[]".into()),
@@ -150,7 +150,7 @@ fn odd(world: &World, person: &Person) -> String {
 
 fn ordered<'a>(
     world: &'a World,
-    wanted: &Wanted,
+    wanted: &ListRequest,
     after: Option<(i64, u64)>,
 ) -> Box<dyn Iterator<Item = &'a Person> + 'a> {
     let key: fn(&Details) -> Option<String> = match wanted.order.as_str() {

@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Has a change be delivered.
-    fn tell(&self, world: &World, number: u64, event: Event) {
+    fn notify(&self, world: &World, number: u64, event: Event) {
         if let Some(person) = world.person(number) {
             self.outbox.send(event, &world.id(number), &world.told(person, event));
         }
@@ -219,7 +219,7 @@ impl Simulator {
         let mut world = self.shared.world();
         let Some(number) = world.alive(id).map(|person| person.number) else { return false };
         world.soft_delete(number, api::now_ms());
-        self.shared.tell(&world, number, Event::Updated);
+        self.shared.notify(&world, number, Event::Updated);
         true
     }
 

@@ -199,7 +199,7 @@ async fn put_user(State(shared): App, Path(id): Path<String>, body: Bytes) -> Re
 }
 
 fn told(shared: &Shared, world: &World, number: u64, event: Event) -> Response {
-    shared.tell(world, number, event);
+    shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
         None => Kind::Supabase.not_found(),
@@ -218,7 +218,7 @@ async fn delete_user(State(shared): App, Path(id): Path<String>, body: Bytes) ->
     let mut world = shared.world();
     let number = world.alive(&id).ok_or_else(|| Kind::Supabase.not_found())?.number;
     world.soft_delete(number, now_ms());
-    shared.tell(&world, number, Event::Updated);
+    shared.notify(&world, number, Event::Updated);
     Ok(json_text("{}".into()))
 }
 

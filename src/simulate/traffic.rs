@@ -52,5 +52,5 @@ pub(super) fn change(shared: &Shared) {
             (number, Event::Updated)
         }
     };
-    shared.tell(&world, number, event);
+    shared.notify(&world, number, event);
 }

@@ -130,7 +130,7 @@ async fn put_user(State(shared): App, Path(id): Path<String>, body: Bytes) -> Re
 }
 
 fn told(shared: &Shared, world: &World, number: u64, event: Event) -> Response {
-    shared.tell(world, number, event);
+    shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
         None => Kind::WorkOs.not_found(),

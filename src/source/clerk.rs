@@ -43,7 +43,7 @@ const LEFT_OUT_OF_PROFILE: [&str; 9] = [
 ];
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct ClerkEnvelope<'a> {
     #[serde(borrow, default, rename = "type")]
     event_type: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -53,7 +53,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Delivery {
+struct ClerkDelivery {
     #[serde(rename = "type")]
     event_type: String,
     #[serde(default)]
@@ -69,7 +69,7 @@ impl Provider for Clerk {
     }
 
     fn glance(&self, body: &str) -> Glance {
-        match serde_json::from_str::<Envelope>(body) {
+        match serde_json::from_str::<ClerkEnvelope>(body) {
             Ok(envelope) => {
                 let event_type = envelope.event_type.unwrap_or_default();
                 Glance {
@@ -94,7 +94,7 @@ impl Provider for Clerk {
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let Delivery { event_type, timestamp, instance_id, mut data } =
+        let ClerkDelivery { event_type, timestamp, instance_id, mut data } =
             serde_json::from_str(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         let kind = if event_type == DELETE {
@@ -106,8 +106,8 @@ impl Provider for Clerk {
         Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
-    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        said(version, profile, layout)
+    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        snapshot_of(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -139,13 +139,13 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
             .ok_or(Unintelligible::OutOfRange { field })?,
     };
     scrub(user);
-    let said = said(version, user, layout);
-    checked_columns(&said.columns, layout)?;
-    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..said })
+    let snapshot = snapshot_of(version, user, layout);
+    checked_columns(&snapshot.columns, layout)?;
+    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..snapshot })
 }
 
 /// The snapshot, its profile still to be written down.
-fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
     let mut columns = columns(user);
     set_paths(&mut columns, user, layout);
     Snapshot {

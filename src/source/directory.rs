@@ -169,7 +169,7 @@ pub struct Entry {
     pub provider_id: Option<String>,
     /// At the provider.
     pub created_at: Option<Timestamp>,
-    pub said: Result<Snapshot, Unintelligible>,
+    pub snapshot: Result<Snapshot, Unintelligible>,
     /// The JSON as it came, where it could not be understood: without what must not be kept.
     pub odd: Option<String>,
 }
@@ -180,20 +180,20 @@ impl Entry {
         raw: &RawValue,
         read: impl FnOnce(&mut Map<String, Value>) -> Result<(Option<Timestamp>, Snapshot), Unintelligible>,
     ) -> Self {
-        let said =
+        let entry =
             serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
                 let id = checked_id(text(user.get("id")))?;
                 let (created_at, snapshot) = read(&mut user)?;
-                Ok(Self { provider_id: Some(id), created_at, said: Ok(snapshot), odd: None })
+                Ok(Self { provider_id: Some(id), created_at, snapshot: Ok(snapshot), odd: None })
             });
-        said.unwrap_or_else(|reason| Self::odd(raw.get(), reason))
+        entry.unwrap_or_else(|reason| Self::odd(raw.get(), reason))
     }
 
     fn odd(raw: &str, reason: Unintelligible) -> Self {
         let outline = serde_json::from_str::<OnlyId>(raw).ok();
         let provider_id = outline.and_then(|outline| checked_id(outline.text()).ok());
         // Its creation time is left out: what cannot be understood does not say where the list is.
-        Self { provider_id, created_at: None, said: Err(reason), odd: Some(raw.to_owned()) }
+        Self { provider_id, created_at: None, snapshot: Err(reason), odd: Some(raw.to_owned()) }
     }
 }
 

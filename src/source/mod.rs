@@ -87,12 +87,12 @@ pub trait Provider: Send + Sync {
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
     /// What this profile says, as of this version; the snapshot's own copy of it is still to be written down.
-    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot;
+    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot;
 
     /// The snapshot that left this profile behind.
     fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
         let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
-        Snapshot { profile, ..self.said(version, &user, layout) }
+        Snapshot { profile, ..self.snapshot_of(version, &user, layout) }
     }
 
     /// Whether a stored profile never has this field, so that no column can be filled from it.

@@ -75,7 +75,7 @@ impl Provider for Described {
         Ok(Event { key, occurred_at, instance: None, kind })
     }
 
-    fn said(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+    fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
         let mut columns = Columns::default();
         for (column, path) in &self.columns {
             columns.set(*column, cell(*column, user, path));
@@ -169,9 +169,9 @@ impl Described {
             }
         }
         strip(&mut body);
-        let said = self.said(version, &body, layout);
-        checked_columns(&said.columns, layout)?;
-        Ok(Snapshot { profile: profile_text(&body), ..said })
+        let snapshot = self.snapshot_of(version, &body, layout);
+        checked_columns(&snapshot.columns, layout)?;
+        Ok(Snapshot { profile: profile_text(&body), ..snapshot })
     }
 }
 
@@ -254,26 +254,29 @@ mod tests {
 
     #[test]
     fn what_is_described_is_understood_and_nothing_secret_is_kept() {
-        let said = snapshot(SAMPLE).unwrap();
-        assert_eq!(said.version, 1_767_323_045_000_001);
-        let cell = |column| said.columns.get(column);
+        let snapshot = snapshot(SAMPLE).unwrap();
+        assert_eq!(snapshot.version, 1_767_323_045_000_001);
+        let cell = |column| snapshot.columns.get(column);
         assert_eq!((cell(Column::Email), cell(Column::EmailVerified)), (Some("a@example.com"), Some("true")));
         assert_eq!(cell(Column::CreatedAt), Some("2026-01-02T02:54:05.000Z"));
-        assert!(said.suspended);
-        assert_eq!(said.external_id.as_deref(), Some("x1"));
+        assert!(snapshot.suspended);
+        assert_eq!(snapshot.external_id.as_deref(), Some("x1"));
         let kept = described().kept(SAMPLE).unwrap().into_owned();
-        for text in [&said.profile, &kept] {
+        for text in [&snapshot.profile, &kept] {
             assert!(
                 !text.contains("$2a") && !text.contains("accessToken") && text.contains("\"kept\":1"),
                 "{text}"
             );
         }
         assert!(
-            !said.profile.contains("lastSeen") && !said.profile.contains("updatedAt"),
+            !snapshot.profile.contains("lastSeen") && !snapshot.profile.contains("updatedAt"),
             "{}",
-            said.profile
+            snapshot.profile
         );
-        assert_eq!(described().recall(said.version, said.profile.clone(), &Layout::default()), said);
+        assert_eq!(
+            described().recall(snapshot.version, snapshot.profile.clone(), &Layout::default()),
+            snapshot
+        );
     }
 
     #[test]

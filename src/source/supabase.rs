@@ -16,7 +16,7 @@ use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
-use row::{Change, Profile};
+use row::{Profile, RowChange};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use url::Url;
@@ -46,7 +46,7 @@ impl Provider for Supabase {
     }
 
     fn glance(&self, body: &str) -> Glance {
-        let Ok(change) = Change::read(body) else { return Glance::default() };
+        let Ok(change) = RowChange::read(body) else { return Glance::default() };
         if let Some(hook) = change.hook {
             // An auth hook: `before-user-created` is no creation, for the sign-up may still fail; the row tells of it.
             // Its `webhook-id` is another one with each attempt.
@@ -67,11 +67,11 @@ impl Provider for Supabase {
     }
 
     fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
-        Ok(Cow::Owned(Change::read(body)?.stripped()))
+        Ok(Cow::Owned(RowChange::read(body)?.stripped()))
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let change = Change::read(body)?;
+        let change = RowChange::read(body)?;
         let field = if change.is_delete() { "old_record" } else { "record" };
         let row = change.told().ok_or(Unintelligible::Missing { field })?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(row.text("id"))? };
@@ -82,8 +82,8 @@ impl Provider for Supabase {
         Ok(Event { key, occurred_at: None, instance: None, kind })
     }
 
-    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        said(version, profile, layout)
+    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        snapshot_of(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -105,12 +105,12 @@ fn snapshot(user: &Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unin
     let updated_at = text(user.get(field)).ok_or(Unintelligible::Missing { field })?;
     let version = row::timestamp_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
     let profile = Profile::of(user);
-    let said = said(version, &profile, layout);
-    checked_columns(&said.columns, layout)?;
-    Ok(Snapshot { profile: Value::Object(profile).to_string(), ..said })
+    let snapshot = snapshot_of(version, &profile, layout);
+    checked_columns(&snapshot.columns, layout)?;
+    Ok(Snapshot { profile: Value::Object(profile).to_string(), ..snapshot })
 }
 
-fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
     let mut columns = columns(user);
     set_paths(&mut columns, user, layout);
     let at_us = |field: &str| row::timestamp_us(user.get(field)?.as_str()?);

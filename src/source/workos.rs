@@ -30,7 +30,7 @@ const LEFT_OUT_OF_PROFILE: [&str; 3] = ["object", "last_sign_in_at", "updated_at
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Envelope<'a> {
+struct WorkOsEnvelope<'a> {
     id: Option<Value>,
     #[serde(borrow)]
     event: Option<Cow<'a, str>>,
@@ -39,7 +39,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Delivery {
+struct WorkOsDelivery {
     event: String,
     #[serde(default)]
     created_at: Option<Value>,
@@ -57,7 +57,8 @@ impl Provider for WorkOs {
 
     fn glance(&self, body: &str) -> Glance {
         // Too odd for a glance: the outline alone, which is read without looking at what a user holds.
-        let envelope = serde_json::from_str::<Envelope>(body).or_else(|_| outline(body)).unwrap_or_default();
+        let envelope =
+            serde_json::from_str::<WorkOsEnvelope>(body).or_else(|_| outline(body)).unwrap_or_default();
         let event_type = envelope.event.unwrap_or_default();
         let id =
             text(envelope.id.as_ref()).filter(|id| id.len() <= MESSAGE_ID_BYTES_MAX && !id.contains('\0'));
@@ -72,7 +73,7 @@ impl Provider for WorkOs {
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let Delivery { event, created_at, mut data } = serde_json::from_str(body).map_err(reason)?;
+        let WorkOsDelivery { event, created_at, mut data } = serde_json::from_str(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         // The user that a deletion carries is the user as it was: its time is not the deletion's.
         let kind = match event == DELETE {
@@ -82,8 +83,8 @@ impl Provider for WorkOs {
         Ok(Event { key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
     }
 
-    fn said(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        said(version, profile, layout)
+    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        snapshot_of(version, profile, layout)
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -96,7 +97,7 @@ impl Provider for WorkOs {
 }
 
 /// The outline of a body in which something cannot be decoded, such as half of a surrogate pair in a name.
-fn outline(body: &str) -> Result<Envelope<'_>, serde_json::Error> {
+fn outline(body: &str) -> Result<WorkOsEnvelope<'_>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Outline<'a> {
         id: Option<Value>,
@@ -104,7 +105,7 @@ fn outline(body: &str) -> Result<Envelope<'_>, serde_json::Error> {
         event: Option<Cow<'a, str>>,
     }
     let Outline { id, event } = serde_json::from_str(body)?;
-    Ok(Envelope { id, event, ..Envelope::default() })
+    Ok(WorkOsEnvelope { id, event, ..WorkOsEnvelope::default() })
 }
 
 /// Its version is `updated_at` in microseconds, though WorkOS shows milliseconds.
@@ -113,12 +114,12 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
     let updated_at = text(user.get("updated_at")).ok_or(Unintelligible::Missing { field })?;
     let version = rfc3339_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
     user.retain(|field, value| !value.is_null() && !LEFT_OUT_OF_PROFILE.contains(&field.as_str()));
-    let said = said(version, user, layout);
-    checked_columns(&said.columns, layout)?;
-    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..said })
+    let snapshot = snapshot_of(version, user, layout);
+    checked_columns(&snapshot.columns, layout)?;
+    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..snapshot })
 }
 
-fn said(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
     let mut columns = columns(user);
     set_paths(&mut columns, user, layout);
     Snapshot {

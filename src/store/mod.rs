@@ -12,13 +12,15 @@ mod schema;
 mod users_table;
 
 pub use accounts::adoption::{ADOPTED, Adopted, Mirrored};
-pub use accounts::blocked_values::{HELD_STATE, HeldGroup, HeldValue};
 pub use accounts::compare::{Known, KnownRange, RangeEnd};
 pub use accounts::confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use accounts::erasure::Ended;
-pub use accounts::linking::wanted;
+pub use accounts::held_values::{HELD_STATE, HeldGroup, HeldValue};
+pub use accounts::linking::match_key;
 pub use accounts::lookup::{AccountOfUser, UserRow};
-pub use accounts::transaction::{CausedChange, Finished, Locked, Pending, Reconciliation, StoredLatest};
+pub use accounts::transaction::{
+    CausedChange, Finished, Pending, Reconciliation, StoredAccount, StoredLatest,
+};
 pub use accounts::writing::AccountWrite;
 pub use engine::baseline::one_row_a_commit;
 pub use engine::dialect::Dialect;
@@ -27,14 +29,14 @@ pub use engine::url::DatabaseUrl;
 pub use inbox::accept::{Acceptance, NewDelivery};
 pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
 pub use report::explaining::AccountDetail;
-pub use report::feed::{Feed, Told};
+pub use report::feed::{Feed, FeedEntry};
 pub use report::status::{MissingField, Refusal, SourceReport, StatusReport};
 pub use report::users::{IdentityView, UserFilter, UserView};
 pub use runs::approvals::HeldSet;
 pub use runs::counts::Counts;
 pub use runs::limiter::{Grant, LimiterReport};
 pub use runs::run::{Ending, Mode, Run, run_lease};
-pub use runs::sources::{Bearings, SourceRow};
+pub use runs::sources::{SourceRow, SourceState};
 pub use schema::migrate::{Migrated, Step};
 pub use schema::migrations::own_table_names;
 pub use users_table::{AdoptedTable, TheirCell, TheirColumn, UsersConfig, UsersTable};

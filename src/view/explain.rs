@@ -4,11 +4,11 @@ use super::{Change, Event, User};
 use crate::core::account::DeletedBy;
 use crate::core::account::IdentityState;
 use crate::core::columns::{Cell, Column};
-use crate::core::explain::{gainsaid, word};
+use crate::core::explain::{contradicted, word};
+use crate::core::known::{AccountView, Sibling, SourceStatus};
 use crate::core::known::{Deletion, Identity, Latest};
-use crate::core::known::{Sibling, Standing, Voice};
 use crate::core::layout::Layout;
-use crate::core::merge::{speaker, together};
+use crate::core::merge::{merge, winner};
 use crate::core::timestamp::Timestamp;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
@@ -104,8 +104,8 @@ pub async fn explain(
     let Some(row) = store.user_row(&user.id).await? else { return Ok(None) };
     let accounts = store.account_details(&user.id).await?;
     let siblings: Vec<Sibling> = accounts.iter().map(|account| sibling(account, sources, layout)).collect();
-    let voices = || siblings.iter().map(Sibling::voice).collect::<Vec<Voice<'_>>>();
-    let said = together(layout, voices(), Some(&row.columns)).columns;
+    let views = || siblings.iter().map(Sibling::view).collect::<Vec<AccountView<'_>>>();
+    let merged = merge(layout, views(), Some(&row.columns)).columns;
     let told = store.history(&user.id, HISTORY_MAX).await?;
     let history: Vec<Change> = told.iter().map(Change::from).collect();
     let columns = layout.columns().map(|column| {
@@ -114,10 +114,10 @@ pub async fn explain(
             column: name.to_owned(),
             value: row.columns.get(column).map(str::to_owned),
             owner: layout.owner(column).name(),
-            word: word(layout, column, &row, said.as_ref()).name(),
-            source: speaker(layout, column, voices()).map(|voice| voice.key.source.clone()),
+            word: word(layout, column, &row, merged.as_ref()).name(),
+            source: winner(layout, column, views()).map(|view| view.key.source.clone()),
             sources_say: each_word(column, &siblings),
-            provider_says: gainsaid(column, &row, said.as_ref()),
+            provider_says: contradicted(column, &row, merged.as_ref()),
             written: history
                 .iter()
                 .find(|change| change.changed.iter().any(|changed| changed == name))
@@ -136,7 +136,7 @@ pub async fn explain(
         state: State {
             account_state: user.account_state.clone(),
             since: store.state_since(&user.id).await?,
-            because: because(user, &row, &accounts, layout, voices()),
+            because: because(user, &row, &accounts, layout, views()),
             missing: user.missing.clone(),
         },
         user: User::from(user),
@@ -171,8 +171,8 @@ fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibl
         replaced_version: None,
         hints: account.hints.clone(),
     };
-    let standing = Standing::of(is_unread, account.is_retired);
-    Sibling { key: account.key.clone(), identity, standing }
+    let source_status = SourceStatus::of(is_unread, account.is_retired);
+    Sibling { key: account.key.clone(), identity, source_status }
 }
 
 /// Nothing where there is only one to say anything.
@@ -181,7 +181,7 @@ fn each_word(column: Column, siblings: &[Sibling]) -> Vec<SourceWord> {
         Some(SourceWord {
             source: sibling.key.source.clone(),
             provider_id: sibling.key.provider_id.clone(),
-            value: sibling.voice().columns()?.get(column).map(str::to_owned),
+            value: sibling.view().columns()?.get(column).map(str::to_owned),
         })
     });
     let words: Vec<SourceWord> = words.collect();
@@ -193,11 +193,11 @@ fn because(
     row: &crate::core::known::User,
     accounts: &[AccountDetail],
     layout: &Layout,
-    voices: Vec<Voice<'_>>,
+    views: Vec<AccountView<'_>>,
 ) -> String {
     let banned_at = || {
-        let first = speaker(layout, Column::CreatedAt, voices.clone());
-        first.map_or("its source".to_owned(), |voice| voice.key.source.clone())
+        let first = winner(layout, Column::CreatedAt, views.clone());
+        first.map_or("its source".to_owned(), |view| view.key.source.clone())
     };
     match user.account_state.as_str() {
         "deleted" if accounts.iter().all(|account| account.deleted_by.as_deref() == Some("erase")) => {

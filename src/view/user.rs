@@ -2,7 +2,7 @@
 
 use crate::core::columns::Column;
 use crate::reconcile::Erased;
-use crate::store::{Feed, Told, UserView};
+use crate::store::{Feed, FeedEntry, UserView};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -116,15 +116,15 @@ impl From<&UserView> for User {
     }
 }
 
-impl From<&Told> for Change {
-    fn from(told: &Told) -> Self {
+impl From<&FeedEntry> for Change {
+    fn from(entry: &FeedEntry) -> Self {
         Self {
-            seq: told.seq,
-            user_id: told.user_id.clone(),
-            kind: told.kind.clone(),
-            changed: told.changed.clone(),
-            cause: serde_json::from_str(&told.cause).unwrap_or(Value::Null),
-            changed_at: told.changed_at.clone(),
+            seq: entry.seq,
+            user_id: entry.user_id.clone(),
+            kind: entry.kind.clone(),
+            changed: entry.changed.clone(),
+            cause: serde_json::from_str(&entry.cause).unwrap_or(Value::Null),
+            changed_at: entry.changed_at.clone(),
         }
     }
 }
@@ -132,7 +132,7 @@ impl From<&Told> for Change {
 impl ChangePage {
     /// The piece that was asked for from `after` on.
     pub fn of(feed: &Feed, after: Option<i64>) -> Self {
-        let last = feed.changes.last().map(|told| told.seq);
+        let last = feed.changes.last().map(|entry| entry.seq);
         Self {
             changes: feed.changes.iter().map(Change::from).collect(),
             next_after: last.or(after).unwrap_or(feed.pruned),

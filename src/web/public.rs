@@ -81,7 +81,7 @@ async fn readyz(State(public): State<Arc<Public>>) -> Response {
 
 async fn receive(State(public): State<Arc<Public>>, Path(name): Path<String>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    match take(&public, &name, &head.headers, body).await {
+    match verify_and_store(&public, &name, &head.headers, body).await {
         Ok(Acceptance::Accepted) => json(StatusCode::ACCEPTED, "accepted"),
         Ok(Acceptance::Duplicate) => json(StatusCode::OK, "duplicate"),
         Err(problem) => problem.into_response(),
@@ -89,7 +89,12 @@ async fn receive(State(public): State<Arc<Public>>, Path(name): Path<String>, re
 }
 
 /// Cheap checks first: nothing is read of a body that cannot be accepted, and nothing is hashed of one too large.
-async fn take(public: &Public, name: &str, headers: &HeaderMap, body: Body) -> Result<Acceptance, Problem> {
+async fn verify_and_store(
+    public: &Public,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Acceptance, Problem> {
     let refuse = |reason: &'static str, problem: Problem| {
         public.refusals.count(name, reason);
         problem

@@ -1,6 +1,6 @@
 //! The loop that applies what lies in the inbox.
 
-use crate::reconcile::{Applied, Deliveries};
+use crate::reconcile::{Deliveries, DeliveriesOutcome};
 use crate::retry::Retry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
         // Interest is registered before the look, so that no signal falls between the two.
         let signal = stored.notified();
         let wait = match deliveries.apply_batch().await {
-            Ok(Applied { claimed: 0, .. }) => {
+            Ok(DeliveriesOutcome { claimed: 0, .. }) => {
                 retry.reset();
                 let wait = poll;
                 poll = (poll * 2).min(POLL_MAX);
@@ -60,7 +60,7 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
     }
 }
 
-fn report(applied: Applied) {
+fn report(applied: DeliveriesOutcome) {
     debug!(batch.claimed = applied.claimed, batch.finished = applied.finished, "applied a batch");
     if applied.dead > 0 {
         warn!(
@@ -68,9 +68,9 @@ fn report(applied: Applied) {
             "deliveries became dead letters; `headcount events list --status dead` shows why"
         );
     }
-    if applied.narrowed > 0 {
+    if applied.partial > 0 {
         warn!(
-            batch.narrowed = applied.narrowed,
+            batch.partial = applied.partial,
             "the application's constraints keep values out of rows; they are tried again, and `headcount status` shows them"
         );
     }

@@ -1,7 +1,7 @@
 //! What follows from calls, and from time: users that the application has made by itself are told to the feed, bans end,
 //! and those whose time of keeping is over are erased.
 
-use crate::reconcile::{Calls, Leaves};
+use crate::reconcile::{Calls, ErasedRow};
 use crate::retry::Retry;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +15,13 @@ const SLICE: i64 = 50;
 
 /// When people are erased who were deleted.
 #[derive(Clone, Copy, Debug)]
-pub struct Keeping {
-    pub leaves: Leaves,
+pub struct ErasurePolicy {
+    pub erased_row: ErasedRow,
     pub for_ms: i64,
 }
 
 /// Looks until `stop`. Without `keeping` deleted users stay as they are.
-pub async fn run_calls(calls: Calls, keeping: Option<Keeping>, stop: CancellationToken) {
+pub async fn run_calls(calls: Calls, erasure: Option<ErasurePolicy>, stop: CancellationToken) {
     let mut retry = Retry::new();
     let mut erased_at: Option<Instant> = None;
     while !stop.is_cancelled() {
@@ -36,9 +36,9 @@ pub async fn run_calls(calls: Calls, keeping: Option<Keeping>, stop: Cancellatio
         if let Err(failure) = calls.end_bans(SLICE).await {
             warn!("bans whose time is over could not be ended: {failure}");
         }
-        if let Some(keeping) = keeping.filter(|_| erased_at.is_none_or(|at| at.elapsed() >= ERASE_EVERY)) {
+        if let Some(erasure) = erasure.filter(|_| erased_at.is_none_or(|at| at.elapsed() >= ERASE_EVERY)) {
             erased_at = Some(Instant::now());
-            erase(&calls, keeping, &stop).await;
+            erase(&calls, erasure, &stop).await;
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -47,9 +47,9 @@ pub async fn run_calls(calls: Calls, keeping: Option<Keeping>, stop: Cancellatio
     }
 }
 
-async fn erase(calls: &Calls, keeping: Keeping, stop: &CancellationToken) {
+async fn erase(calls: &Calls, erasure: ErasurePolicy, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        match calls.erase_ended(keeping.for_ms, keeping.leaves, SLICE).await {
+        match calls.erase_ended(erasure.for_ms, erasure.erased_row, SLICE).await {
             Ok(0) => return,
             Ok(count) => {
                 info!(users.count = count, "deleted users whose time of keeping is over were erased")

@@ -25,13 +25,13 @@ impl Refusals {
         *counts.entry((source.to_owned(), reason)).or_default() += 1;
     }
 
-    fn take(&self) -> HashMap<(String, &'static str), u64> {
+    fn drain(&self) -> HashMap<(String, &'static str), u64> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes the counts down and starts anew; where that fails they are kept for the next time.
     pub async fn flush(&self, store: &Store) {
-        let counts = self.take();
+        let counts = self.drain();
         if counts.is_empty() {
             return;
         }

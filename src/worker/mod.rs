@@ -8,7 +8,7 @@ mod retired;
 mod schedule;
 
 pub use applier::run_applier;
-pub use calls::{Keeping, run_calls};
+pub use calls::{ErasurePolicy, run_calls};
 pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use retired::{Retired, run_retired};

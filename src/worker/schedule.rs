@@ -49,7 +49,7 @@ pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop:
         match is_due(&store, &name, &times.schedule, jitter).await {
             Ok(true) => match resync.full("schedule", false).await {
                 Ok(report) => {
-                    tell(&name, &report);
+                    log_report(&name, &report);
                     warn_of_silence(&store, &name, times.silence_after_ms).await;
                 }
                 Err(ResyncError::Busy { .. }) => debug!(source.name = name, "another process runs it"),
@@ -84,7 +84,7 @@ async fn poll(resync: &Resync, name: &str, were_failing: bool) -> bool {
                 info!(source.name = name, "the newest changes can be read again");
             }
             if let Poll::Found(report) = found {
-                tell(name, &report);
+                log_report(name, &report);
             }
             false
         }
@@ -149,7 +149,7 @@ async fn is_due(store: &Store, name: &str, schedule: &Schedule, jitter: f64) -> 
     Ok(due <= store.now().await?)
 }
 
-fn tell(name: &str, report: &Report) {
+fn log_report(name: &str, report: &Report) {
     let run = &report.run;
     let counts = &run.counts;
     match run.status.as_str() {
@@ -182,7 +182,7 @@ fn tell(name: &str, report: &Report) {
     }
 }
 
-/// Said once a run, so that whoever reads the log hears of it again and again.
+/// Observation once a run, so that whoever reads the log hears of it again and again.
 async fn warn_of_silence(store: &Store, name: &str, silence_after_ms: i64) {
     let report = match store.loss(name).await {
         Ok(report) => report,

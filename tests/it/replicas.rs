@@ -83,7 +83,7 @@ async fn an_approval_is_carried_out_by_the_worker(db: Db) {
             .await;
         assert!(provider.simulator.restore(&id, 9, "Back"));
     }
-    // Said where there is no key.
+    // Observation where there is no key.
     let mut approve = super::process::headcount(&db.url);
     let said = super::process::run(approve.args(["runs", "approve", id, "--yes"]));
     assert!(super::process::text(&said.stdout).contains("`serve` carries it out"));

@@ -6,7 +6,7 @@ use crate::on_each_database;
 use headcount::clock::SystemClock;
 use headcount::core::columns::{Cell, Column, Columns};
 use headcount::core::event::IdentityKey;
-use headcount::reconcile::{CallError, Caller, Calls, Wanted};
+use headcount::reconcile::{Assignment, CallError, Caller, Calls};
 use headcount::store::{Store, UserView};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -34,10 +34,10 @@ pub fn key(id: &str) -> IdentityKey {
     IdentityKey { source: "clerk".into(), provider_id: id.into() }
 }
 
-pub async fn wanted(store: &Store, cells: &[(&str, Option<&str>)]) -> Wanted {
+pub async fn assignment(store: &Store, cells: &[(&str, Option<&str>)]) -> Assignment {
     let cells: BTreeMap<String, Cell> =
         cells.iter().map(|(name, cell)| ((*name).to_owned(), cell.map(str::to_owned))).collect();
-    calls(store).wanted(&cells).await.unwrap()
+    calls(store).assignment(&cells).await.unwrap()
 }
 
 pub async fn of(store: &Store, id: &str) -> UserView {
@@ -64,14 +64,14 @@ async fn history(db: &Db) -> Vec<String> {
 async fn a_provisional_row_follows_the_first_snapshot(db: Db) {
     let store = db.store().await;
     let known = hints(&[(Column::Email, "hint@example.com"), (Column::DisplayName, "Hint")]);
-    let set = wanted(&store, &[("username", Some("ann"))]).await;
+    let set = assignment(&store, &[("username", Some("ann"))]).await;
     calls(&store).provisional(&key("user_1"), &known, &set).await.unwrap();
     let before = of(&store, "user_1").await;
     assert_eq!(before.account_state, "provisional");
     assert_eq!(before.columns.get(Column::Email), Some("hint@example.com"));
     assert_eq!(before.columns.get(Column::Username), Some("ann"));
     // Whoever comes second finds it made.
-    calls(&store).provisional(&key("user_1"), &known, &Wanted::default()).await.unwrap();
+    calls(&store).provisional(&key("user_1"), &known, &Assignment::default()).await.unwrap();
     // The application writes in the row itself, meanwhile.
     db.execute("UPDATE users SET avatar_url = 'https://img.example.com/mine'").await;
     deliver(&store, &[created("user_1", Some("a@example.com"), Some("provider"), "Ann")]).await;
@@ -94,7 +94,7 @@ async fn hints_never_keep_anybody_out(db: Db) {
     let store = db.store().await;
     deliver(&store, &[created("user_1", Some("a@example.com"), None, "Ann")]).await;
     let known = hints(&[(Column::Email, "a@example.com")]);
-    calls(&store).provisional(&key("user_2"), &known, &Wanted::default()).await.unwrap();
+    calls(&store).provisional(&key("user_2"), &known, &Assignment::default()).await.unwrap();
     let other = of(&store, "user_2").await;
     assert_eq!((other.columns.get(Column::Email), other.account_state.as_str()), (None, "provisional"));
     assert_ne!(other.id, of(&store, "user_1").await.id, "hints never link");
@@ -105,7 +105,7 @@ async fn what_the_application_sets_stays(db: Db) {
     deliver(&store, &[created("user_1", Some("a@example.com"), Some("ann"), "Ann")]).await;
     let id = of(&store, "user_1").await.id;
     // The very value of the provider's: by SQL it could not be told apart, by a call it can.
-    let set = wanted(&store, &[("username", Some("ann"))]).await;
+    let set = assignment(&store, &[("username", Some("ann"))]).await;
     assert!(calls(&store).set(&id, &set, Caller::APPLICATION).await.unwrap());
     assert!(!calls(&store).set(&id, &set, Caller::APPLICATION).await.unwrap(), "nothing is left to do");
     let renamed = event("user.updated", user("user_1", 1, Some("b@example.com"), Some("other"), "Ann"), 1);
@@ -113,13 +113,13 @@ async fn what_the_application_sets_stays(db: Db) {
     let after = of(&store, "user_1").await;
     assert_eq!(after.columns.get(Column::Username), Some("ann"));
     assert_eq!(after.columns.get(Column::Email), Some("b@example.com"));
-    let empty = wanted(&store, &[("username", None)]).await;
+    let empty = assignment(&store, &[("username", None)]).await;
     calls(&store).set(&id, &empty, Caller::APPLICATION).await.unwrap();
     assert_eq!(of(&store, "user_1").await.columns.get(Column::Username), None);
     let cells = BTreeMap::from([("email".to_owned(), Some("x".to_owned()))]);
-    assert!(matches!(calls(&store).wanted(&cells).await, Err(CallError::NotSettable { .. })));
+    assert!(matches!(calls(&store).assignment(&cells).await, Err(CallError::NotSettable { .. })));
     let cells = BTreeMap::from([("usernme".to_owned(), None)]);
-    let error = calls(&store).wanted(&cells).await.unwrap_err().to_string();
+    let error = calls(&store).assignment(&cells).await.unwrap_err().to_string();
     assert!(error.contains("nearest is `username`"), "{error}");
     let nobody = "01900000-0000-7000-8000-000000000000";
     assert!(matches!(calls(&store).set(nobody, &set, Caller::APPLICATION).await, Err(CallError::Unknown)));
@@ -133,7 +133,7 @@ async fn a_taken_username_is_a_conflict_that_names_it(db: Db) {
     deliver(&store, &[created("user_1", Some("a@example.com"), Some("ann"), "Ann")]).await;
     deliver(&store, &[created("user_2", Some("b@example.com"), None, "Bob")]).await;
     let id = of(&store, "user_2").await.id;
-    let set = wanted(&store, &[("username", Some("ann")), ("display_name", Some("Bobby"))]).await;
+    let set = assignment(&store, &[("username", Some("ann")), ("display_name", Some("Bobby"))]).await;
     let Err(CallError::NoRoom(no_room)) = calls(&store).set(&id, &set, Caller::APPLICATION).await else {
         panic!("it is taken")
     };
@@ -153,7 +153,7 @@ async fn a_taken_username_is_a_conflict_that_names_it(db: Db) {
     deliver(&store, &[waits]).await;
     assert_eq!(db.count("headcount.held_values").await, 1);
     let ann = of(&store, "user_1").await.id;
-    let other = wanted(&store, &[("username", Some("annie"))]).await;
+    let other = assignment(&store, &[("username", Some("annie"))]).await;
     calls(&store).set(&ann, &other, Caller::APPLICATION).await.unwrap();
     assert_eq!(of(&store, "user_2").await.columns.get(Column::Username), Some("ann"));
     assert_eq!(db.count("headcount.held_values").await, 0);
@@ -167,7 +167,7 @@ async fn columns_of_the_application_are_set_where_it_says_so(db: Db) {
     deliver(&store, &[created("user_1", Some("a@example.com"), None, "Ann")]).await;
     let before = of(&store, "user_1").await;
     assert_eq!(before.missing, ["accepted_terms"]);
-    let set = wanted(&store, &[("accepted_terms", Some("true")), ("karma", Some("7"))]).await;
+    let set = assignment(&store, &[("accepted_terms", Some("true")), ("karma", Some("7"))]).await;
     assert!(calls(&store).set(&before.id, &set, Caller::APPLICATION).await.unwrap());
     assert!(!calls(&store).set(&before.id, &set, Caller::APPLICATION).await.unwrap());
     assert_eq!(of(&store, "user_1").await.account_state, "active");
@@ -177,7 +177,7 @@ async fn columns_of_the_application_are_set_where_it_says_so(db: Db) {
         (told.kind.as_str(), told.changed),
         ("updated", vec!["accepted_terms".into(), "karma".into()])
     );
-    let bad = wanted(&store, &[("karma", Some("-1"))]).await;
+    let bad = assignment(&store, &[("karma", Some("-1"))]).await;
     let error = calls(&store).set(&before.id, &bad, Caller::APPLICATION).await.unwrap_err();
     assert!(matches!(&error, CallError::NoRoom(no_room) if no_room.columns == ["karma"]), "{error}");
     assert_eq!(db.one("SELECT CAST(karma AS text) FROM users").await, "7");
@@ -196,12 +196,12 @@ async fn a_row_that_needs_more_than_headcount_knows_is_a_conflict(db: Db) {
         .await;
     }
     let store = db.store().await;
-    let made = calls(&store).provisional(&key("user_1"), &Columns::default(), &Wanted::default()).await;
+    let made = calls(&store).provisional(&key("user_1"), &Columns::default(), &Assignment::default()).await;
     let Err(CallError::NoRoom(no_room)) = made else { panic!("there can be no such row") };
     if db.backend != super::support::Backend::Sqlite {
         assert_eq!(no_room.columns, ["tenant"]);
     }
-    let set = wanted(&store, &[("tenant", Some("acme"))]).await;
+    let set = assignment(&store, &[("tenant", Some("acme"))]).await;
     calls(&store).provisional(&key("user_1"), &Columns::default(), &set).await.unwrap();
     assert_eq!(db.one("SELECT tenant FROM users").await, "acme");
 }
@@ -210,7 +210,7 @@ async fn a_ban_of_the_application_is_lifted_by_no_source(db: Db) {
     let store = db.store().await;
     deliver(&store, &[created("user_1", Some("a@example.com"), None, "Ann")]).await;
     let id = of(&store, "user_1").await.id;
-    let mut ban = Wanted::default();
+    let mut ban = Assignment::default();
     ban.setting.suspended = Some(true);
     let because = Caller { reason: Some("spam"), ..Caller::APPLICATION };
     calls(&store).set(&id, &ban, because).await.unwrap();
@@ -232,7 +232,9 @@ async fn a_person_brings_a_deleted_user_back(db: Db) {
     assert!(matches!(calls(&store).revive(&id, Caller::OPERATOR).await, Err(CallError::NotDeleted)));
     deliver(&store, &[event("user.deleted", json!({"id": "user_1"}), 2)]).await;
     assert!(matches!(
-        calls(&store).set(&id, &wanted(&store, &[("username", Some("x"))]).await, Caller::APPLICATION).await,
+        calls(&store)
+            .set(&id, &assignment(&store, &[("username", Some("x"))]).await, Caller::APPLICATION)
+            .await,
         Err(CallError::Deleted)
     ));
     calls(&store).revive(&id, Caller::OPERATOR).await.unwrap();

@@ -7,8 +7,8 @@ use crate::on_each_database;
 use headcount::core::columns::Column;
 use headcount::core::event::EventKind;
 use headcount::core::layout::Layout;
-use headcount::core::read::{Reading, Said};
-use headcount::reconcile::{CallError, Caller, Errand, Leaves, Wanted};
+use headcount::core::read::{Observation, Reading};
+use headcount::reconcile::{Assignment, CallError, Caller, ErasedRow, ReadContext};
 use headcount::store::{Counts, Store, own_table_names};
 use serde_json::json;
 
@@ -61,10 +61,10 @@ async fn read(store: &Store, version: i64) {
     let body = event("user.updated", marked(version), version);
     let kind = source().provider.normalize("clerk", &body, &Layout::default()).unwrap().kind;
     let EventKind::Upsert(snapshot) = kind else { panic!("no upsert") };
-    let reading = Reading { said: Said::Present(snapshot), marked_at: store.now().await.unwrap() };
-    let errand = Errand { cause: "test", ..Errand::default() };
+    let reading = Reading { observed: Observation::Present(snapshot), marked_at: store.now().await.unwrap() };
+    let context = ReadContext { cause: "test", ..ReadContext::default() };
     reads(store)
-        .apply(&[(key("user_erasemark"), reading)], &[], &errand, "", Counts::default())
+        .apply(&[(key("user_erasemark"), reading)], &[], &context, "", Counts::default())
         .await
         .unwrap();
 }
@@ -77,7 +77,7 @@ async fn nothing_of_an_erased_person_is_left(db: Db) {
     assert!(
         MARKS.iter().all(|mark| !mark.is_empty()) && everything(&db).await.contains("erasemark@example.com")
     );
-    let erased = calls(&store).erase(&id, Leaves::Emptied, Caller::OPERATOR).await.unwrap();
+    let erased = calls(&store).erase(&id, ErasedRow::Emptied, Caller::OPERATOR).await.unwrap();
     assert_eq!((erased.removed, erased.left.len()), (false, 0));
     let look = |when: &'static str| {
         let db = &db;
@@ -105,7 +105,7 @@ async fn nothing_of_an_erased_person_is_left(db: Db) {
     }
     look("after reads").await;
     let hinted =
-        calls(&store).provisional(&key("user_erasemark"), &Default::default(), &Wanted::default()).await;
+        calls(&store).provisional(&key("user_erasemark"), &Default::default(), &Assignment::default()).await;
     assert!(matches!(hinted, Err(CallError::Erased)));
     if db.backend != Backend::Sqlite {
         let made = db.try_execute("SELECT headcount.ensure('clerk', 'user_erasemark')").await.unwrap_err();
@@ -120,7 +120,7 @@ async fn nothing_of_an_erased_person_is_left(db: Db) {
     let told = store.history(&id, 9).await.unwrap();
     assert_eq!(told[0].kind, "erased");
     // Once more is no error, and nothing.
-    calls(&store).erase(&id, Leaves::Emptied, Caller::OPERATOR).await.unwrap();
+    calls(&store).erase(&id, ErasedRow::Emptied, Caller::OPERATOR).await.unwrap();
     assert_eq!(store.history(&id, 9).await.unwrap().len(), told.len());
     if db.backend == Backend::Sqlite {
         store.close().await;
@@ -153,11 +153,11 @@ async fn a_row_that_is_needed_is_emptied_instead_of_removed(db: Db) {
     }
     let (wrote, silent) = (of(&store, "user_1").await.id, of(&store, "user_2").await.id);
     db.execute(&format!("INSERT INTO posts VALUES (1, '{wrote}')")).await;
-    let erased = calls(&store).erase(&wrote, Leaves::Removed, Caller::OPERATOR).await.unwrap();
+    let erased = calls(&store).erase(&wrote, ErasedRow::Removed, Caller::OPERATOR).await.unwrap();
     assert!(!erased.removed && erased.kept_because.is_some(), "{erased:?}");
     let row = store.users_by_id(&[wrote]).await.unwrap().remove(0);
     assert_eq!((row.account_state.as_str(), row.columns.get(Column::DisplayName)), ("deleted", None));
-    let erased = calls(&store).erase(&silent, Leaves::Removed, Caller::OPERATOR).await.unwrap();
+    let erased = calls(&store).erase(&silent, ErasedRow::Removed, Caller::OPERATOR).await.unwrap();
     assert!(erased.removed);
     assert_eq!(db.count("users").await, 1);
     deliver(&store, &[event("user.updated", user("user_2", 5, Some("p2@example.com"), None, "Ann"), 5)])
@@ -180,7 +180,7 @@ async fn what_may_not_be_empty_says_nothing_instead(db: Db) {
         }
     }
     let id = of(&store, "user_erasemark").await.id;
-    let erased = calls(&store).erase(&id, Leaves::Emptied, Caller::OPERATOR).await.unwrap();
+    let erased = calls(&store).erase(&id, ErasedRow::Emptied, Caller::OPERATOR).await.unwrap();
     assert_eq!(erased.left, Vec::<String>::new());
     let row = store.users_by_id(std::slice::from_ref(&id)).await.unwrap().remove(0);
     assert_eq!(row.columns.get(Column::Username), Some(&*format!("erased-{id}")));
@@ -195,11 +195,15 @@ async fn deleted_people_are_erased_when_their_time_is_over(db: Db) {
     deliver(&store, &[event("user.created", user("user_2", 0, Some("b@example.com"), None, "Bob"), 0)]).await;
     deliver(&store, &[event("user.deleted", json!({"id": "user_erasemark"}), 1)]).await;
     deliver(&store, &[event("user.deleted", json!({"id": "user_never_seen_erasemark"}), 1)]).await;
-    assert_eq!(calls(&store).erase_ended(60_000, Leaves::Emptied, 10).await.unwrap(), 0, "there is time yet");
+    assert_eq!(
+        calls(&store).erase_ended(60_000, ErasedRow::Emptied, 10).await.unwrap(),
+        0,
+        "there is time yet"
+    );
     assert!(everything(&db).await.contains("Erasemark"));
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    assert_eq!(calls(&store).erase_ended(1, Leaves::Emptied, 10).await.unwrap(), 2);
-    assert_eq!(calls(&store).erase_ended(1, Leaves::Emptied, 10).await.unwrap(), 0);
+    assert_eq!(calls(&store).erase_ended(1, ErasedRow::Emptied, 10).await.unwrap(), 2);
+    assert_eq!(calls(&store).erase_ended(1, ErasedRow::Emptied, 10).await.unwrap(), 0);
     let left = everything(&db).await;
     assert!(MARKS.iter().all(|mark| !left.contains(mark)), "{left}");
     assert_eq!(db.count("users WHERE account_state = 'deleted'").await, 1);
@@ -230,9 +234,9 @@ async fn a_reader_of_the_feed_misses_nothing(db: Db) {
         let store = store.clone();
         tokio::spawn(async move {
             for n in 0..25 {
-                let wanted = Wanted::default();
+                let assignment = Assignment::default();
                 let key = key(&format!("user_{writer}_{n}"));
-                calls(&store).provisional(&key, &Default::default(), &wanted).await.unwrap();
+                calls(&store).provisional(&key, &Default::default(), &assignment).await.unwrap();
             }
         })
     });

@@ -22,7 +22,7 @@ mod states;
 use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::timestamp::Timestamp;
-use headcount::reconcile::{Applied, Deliveries, Reads};
+use headcount::reconcile::{Deliveries, DeliveriesOutcome, Reads};
 use headcount::source::{Source, provider};
 use headcount::store::{DeliveryFilter, NewDelivery, Store};
 use std::sync::Arc;
@@ -76,8 +76,8 @@ pub async fn deliver(store: &Store, bodies: &[String]) {
     drain(store).await;
 }
 
-pub async fn drain(store: &Store) -> Applied {
-    let mut total = Applied::default();
+pub async fn drain(store: &Store) -> DeliveriesOutcome {
+    let mut total = DeliveriesOutcome::default();
     loop {
         let applied = applier(store, DeleteLimit::Off).apply_batch().await.unwrap();
         total.finished += applied.finished;

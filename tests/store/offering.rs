@@ -2,13 +2,13 @@
 //! PostgreSQL the function that makes a user.
 
 use super::adopting::{adopted, created, either, open};
-use super::calling::{calls, key, of, wanted};
+use super::calling::{assignment, calls, key, of};
 use super::deliver;
 use super::support::{Backend, Db};
 use crate::on_each_database;
 use headcount::core::columns::{Column, Columns};
 use headcount::core::link::LinkRule;
-use headcount::reconcile::{CallError, Caller, Leaves, Wanted};
+use headcount::reconcile::{Assignment, CallError, Caller, ErasedRow};
 use headcount::store::Store;
 
 on_each_database!(
@@ -44,7 +44,7 @@ async fn a_provisional_row_of_theirs_is_completed(db: Db) {
     let store =
         people(&db, either(&db, "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "integer PRIMARY KEY"))
             .await;
-    let set = wanted(&store, &[("tenant", Some("acme")), ("newsletter", Some("true"))]).await;
+    let set = assignment(&store, &[("tenant", Some("acme")), ("newsletter", Some("true"))]).await;
     calls(&store).provisional(&key("user_1"), &hints("h@example.com"), &set).await.unwrap();
     let before = of(&store, "user_1").await;
     assert_eq!(
@@ -62,7 +62,7 @@ async fn a_provisional_row_of_theirs_is_completed(db: Db) {
     assert_eq!((after.id, after.account_state.as_str()), (before.id.clone(), "active"));
     assert_eq!(after.columns.get(Column::FirstName), Some("Ann"));
     assert_eq!(db.one(row).await, "user_1a@example.comacme");
-    let mut ban = Wanted::default();
+    let mut ban = Assignment::default();
     ban.setting.suspended = Some(true);
     calls(&store).set(&before.id, &ban, Caller::APPLICATION).await.unwrap();
     assert_eq!(of(&store, "user_1").await.account_state, "suspended");
@@ -134,7 +134,7 @@ async fn a_row_that_was_there_is_found_by_its_column(db: Db) {
     match db.backend {
         Backend::Sqlite => {
             calls(&store)
-                .provisional(&key("user_1"), &hints("h@example.com"), &Wanted::default())
+                .provisional(&key("user_1"), &hints("h@example.com"), &Assignment::default())
                 .await
                 .unwrap();
         }
@@ -157,10 +157,10 @@ async fn what_a_row_lacks_is_named(db: Db) {
     .await;
     let store = open(&db, adopted("person_id", &[("email", "mail")])).await;
     let none = Columns::default();
-    let lacking = calls(&store).provisional(&key("user_1"), &none, &Wanted::default()).await;
+    let lacking = calls(&store).provisional(&key("user_1"), &none, &Assignment::default()).await;
     let Err(CallError::NoRoom(no_room)) = lacking else { panic!("there can be no such row") };
     assert_eq!(no_room.columns, ["email", "tenant"]);
-    let set = wanted(&store, &[("tenant", Some("acme"))]).await;
+    let set = assignment(&store, &[("tenant", Some("acme"))]).await;
     let Err(CallError::NoRoom(no_room)) = calls(&store).provisional(&key("user_1"), &none, &set).await else {
         panic!("there can be no such row")
     };
@@ -178,7 +178,7 @@ async fn an_adopted_row_is_erased(db: Db) {
     deliver_on(&store, &created(1, "erasemark@example.com")).await;
     let id = of(&store, "user_1").await.id;
     db.execute("UPDATE people SET bio = 'of their own', handle = 'erasemark'").await;
-    let erased = calls(&store).erase(&id, Leaves::Emptied, Caller::OPERATOR).await.unwrap();
+    let erased = calls(&store).erase(&id, ErasedRow::Emptied, Caller::OPERATOR).await.unwrap();
     assert_eq!(erased.left, Vec::<String>::new());
     assert_eq!(
         db.one("SELECT mail FROM people").await,

@@ -6,9 +6,9 @@ use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::event::{EventKind, IdentityKey};
 use headcount::core::layout::Layout;
-use headcount::core::read::{Reading, Said};
+use headcount::core::read::{Observation, Reading};
 use headcount::core::timestamp::Timestamp;
-use headcount::reconcile::{Before, Errand, ReadsApplied, RunRef};
+use headcount::reconcile::{PriorCounts, ReadContext, ReadsOutcome, RunRef};
 use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Mode, Store, StoreError};
 use serde_json::json;
@@ -31,8 +31,8 @@ on_each_database!(
     the_graveyard_of_locks_stays_empty,
 );
 
-fn errand(since: Option<Timestamp>) -> Errand {
-    Errand { cause: "test", since, ..Errand::default() }
+fn context(since: Option<Timestamp>) -> ReadContext {
+    ReadContext { cause: "test", since, ..ReadContext::default() }
 }
 
 fn key(id: &str) -> IdentityKey {
@@ -48,15 +48,15 @@ fn present(id: &str, version: i64, name: &str, marked_at: Timestamp) -> (Identit
     else {
         panic!("no upsert")
     };
-    (key(id), Reading { said: Said::Present(snapshot), marked_at })
+    (key(id), Reading { observed: Observation::Present(snapshot), marked_at })
 }
 
 fn absent(id: &str, marked_at: Timestamp) -> (IdentityKey, Reading) {
-    (key(id), Reading { said: Said::Absent, marked_at })
+    (key(id), Reading { observed: Observation::Absent, marked_at })
 }
 
-async fn read(store: &Store, readings: &[(IdentityKey, Reading)], since: Option<Timestamp>) -> ReadsApplied {
-    reads(store).apply(readings, &[], &errand(since), "", Counts::default()).await.unwrap()
+async fn read(store: &Store, readings: &[(IdentityKey, Reading)], since: Option<Timestamp>) -> ReadsOutcome {
+    reads(store).apply(readings, &[], &context(since), "", Counts::default()).await.unwrap()
 }
 
 async fn receive(store: &Store, message_id: &str, id: &str, version: i64, name: &str) {
@@ -137,7 +137,7 @@ async fn a_404_that_races_a_pending_delivery_deletes_nobody(db: Db) {
     let mut tx = store.reconciliation().await.unwrap();
     let keys = [key("user_1"), key("user_2")];
     let (deleted, changes) =
-        reads(&store).sweep(&mut tx, &keys, run_mark, &errand(Some(run_mark))).await.unwrap();
+        reads(&store).sweep(&mut tx, &keys, run_mark, &context(Some(run_mark))).await.unwrap();
     tx.commit(&changes).await.unwrap();
     assert_eq!(deleted, [key("user_2")]);
     // And absence says nothing about it in this run any more.
@@ -156,7 +156,7 @@ async fn a_single_read_in_flight_across_a_sweep_revives_nobody(db: Db) {
     let asked_at = store.now().await.unwrap();
     let mut tx = store.reconciliation().await.unwrap();
     let (deleted, changes) =
-        reads(&store).sweep(&mut tx, &[key("user_1")], asked_at, &errand(Some(asked_at))).await.unwrap();
+        reads(&store).sweep(&mut tx, &[key("user_1")], asked_at, &context(Some(asked_at))).await.unwrap();
     tx.commit(&changes).await.unwrap();
     assert_eq!(deleted.len(), 1);
     let deleted = "users WHERE account_state = 'deleted'";
@@ -198,19 +198,19 @@ async fn a_page_commits_behind_the_page_before_it(db: Db) {
     let store = db.store().await;
     store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
     let marked_at = store.now().await.unwrap();
-    let errand = Errand {
+    let context = ReadContext {
         run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),
         cause: "full",
-        ..Errand::default()
+        ..ReadContext::default()
     };
     let seen = Counts { seen: 2, ..Counts::default() };
     let (tell, earlier) = oneshot::channel();
     let page = tokio::spawn({
-        let (store, errand) = (store.clone(), errand.clone());
+        let (store, context) = (store.clone(), context.clone());
         async move {
             let readings = [present("user_2", 1, "second", marked_at)];
-            let before = Before::after(seen, Some(earlier));
-            reads(&store).apply(&readings, &[], &errand, "second page", before).await
+            let before = PriorCounts::after(seen, Some(earlier));
+            reads(&store).apply(&readings, &[], &context, "second page", before).await
         }
     });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -230,8 +230,8 @@ async fn a_page_commits_behind_the_page_before_it(db: Db) {
     let (tell, earlier) = oneshot::channel();
     drop::<oneshot::Sender<Counts>>(tell);
     let readings = [present("user_3", 1, "third", marked_at)];
-    let before = Before::after(seen, Some(earlier));
-    let error = reads(&store).apply(&readings, &[], &errand, "third page", before).await.unwrap_err();
+    let before = PriorCounts::after(seen, Some(earlier));
+    let error = reads(&store).apply(&readings, &[], &context, "third page", before).await.unwrap_err();
     assert!(matches!(error, StoreError::Lost(_)), "{error}");
     assert_eq!((db.count("users").await, db.count("headcount.identities").await), (1, 1));
 }
@@ -240,10 +240,10 @@ async fn a_run_that_was_taken_over_writes_nothing_more(db: Db) {
     let store = db.store().await;
     store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
     let marked_at = store.now().await.unwrap();
-    let paused = Errand {
+    let paused = ReadContext {
         run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),
         waits: true,
-        ..errand(Some(marked_at))
+        ..context(Some(marked_at))
     };
     let page = [present("user_1", 5, "page", marked_at)];
     reads(&store).apply(&page, &[], &paused, "{}", Counts::default()).await.unwrap();
@@ -264,7 +264,7 @@ async fn what_a_constraint_keeps_out_is_held_back_and_the_page_is_written(db: Db
         .map(|(n, name)| present(&format!("user_{n}"), 5, name, marked_at))
         .collect();
     let applied = read(&store, &page, None).await;
-    assert_eq!((applied.counts.created, applied.narrowed, applied.refusals.len()), (4, 1, 0));
+    assert_eq!((applied.counts.created, applied.partial, applied.refusals.len()), (4, 1, 0));
     assert_eq!(db.count("users").await, 4);
     let again = read(&store, &page, None).await;
     assert_eq!((again.counts.unchanged, again.counts.updated), (4, 0), "what is held back is no change");
@@ -283,7 +283,7 @@ async fn a_row_that_only_the_commit_refuses_stays_as_it_is(db: Db) {
     db.execute("CREATE TABLE audit (team text REFERENCES teams (name) DEFERRABLE INITIALLY DEFERRED)").await;
     super::holding::audit(&db, "first_name", "bad").await;
     let applied = read(&store, &page(6, "bad"), None).await;
-    assert_eq!((applied.narrowed, applied.refusals.len()), (1, 0));
+    assert_eq!((applied.partial, applied.refusals.len()), (1, 0));
     assert_eq!(db.count("users WHERE first_name = 'good'").await, 1);
     assert_eq!(db.count("headcount.identities WHERE read_at IS NOT NULL AND user_id IS NOT NULL").await, 2);
     assert!(db.count("headcount.held_values WHERE \"column\" = 'first_name'").await == 1);

@@ -318,8 +318,8 @@ async fn a_source_that_is_gone_keeps_its_word(db: Db) {
     store.name_sources(&[("clerk".into(), "clerk".into())]).await.unwrap();
     let calls =
         Calls { store: store.clone(), sources: Arc::new(both[1..].to_vec()), clock: Arc::new(SystemClock) };
-    let wanted = headcount::reconcile::Wanted::default();
-    assert!(calls.set(USER, &wanted, Caller::OPERATOR).await.is_ok());
+    let assignment = headcount::reconcile::Assignment::default();
+    assert!(calls.set(USER, &assignment, Caller::OPERATOR).await.is_ok());
     assert_eq!(columns(&db).await[0][2].as_deref(), Some("c@example.com"));
 }
 

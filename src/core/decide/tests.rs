@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::change::ChangeKind;
 use crate::core::columns::Column;
-use crate::core::event::IdentityKey;
+use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 
 fn at(ms: i64) -> Timestamp {

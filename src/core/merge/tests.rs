@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::core::account::DeletedBy;
+use crate::core::event::IdentityKey;
 use crate::core::event::Snapshot;
+use crate::core::known::Identity;
 use crate::core::known::{Deletion, Latest};
 use crate::core::layout::PathColumn;
 
@@ -41,8 +43,8 @@ fn layout(order: &[&str], by_column: &[(&str, &[&str])]) -> Layout {
     layout
 }
 
-fn voice<'a>(key: &'a IdentityKey, identity: &'a Identity) -> Voice<'a> {
-    Voice { key, identity, standing: Standing::Active }
+fn view<'a>(key: &'a IdentityKey, identity: &'a Identity) -> AccountView<'a> {
+    AccountView { key, identity, source_status: SourceStatus::Active }
 }
 
 #[test]
@@ -57,8 +59,8 @@ fn each_column_is_the_word_of_the_first_that_has_one() {
         &[(Column::Email, "w@example.com"), (Column::EmailVerified, "true"), (Column::FirstName, "Ann")],
     );
     let say = |layout: &Layout| {
-        let forth = together(layout, vec![voice(&clerk, &at_clerk), voice(&workos, &at_workos)], None);
-        let back = together(layout, vec![voice(&workos, &at_workos), voice(&clerk, &at_clerk)], None);
+        let forth = merge(layout, vec![view(&clerk, &at_clerk), view(&workos, &at_workos)], None);
+        let back = merge(layout, vec![view(&workos, &at_workos), view(&clerk, &at_clerk)], None);
         assert_eq!(forth.columns, back.columns, "in whatever order they are heard");
         (forth.columns.unwrap_or_default(), forth.suspended)
     };
@@ -83,10 +85,10 @@ fn who_has_ended_is_silent_while_another_account_lives() {
     let over =
         identity(IdentityState::Deleted, &[(Column::Email, "c@example.com"), (Column::FirstName, "Ann")]);
     let lives = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
-    let said = together(&layout, vec![voice(&clerk, &over), voice(&workos, &lives)], None);
-    assert_eq!(said.deleted_at, None);
-    assert_eq!(said.columns, lives.latest.map(|latest| latest.snapshot.columns));
-    let both = together(&layout, vec![voice(&clerk, &over), voice(&workos, &over)], None);
+    let merged = merge(&layout, vec![view(&clerk, &over), view(&workos, &lives)], None);
+    assert_eq!(merged.deleted_at, None);
+    assert_eq!(merged.columns, lives.latest.map(|latest| latest.snapshot.columns));
+    let both = merge(&layout, vec![view(&clerk, &over), view(&workos, &over)], None);
     assert_eq!(both.deleted_at, Some(Timestamp::clamped(5)));
     let columns = both.columns.unwrap_or_default();
     assert_eq!((columns.get(Column::Email), columns.get(Column::FirstName)), (None, Some("Ann")));
@@ -98,16 +100,16 @@ fn a_retired_source_speaks_last_and_an_unread_one_keeps_what_the_row_holds() {
     let layout = layout(&["clerk", "workos"], &[]);
     let old = identity(IdentityState::Present, &[(Column::Email, "c@example.com"), (Column::Phone, "+1")]);
     let new = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
-    let retired = Voice { standing: Standing::Retired, ..voice(&clerk, &old) };
-    let columns = together(&layout, vec![retired, voice(&workos, &new)], None).columns.unwrap_or_default();
+    let retired = AccountView { source_status: SourceStatus::Retired, ..view(&clerk, &old) };
+    let columns = merge(&layout, vec![retired, view(&workos, &new)], None).columns.unwrap_or_default();
     assert_eq!((columns.get(Column::Email), columns.get(Column::Phone)), (Some("w@example.com"), Some("+1")));
     let unread = Identity { latest: None, ..old };
-    let unread = Voice { standing: Standing::Unread, ..voice(&clerk, &unread) };
+    let unread = AccountView { source_status: SourceStatus::Unread, ..view(&clerk, &unread) };
     let row = columns_of_row();
-    let said = together(&layout, vec![unread, voice(&workos, &new)], Some(&row));
-    let columns = said.columns.unwrap_or_default();
+    let merged = merge(&layout, vec![unread, view(&workos, &new)], Some(&row));
+    let columns = merged.columns.unwrap_or_default();
     assert_eq!((columns.get(Column::Email), columns.get(Column::Phone)), (Some("w@example.com"), Some("+1")));
-    assert!(!together(&layout, vec![unread], Some(&row)).provisional);
+    assert!(!merge(&layout, vec![unread], Some(&row)).provisional);
 }
 
 fn columns_of_row() -> Columns {
@@ -123,8 +125,8 @@ fn what_stands_in_for_nothing_is_no_word() {
     layout.authority.order = vec!["clerk".into(), "workos".into()];
     let silent = identity(IdentityState::Present, &[(Column::Path(0), "member")]);
     let says = identity(IdentityState::Present, &[(Column::Path(0), "admin")]);
-    let said = together(&layout, vec![voice(&clerk, &silent), voice(&workos, &says)], None);
-    assert_eq!(said.columns.unwrap_or_default().get(Column::Path(0)), Some("admin"));
-    let who = speaker(&layout, Column::Path(0), vec![voice(&clerk, &silent), voice(&workos, &says)]);
-    assert_eq!(who.map(|voice| voice.key.source.as_str()), Some("workos"));
+    let merged = merge(&layout, vec![view(&clerk, &silent), view(&workos, &says)], None);
+    assert_eq!(merged.columns.unwrap_or_default().get(Column::Path(0)), Some("admin"));
+    let who = winner(&layout, Column::Path(0), vec![view(&clerk, &silent), view(&workos, &says)]);
+    assert_eq!(who.map(|view| view.key.source.as_str()), Some("workos"));
 }

@@ -37,11 +37,11 @@ fn known(version: i64, name: &str) -> Account {
 }
 
 fn read(version: i64, name: &str, marked: i64) -> Reading {
-    Reading { said: Said::Present(snapshot(version, name)), marked_at: at(marked) }
+    Reading { observed: Observation::Present(snapshot(version, name)), marked_at: at(marked) }
 }
 
 fn gone(marked: i64) -> Reading {
-    Reading { said: Said::Absent, marked_at: at(marked) }
+    Reading { observed: Observation::Absent, marked_at: at(marked) }
 }
 
 fn received(ms: i64) -> Circumstances {

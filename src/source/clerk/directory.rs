@@ -161,7 +161,7 @@ mod tests {
             {"id":7},[],{"id":"user_3","updated_at":1e999},{"id":"user_4","updated_at":6,"created_at":null}]"#;
         let entries = ClerkApi.read_page(body, &Layout::default()).unwrap().entries;
         let outline: Vec<_> =
-            entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.said.is_ok())).collect();
+            entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.snapshot.is_ok())).collect();
         let odd = [(Some("user_2"), false), (None, false), (None, false), (Some("user_3"), false)];
         assert_eq!(outline[0], (Some("user_1"), true));
         assert_eq!(outline[1..5], odd);

@@ -33,12 +33,12 @@ pub(super) const KEPT: [&str; 16] = [
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A change of a row, none of its values decoded.
-pub(super) struct Change<'a> {
+pub(super) struct RowChange<'a> {
     pub kind: Cow<'a, str>,
     pub table: Option<Cow<'a, str>>,
     schema: Option<Cow<'a, str>>,
-    record: Option<Row<'a>>,
-    old_record: Option<Row<'a>>,
+    record: Option<UserRecord<'a>>,
+    old_record: Option<UserRecord<'a>>,
     pub hook: Option<Hook>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Hook {
 }
 
 /// The columns that may be kept.
-pub(super) struct Row<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+pub(super) struct UserRecord<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -76,7 +76,7 @@ struct Metadata {
     uuid: Option<String>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> RowChange<'a> {
     pub fn read(body: &'a str) -> Result<Self, Unintelligible> {
         let Body { kind, table, schema, record, old_record, metadata } =
             serde_json::from_str(body).map_err(reason)?;
@@ -89,8 +89,8 @@ impl<'a> Change<'a> {
             kind: word(kind).unwrap_or_default(),
             table: word(table),
             schema: word(schema),
-            record: Row::read(record),
-            old_record: Row::read(old_record),
+            record: UserRecord::read(record),
+            old_record: UserRecord::read(old_record),
             hook,
         })
     }
@@ -104,14 +104,14 @@ impl<'a> Change<'a> {
     }
 
     /// The row that it tells of: as it is, or where it is gone, as it was.
-    pub fn told(&self) -> Option<&Row<'a>> {
+    pub fn told(&self) -> Option<&UserRecord<'a>> {
         if self.is_delete() { self.old_record.as_ref() } else { self.record.as_ref() }
     }
 
     /// The body again, with the columns that may be kept of the row that it tells of.
     pub fn stripped(&self) -> String {
         let place = if self.is_delete() { "old_record" } else { "record" };
-        let told = self.told().map_or_else(|| "null".to_owned(), Row::render);
+        let told = self.told().map_or_else(|| "null".to_owned(), UserRecord::render);
         let quoted = |text: &str| Value::from(text).to_string();
         format!(
             r#"{{"type":{},"table":{},"schema":{},"{place}":{told}}}"#,
@@ -122,7 +122,7 @@ impl<'a> Change<'a> {
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> UserRecord<'a> {
     fn read(raw: Option<&'a RawValue>) -> Option<Self> {
         let mut columns: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(raw?.get()).ok()?;
         columns.retain(|name, _| KEPT.contains(&&**name));

@@ -42,7 +42,7 @@ fn upsert(body: &str) -> Result<Snapshot, Unintelligible> {
 fn a_row_and_the_apis_user_are_one_and_the_same() {
     let delivered = upsert(&webhook("INSERT", |_| {})).unwrap();
     let api = directory::SupabaseApi;
-    let read = api.read_one(&vector("admin_user").to_string(), &Layout::default()).unwrap().said.unwrap();
+    let read = api.read_one(&vector("admin_user").to_string(), &Layout::default()).unwrap().snapshot.unwrap();
     assert_eq!(delivered, read);
     assert_eq!(delivered.version, 1_795_413_506_160_000, "microseconds");
     let cell = |column| delivered.columns.get(column);
@@ -98,8 +98,8 @@ fn nothing_secret_is_kept() {
 #[test]
 fn a_soft_delete_is_a_version_and_a_deletion_is_one() {
     let soft = webhook("UPDATE", |row| drop(row.insert("deleted_at".into(), "2026-11-24T00:00:00Z".into())));
-    let said = upsert(&soft).unwrap();
-    assert_eq!(said.ended_at.map(|at| at.to_string()).as_deref(), Some("2026-11-24T00:00:00.000Z"));
+    let snapshot = upsert(&soft).unwrap();
+    assert_eq!(snapshot.ended_at.map(|at| at.to_string()).as_deref(), Some("2026-11-24T00:00:00.000Z"));
     let gone = Supabase.normalize("supabase", &webhook("DELETE", |_| {}), &Layout::default()).unwrap();
     assert_eq!(gone.kind, EventKind::Delete);
     assert_eq!(gone.key.provider_id, "8e7fbc8a-1d7e-4a9e-9b61-3a0f7f4b1a11");
@@ -110,8 +110,8 @@ fn a_ban_holds_as_of_its_version_and_has_an_end() {
     let banned = |until: &str| {
         upsert(&webhook("UPDATE", |row| drop(row.insert("banned_until".into(), until.into())))).unwrap()
     };
-    let said = banned("2126-01-01T00:00:00Z");
-    assert!(said.suspended && said.suspended_until.is_some());
+    let snapshot = banned("2126-01-01T00:00:00Z");
+    assert!(snapshot.suspended && snapshot.suspended_until.is_some());
     assert!(!banned("2026-11-23T05:58:26.159999Z").suspended, "over when this version came about");
     assert!(!upsert(&webhook("UPDATE", |_| {})).unwrap().suspended);
 }

@@ -21,7 +21,7 @@ pub(super) const PAGE_SIZE: usize = 100;
 const USERS: &str = "/user_management/users?";
 
 #[derive(Deserialize)]
-struct List<'a> {
+struct UserList<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
     #[serde(default)]
@@ -87,7 +87,7 @@ impl Directory for WorkOsApi {
 
     fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
-        let List { data, list_metadata } = serde_json::from_str(body)?;
+        let UserList { data, list_metadata } = serde_json::from_str(body)?;
         let entries: Vec<Entry> = data.into_iter().map(|user| entry(user, layout)).collect();
         let last = entries.last().and_then(|entry| entry.provider_id.as_ref());
         let more = match list_metadata.map(|metadata| metadata.after) {

@@ -16,7 +16,7 @@ pub(super) struct Events;
 const EVENTS: &str = "/events?";
 
 #[derive(Deserialize)]
-struct List<'a> {
+struct EventList<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
     #[serde(default)]
@@ -45,7 +45,7 @@ impl EventLog for Events {
     }
 
     fn read(&self, body: &str) -> Result<Logged, Malformed> {
-        let List { data, list_metadata } = serde_json::from_str(body)?;
+        let EventList { data, list_metadata } = serde_json::from_str(body)?;
         let event = |raw: &RawValue| {
             let when = serde_json::from_str::<When>(raw.get()).ok().and_then(|when| when.created_at);
             LoggedEvent {

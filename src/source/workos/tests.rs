@@ -18,18 +18,18 @@ fn the_providers_sample_is_understood() {
     assert_eq!(glance.event_type, "user.created");
     assert_eq!(glance.provider_id.as_deref(), Some("user_01H5JQDV7R7ATEYZDEG0W5PRYS"));
     assert_eq!(glance.message_id.as_deref(), Some("event_01H5JQDV7R7ATEYZDEG0W5PRYT"));
-    let said = upsert(CREATED).unwrap();
-    assert_eq!(said.version, 1_689_646_039_911_000);
-    assert_eq!(said.versioned_at.map(|at| at.to_string()).as_deref(), Some("2023-07-18T02:07:19.911Z"));
-    let cell = |column| said.columns.get(column);
+    let snapshot = upsert(CREATED).unwrap();
+    assert_eq!(snapshot.version, 1_689_646_039_911_000);
+    assert_eq!(snapshot.versioned_at.map(|at| at.to_string()).as_deref(), Some("2023-07-18T02:07:19.911Z"));
+    let cell = |column| snapshot.columns.get(column);
     assert_eq!(cell(Column::Email), Some("test01@example.com"));
     assert_eq!(cell(Column::EmailVerified), Some("true"));
     assert_eq!((cell(Column::FirstName), cell(Column::LastName)), (Some("Test 01"), Some("User")));
     assert_eq!(cell(Column::DisplayName), Some("Test 01 User"));
     assert_eq!(cell(Column::AvatarUrl), Some("https://example.com/profile_picture.jpg"));
     assert_eq!(cell(Column::CreatedAt), Some("2023-07-18T02:07:19.911Z"));
-    assert!(!said.profile.contains("last_sign_in_at") && !said.profile.contains("updated_at"));
-    assert_eq!(WorkOs.recall(said.version, said.profile.clone(), &Layout::default()), said);
+    assert!(!snapshot.profile.contains("last_sign_in_at") && !snapshot.profile.contains("updated_at"));
+    assert_eq!(WorkOs.recall(snapshot.version, snapshot.profile.clone(), &Layout::default()), snapshot);
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn what_cannot_be_understood_says_why() {
 
 #[test]
 fn an_address_that_is_not_there_is_not_verified() {
-    let said = upsert(&CREATED.replace("\"test01@example.com\"", "null")).unwrap();
+    let snapshot = upsert(&CREATED.replace("\"test01@example.com\"", "null")).unwrap();
     assert_eq!(
-        (said.columns.get(Column::Email), said.columns.get(Column::EmailVerified)),
+        (snapshot.columns.get(Column::Email), snapshot.columns.get(Column::EmailVerified)),
         (None, Some("false"))
     );
 }

@@ -3,10 +3,10 @@
 use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::IdentityKey;
-use crate::core::known::{Deletion, Held, User};
+use crate::core::known::{Deletion, HeldValues, User};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
-use crate::store::accounts::transaction::{CausedChange, Locked, Pending, StoredLatest};
+use crate::store::accounts::transaction::{CausedChange, Pending, StoredAccount, StoredLatest};
 use crate::store::accounts::writing::AccountWrite;
 use crate::store::engine::driver::Row;
 use crate::store::inbox::deliveries::{number, take};
@@ -34,7 +34,7 @@ pub(in crate::store) fn pending(row: Row) -> (Pending, usize) {
     (pending, number(body_bytes).try_into().unwrap_or(0))
 }
 
-pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Locked) {
+pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, StoredAccount) {
     let [
         source,
         provider_id,
@@ -72,10 +72,10 @@ pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Loc
         by: deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
         soft: soft.as_deref() == Some("1"),
     });
-    let unheard = latest.is_none() && user_id.is_none() && deletion.is_none();
+    let is_placeholder = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
     let hints = hints.map(|text| self::hints(layout, &text));
-    let locked = Locked {
+    let locked = StoredAccount {
         user_id,
         state,
         deletion,
@@ -83,8 +83,8 @@ pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Loc
         replaced_version: whole(replaced_version),
         hints,
         user: None,
-        unheard,
-        unannounced: only_row && announced_at.is_none(),
+        is_placeholder,
+        needs_announcement: only_row && announced_at.is_none(),
         linked_now: only_row && linked_by.is_some(),
         siblings: Vec::new(),
         is_retired: retired.is_some(),
@@ -112,7 +112,7 @@ pub(in crate::store) fn user(row: Row, users: &UsersTable) -> User {
         suspended_by_app: suspended_by_app.as_deref() == Some("true"),
         provisional: provisional.as_deref() == Some("true"),
         kept: users.kept(kept.as_deref().unwrap_or_default()),
-        held: Held::default(),
+        held: HeldValues::default(),
     }
 }
 

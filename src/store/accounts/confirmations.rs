@@ -151,15 +151,15 @@ impl Reconciliation {
     }
 
     /// Nothing is in doubt about these accounts any more.
-    pub async fn settle(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    pub async fn resolve_confirmations(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
         self.for_keys("DELETE FROM headcount.confirmations WHERE", "", keys).await
     }
 
     /// Forgets accounts whose rows were only made for the lock.
-    pub async fn forget_unheard(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    pub async fn delete_placeholders(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
         // Not `user_id IS NULL`: its index would lead through everybody who has no user.
-        let unheard = " AND version IS NULL AND coalesce(user_id, '') = '' AND state <> 'deleted'";
-        self.for_keys("DELETE FROM headcount.identities WHERE", unheard, keys).await
+        let is_placeholder = " AND version IS NULL AND coalesce(user_id, '') = '' AND state <> 'deleted'";
+        self.for_keys("DELETE FROM headcount.identities WHERE", is_placeholder, keys).await
     }
 
     async fn for_keys(&mut self, act: &str, and: &str, keys: &[IdentityKey]) -> Result<(), StoreError> {

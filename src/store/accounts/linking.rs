@@ -14,7 +14,12 @@ use crate::store::users_table::UsersTable;
 use std::collections::{BTreeSet, HashMap};
 
 /// What a row would have to show to be this account's; `None` where the rule says nothing about it.
-pub fn wanted(users: &UsersTable, rule: &LinkRule, key: &IdentityKey, snapshot: &Snapshot) -> Option<String> {
+pub fn match_key(
+    users: &UsersTable,
+    rule: &LinkRule,
+    key: &IdentityKey,
+    snapshot: &Snapshot,
+) -> Option<String> {
     match rule {
         LinkRule::ExternalId => users.id_from(snapshot.external_id.as_ref()?),
         LinkRule::SharedId | LinkRule::Column(_) => Some(key.provider_id.clone()),

@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Accounts whose users the application has made by itself, and of which the feed has not told.
-    pub async fn unannounced(&self, limit: i64) -> Result<Vec<(IdentityKey, String)>, StoreError> {
+    pub async fn accounts_to_announce(&self, limit: i64) -> Result<Vec<(IdentityKey, String)>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT i.source, i.provider_id, i.user_id FROM headcount.identities i
              WHERE {PROVISIONAL} AND i.announced_at IS NULL ORDER BY i.source, i.provider_id LIMIT $1"
@@ -92,7 +92,7 @@ impl Store {
 #[expect(clippy::large_enum_variant, reason = "short-lived, and mostly the large one")]
 pub enum UserRow {
     /// Locked.
-    Held(User),
+    Locked(User),
     /// Somebody else holds it.
     Elsewhere,
     /// There is none.
@@ -104,14 +104,14 @@ impl Reconciliation {
     pub async fn lock_user(&mut self, user_id: &str) -> Result<UserRow, StoreError> {
         let id = [user_id.to_owned()];
         if let Some(user) = self.lock_users(&id).await?.remove(user_id) {
-            return Ok(UserRow::Held(user));
+            return Ok(UserRow::Locked(user));
         }
         let is_there = self.existing(&id).await?.contains(user_id);
         Ok(if is_there { UserRow::Elsewhere } else { UserRow::Gone })
     }
 
     /// Ties the account to another user.
-    pub async fn retie(&mut self, key: &IdentityKey, user_id: &str) -> Result<(), StoreError> {
+    pub async fn relink(&mut self, key: &IdentityKey, user_id: &str) -> Result<(), StoreError> {
         let sql = self.dialect.own(&format!(
             "UPDATE headcount.identities SET user_id = $3, linked_by = 'hand', linked_at = {}, waiting_reason = NULL,
                  waiting_since = NULL WHERE source = $1 AND provider_id = $2",

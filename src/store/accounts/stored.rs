@@ -3,28 +3,28 @@
 use crate::core::event::IdentityKey;
 use crate::store::Store;
 use crate::store::accounts::codec::{identity, key_row};
-use crate::store::accounts::transaction::{Locked, Reconciliation};
+use crate::store::accounts::transaction::{Reconciliation, StoredAccount};
 use crate::store::engine::driver::{Arg, Row};
 use crate::store::engine::error::StoreError;
 use crate::store::inbox::deliveries::take;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Other accounts, by the account beside which they are.
-type Beside = HashMap<IdentityKey, Vec<(IdentityKey, Locked)>>;
+type Beside = HashMap<IdentityKey, Vec<(IdentityKey, StoredAccount)>>;
 
 impl Reconciliation {
     pub(in crate::store) async fn siblings(
         &mut self,
-        locked: &BTreeMap<IdentityKey, Locked>,
+        locked: &BTreeMap<IdentityKey, StoredAccount>,
     ) -> Result<Beside, StoreError> {
-        let ties = locked.iter().filter_map(|(key, account)| Some((key.clone(), account.user_id.clone()?)));
-        self.accounts_beside(&ties.collect::<Vec<_>>()).await
+        let users = locked.iter().filter_map(|(key, account)| Some((key.clone(), account.user_id.clone()?)));
+        self.accounts_beside(&users.collect::<Vec<_>>()).await
     }
 
     /// The other accounts of each account's user, read under the user's lock.
-    pub async fn accounts_beside(&mut self, ties: &[(IdentityKey, String)]) -> Result<Beside, StoreError> {
+    pub async fn accounts_beside(&mut self, users: &[(IdentityKey, String)]) -> Result<Beside, StoreError> {
         let mut beside: Beside = HashMap::new();
-        if ties.is_empty() {
+        if users.is_empty() {
             return Ok(beside);
         }
         let rows = self.dialect.rows(1, 3);
@@ -34,7 +34,7 @@ impl Reconciliation {
              WHERE NOT (i.source = v.c2 AND i.provider_id = v.c3) ORDER BY i.source, i.provider_id"
         ));
         let rows =
-            ties.iter().map(|(key, user_id)| [vec![Some(user_id.clone())], key_row(key)].concat()).collect();
+            users.iter().map(|(key, user_id)| [vec![Some(user_id.clone())], key_row(key)].concat()).collect();
         let mut pairs = Vec::new();
         for row in self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await? {
             let [source, provider_id, other_source, other_id] = take(row);
@@ -60,7 +60,7 @@ impl Reconciliation {
     pub(in crate::store) async fn lock_identities(
         &mut self,
         keys: &[IdentityKey],
-    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+    ) -> Result<BTreeMap<IdentityKey, StoredAccount>, StoreError> {
         let lock = self.dialect.lock_rows_of("i");
         self.identities(keys, &lock).await
     }
@@ -69,7 +69,7 @@ impl Reconciliation {
         &mut self,
         keys: &[IdentityKey],
         lock: &str,
-    ) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+    ) -> Result<BTreeMap<IdentityKey, StoredAccount>, StoreError> {
         let sql = self.dialect.own(&format!(
             "SELECT {} FROM headcount.identities i JOIN {} ON i.source = v.c1 AND i.provider_id = v.c2
              LEFT JOIN headcount.sources s ON s.name = i.source

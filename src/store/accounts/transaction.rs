@@ -37,7 +37,7 @@ pub struct Pending {
 
 /// What is stored of an account whose locks are held.
 #[derive(Clone, Debug)]
-pub struct Locked {
+pub struct StoredAccount {
     /// The user that the identity belongs to, though the application may have removed the row.
     pub user_id: Option<String>,
     pub state: IdentityState,
@@ -47,22 +47,22 @@ pub struct Locked {
     pub hints: Option<Columns>,
     pub user: Option<User>,
     /// Nothing has been heard of the account yet: its row was made for the lock.
-    pub unheard: bool,
+    pub is_placeholder: bool,
     /// The application has made the user itself, and the feed has not told of it.
-    pub unannounced: bool,
+    pub needs_announcement: bool,
     /// The user was there before the account, and no snapshot has come since.
     pub linked_now: bool,
     /// The user's other accounts.
-    pub siblings: Vec<(IdentityKey, Locked)>,
+    pub siblings: Vec<(IdentityKey, StoredAccount)>,
     /// Its source is.
     pub is_retired: bool,
     /// What its source was, when it was last configured.
     pub kind: Option<String>,
 }
 
-impl Locked {
+impl StoredAccount {
     /// Nothing is known of the account but its key.
-    fn unheard() -> Self {
+    fn placeholder() -> Self {
         Self {
             user_id: None,
             state: IdentityState::Present,
@@ -71,8 +71,8 @@ impl Locked {
             replaced_version: None,
             hints: None,
             user: None,
-            unheard: true,
-            unannounced: false,
+            is_placeholder: true,
+            needs_announcement: false,
             linked_now: false,
             siblings: Vec::new(),
             is_retired: false,
@@ -138,19 +138,22 @@ impl Store {
 impl Reconciliation {
     /// Locks the accounts and loads what is stored of them; what somebody else holds is absent from the answer, and
     /// so is what was erased ([`Self::is_erased`]).
-    pub async fn lock(&mut self, keys: &[IdentityKey]) -> Result<BTreeMap<IdentityKey, Locked>, StoreError> {
+    pub async fn lock(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<BTreeMap<IdentityKey, StoredAccount>, StoreError> {
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
         let mut locked = self.lock_identities(keys).await?;
-        let absent = |locked: &BTreeMap<IdentityKey, Locked>| -> Vec<IdentityKey> {
+        let absent = |locked: &BTreeMap<IdentityKey, StoredAccount>| -> Vec<IdentityKey> {
             keys.iter().filter(|key| !locked.contains_key(key)).cloned().collect()
         };
         // Unknown, or held by somebody else.
         let unknown = absent(&locked);
         if !unknown.is_empty() {
             let made = self.insert_unknown(&unknown).await?;
-            locked.extend(made.into_iter().map(|key| (key, Locked::unheard())));
+            locked.extend(made.into_iter().map(|key| (key, StoredAccount::placeholder())));
             // Somebody was faster, and may be done with it by now.
             let others = absent(&locked);
             if !others.is_empty() {
@@ -188,9 +191,9 @@ impl Reconciliation {
     /// Only who has no snapshot can have been erased.
     async fn leave_out_erased(
         &mut self,
-        locked: &mut BTreeMap<IdentityKey, Locked>,
+        locked: &mut BTreeMap<IdentityKey, StoredAccount>,
     ) -> Result<(), StoreError> {
-        let unknown = |locked: &Locked| locked.latest.is_none() && locked.deletion.is_none();
+        let unknown = |locked: &StoredAccount| locked.latest.is_none() && locked.deletion.is_none();
         let keys: Vec<IdentityKey> =
             locked.iter().filter(|(_, account)| unknown(account)).map(|(key, _)| key.clone()).collect();
         let erased = self.find_erased(&keys).await?;
@@ -198,7 +201,7 @@ impl Reconciliation {
             return Ok(());
         }
         locked.retain(|key, _| !erased.contains(key));
-        self.forget_unheard(&erased.iter().cloned().collect::<Vec<_>>()).await?;
+        self.delete_placeholders(&erased.iter().cloned().collect::<Vec<_>>()).await?;
         self.erased.extend(erased);
         Ok(())
     }

@@ -8,8 +8,9 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-const DROP: &str = "DROP TABLE IF EXISTS headcount_bench_floor";
-const CREATE: &str = "CREATE TABLE headcount_bench_floor (message_id text PRIMARY KEY, body text NOT NULL)";
+const DROP: &str = "DROP TABLE IF EXISTS headcount_bench_baseline";
+const CREATE: &str =
+    "CREATE TABLE headcount_bench_baseline (message_id text PRIMARY KEY, body text NOT NULL)";
 
 /// Inserts rows with this body for so long, in a table of its own, which is gone afterwards. Rows a second.
 ///
@@ -54,7 +55,7 @@ async fn once(url: &DatabaseUrl, sql: &'static str) -> Result<(), StoreError> {
 }
 
 async fn insert(url: &DatabaseUrl, client: usize, until: Instant, body: &str) -> Result<u64, StoreError> {
-    const INSERT: &str = "INSERT INTO headcount_bench_floor (message_id, body) VALUES ($1, $2) ON CONFLICT (message_id) DO NOTHING";
+    const INSERT: &str = "INSERT INTO headcount_bench_baseline (message_id, body) VALUES ($1, $2) ON CONFLICT (message_id) DO NOTHING";
     let mut rows = 0;
     match url {
         DatabaseUrl::Postgres(url) => {

@@ -31,7 +31,7 @@ pub enum Access {
     Read,
     /// The commit of such a transaction is durable once it has returned.
     Write,
-    /// As [`Access::Write`], and it waits for nobody's lock for long: [`StoreError::Held`].
+    /// As [`Access::Write`], and it waits for nobody's lock for long: [`StoreError::LockTimeout`].
     Decide,
 }
 

@@ -16,7 +16,7 @@ pub enum StoreError {
     Setup(String),
     /// Another transaction, of the application's perhaps, holds what is needed. Trying again helps once it has ended.
     #[error("{0}")]
-    Held(String),
+    LockTimeout(String),
     /// What this process was doing is somebody else's by now, or was called off.
     #[error("{0}")]
     Lost(String),
@@ -25,7 +25,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed in a while.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Unavailable(_) | StoreError::Held(_))
+        matches!(self, StoreError::Unavailable(_) | StoreError::LockTimeout(_))
     }
 }
 
@@ -59,7 +59,7 @@ fn from_sqlstate(code: &str, message: &str) -> StoreError {
         "P0" | "44" | "27" => {
             StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})"))
         }
-        "55" => StoreError::Held(format!("{message} (SQLSTATE {code})")),
+        "55" => StoreError::LockTimeout(format!("{message} (SQLSTATE {code})")),
         "42" | "3D" | "3F" | "28" | "0A" => StoreError::Setup(format!("{message} (SQLSTATE {code})")),
         _ => StoreError::Unavailable(format!("{message} (SQLSTATE {code})")),
     }

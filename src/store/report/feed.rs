@@ -7,7 +7,7 @@ use crate::store::inbox::deliveries::{first, number, take};
 
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct FeedEntry {
     pub seq: i64,
     pub user_id: String,
     pub kind: String,
@@ -21,7 +21,7 @@ pub struct Told {
 /// A piece of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed {
-    pub changes: Vec<Told>,
+    pub changes: Vec<FeedEntry>,
     /// The highest number that was given out.
     pub latest: i64,
     /// Entries up to this one may be gone.
@@ -40,20 +40,20 @@ impl Store {
         let mut tx = self.begin(Access::Read).await?;
         let [latest, pruned] = first(tx.fetch(&counters, vec![]).await?);
         let (latest, pruned) = (number(latest), number(pruned));
-        let sql = self.told("seq > $1", "ASC", "$2");
+        let sql = self.feed_sql("seq > $1", "ASC", "$2");
         let rows = tx.fetch(&sql, vec![Arg::Int(after.unwrap_or(pruned)), Arg::Int(limit)]).await?;
         tx.commit().await?;
-        Ok(Feed { changes: rows.into_iter().map(told).collect(), latest, pruned })
+        Ok(Feed { changes: rows.into_iter().map(feed_entry).collect(), latest, pruned })
     }
 
     /// What the feed has told of the user, the newest first.
-    pub async fn history(&self, user_id: &str, limit: i64) -> Result<Vec<Told>, StoreError> {
-        let sql = self.told("user_id = $1", "DESC", "$2");
+    pub async fn history(&self, user_id: &str, limit: i64) -> Result<Vec<FeedEntry>, StoreError> {
+        let sql = self.feed_sql("user_id = $1", "DESC", "$2");
         let rows = self.read(&sql, vec![Arg::text(user_id), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().map(told).collect())
+        Ok(rows.into_iter().map(feed_entry).collect())
     }
 
-    fn told(&self, condition: &str, direction: &str, limit: &str) -> String {
+    fn feed_sql(&self, condition: &str, direction: &str, limit: &str) -> String {
         self.dialect().own(&format!(
             "SELECT CAST(c.seq AS text), c.user_id, c.kind, {}, c.cause, {} FROM headcount.changes c
              WHERE {condition} ORDER BY c.seq {direction} LIMIT {limit}",
@@ -63,9 +63,9 @@ impl Store {
     }
 }
 
-fn told(row: Row) -> Told {
+fn feed_entry(row: Row) -> FeedEntry {
     let [seq, user_id, kind, changed, cause, changed_at] = take(row);
-    Told {
+    FeedEntry {
         seq: number(seq),
         user_id: user_id.unwrap_or_default(),
         kind: kind.unwrap_or_default(),

@@ -26,7 +26,7 @@ pub struct SourceRow {
 
 /// What of a source matters to each batch.
 #[derive(Clone, Debug, Default)]
-pub struct Bearings {
+pub struct SourceState {
     /// The instance that it is pinned to.
     pub instance_id: Option<String>,
     /// Set by its adoption.
@@ -138,14 +138,14 @@ impl Store {
 
 impl Reconciliation {
     /// What each source is pinned to, and how its accounts find rows since its table was adopted.
-    pub async fn bearings(&mut self) -> Result<HashMap<String, Bearings>, StoreError> {
+    pub async fn source_states(&mut self) -> Result<HashMap<String, SourceState>, StoreError> {
         let sql = self.dialect.own("SELECT name, instance_id, link_by FROM headcount.sources");
         let rows = self.tx.fetch(&sql, vec![]).await?;
-        let bearings = |row| {
+        let source_states = |row| {
             let [name, instance_id, link_by] = take(row);
             let link_by = link_by.as_deref().and_then(LinkRule::parse);
-            Some((name?, Bearings { instance_id, link_by }))
+            Some((name?, SourceState { instance_id, link_by }))
         };
-        Ok(rows.into_iter().filter_map(bearings).collect())
+        Ok(rows.into_iter().filter_map(source_states).collect())
     }
 }

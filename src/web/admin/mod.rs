@@ -12,7 +12,7 @@ pub use guard::Tokens;
 pub use operate::APPROVAL_MS;
 
 use super::body::BodyBudget;
-use crate::reconcile::Leaves;
+use crate::reconcile::ErasedRow;
 use crate::resync::{Ensure, Resync};
 use crate::store::Store;
 use axum::Router;
@@ -35,7 +35,7 @@ pub struct Admin {
     /// Further names that this listener is asked for by.
     pub hosts: Vec<String>,
     /// What becomes of the row of somebody who is erased.
-    pub erasure_leaves: Leaves,
+    pub erased_row: ErasedRow,
     /// By source: after how long its silence is alarming.
     pub silence_after_ms: HashMap<String, i64>,
     pub budget: BodyBudget,

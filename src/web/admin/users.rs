@@ -69,7 +69,7 @@ pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer
     let (calls, layout) = (&admin.ensure.calls, admin.store.layout());
     let set = cells(layout, &inner(&asked, "set")?)?;
     let signup =
-        Signup { hints: hints(layout, &inner(&asked, "hints")?)?, wanted: calls.wanted(&set).await? };
+        Signup { hints: hints(layout, &inner(&asked, "hints")?)?, assignment: calls.assignment(&set).await? };
     let user = admin.ensure.user(&source, &provider_id, &signup).await?;
     Ok(json(StatusCode::OK, &User::from(&user)))
 }
@@ -178,10 +178,10 @@ pub async fn complete(
     }
     let id = known_id(&admin, &id)?;
     let calls = &admin.ensure.calls;
-    let mut wanted = calls.wanted(&cells(admin.store.layout(), &asked)?).await?;
-    wanted.setting.suspended = suspended;
+    let mut assignment = calls.assignment(&cells(admin.store.layout(), &asked)?).await?;
+    assignment.setting.suspended = suspended;
     let by = if holder == Holder::Operator { "operator" } else { "application" };
-    calls.set(&id, &wanted, Caller { by, reason: reason.as_deref() }).await?;
+    calls.set(&id, &assignment, Caller { by, reason: reason.as_deref() }).await?;
     Ok(json(StatusCode::OK, &found(&admin, &id).await?))
 }
 
@@ -191,7 +191,7 @@ pub async fn complete(
     responses((status = 200, body = Erasure), Refusals))]
 pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer {
     let id = known_id(&admin, &id)?;
-    let erased = admin.ensure.calls.erase(&id, admin.erasure_leaves, Caller::OPERATOR).await?;
+    let erased = admin.ensure.calls.erase(&id, admin.erased_row, Caller::OPERATOR).await?;
     Ok(json(StatusCode::OK, &Erasure::of(&id, erased)))
 }
 

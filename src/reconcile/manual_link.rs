@@ -1,9 +1,9 @@
 //! Accounts that a person ties to another user, and users that the application has made by itself.
 
-use super::account::{FreshIds, Outcome, difference, held, siblings, told, write_each};
+use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, siblings, write_each};
 use super::calls::{CallError, Caller, Calls, pause};
-use super::erase::Leaves;
-use super::narrow::Care;
+use super::erase::ErasedRow;
+use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
 use crate::core::account::IdentityState;
 use crate::core::call::{abandoned, linked};
@@ -11,14 +11,14 @@ use crate::core::change::Change;
 use crate::core::decide::again;
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, User};
-use crate::core::known::{Sibling, Standing};
+use crate::core::known::{Sibling, SourceStatus};
 use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
 
 const ATTEMPTS_MAX: u32 = 60;
 
 /// What tying an account to a user came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tied {
+pub struct ManualLink {
     /// The user that the account had before, where it had one.
     pub from: Option<String>,
     /// That user has no other account: its row ends as deleted, and gives up what it held.
@@ -32,7 +32,7 @@ impl Calls {
         key: &IdentityKey,
         user_id: &str,
         caller: Caller<'_>,
-    ) -> Result<Tied, CallError> {
+    ) -> Result<ManualLink, CallError> {
         for attempt in 0..ATTEMPTS_MAX {
             pause(attempt).await;
             match self.try_link(key, user_id, caller).await {
@@ -48,7 +48,7 @@ impl Calls {
         key: &IdentityKey,
         user_id: &str,
         caller: Caller<'_>,
-    ) -> Result<Tied, CallError> {
+    ) -> Result<ManualLink, CallError> {
         if self.store.known_of(&key.source, std::slice::from_ref(&key.provider_id)).await?.is_empty() {
             return Err(CallError::Conflict(format!(
                 "source {} has no account {} here; `headcount resync {0} --user {1}` reads it",
@@ -65,14 +65,15 @@ impl Calls {
         let mut tx = self.store.reconciliation().await?;
         let account = self.lock(&mut tx, key).await?;
         let target = match tx.lock_user(user_id).await? {
-            UserRow::Held(user) => user,
+            UserRow::Locked(user) => user,
             UserRow::Elsewhere => return Err(CallError::Busy),
             UserRow::Gone => return Err(CallError::Unknown),
         };
         let beside = tx.accounts_beside(&[(key.clone(), user_id.to_owned())]).await?.remove(key);
         let beside = siblings(&self.sources, self.store.layout(), beside.unwrap_or_default());
         let mut changes = Vec::new();
-        let mut tied = Tied { from: account.known.user.as_ref().map(|user| user.id.clone()), ended: false };
+        let mut tied =
+            ManualLink { from: account.known.user.as_ref().map(|user| user.id.clone()), ended: false };
         if let Some(from) = &account.known.user {
             let others = self.store.accounts_of_user(&from.id).await?;
             tied.ended = others.iter().all(|other| other.key == *key);
@@ -80,7 +81,7 @@ impl Calls {
                 changes.extend(self.abandon(&mut tx, key, &account.known, from).await?);
             }
         }
-        tx.retie(key, user_id).await?;
+        tx.relink(key, user_id).await?;
         let (after, change) = linked(self.store.layout(), &account.known, target.clone(), beside.clone());
         let before =
             Account { user: Some(target), linked_now: true, siblings: beside, ..account.known.clone() };
@@ -92,8 +93,8 @@ impl Calls {
             return Err(CallError::Conflict(reason.clone()));
         }
         let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
-        let retried = retry.after(&mut tx, Care::Usual, &mut outcomes).await?;
-        changes.extend(told(change, &outcomes[0]));
+        let retried = retry.after(&mut tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
+        changes.extend(feed_change(change, &outcomes[0]));
         if let Some(from) = tied.from.as_ref().filter(|_| !tied.ended) {
             changes.extend(self.without(&mut tx, &account.known, from).await?);
         }
@@ -118,17 +119,17 @@ impl Calls {
         let Some(locked) = tx.lock(std::slice::from_ref(&left.key)).await?.remove(&left.key) else {
             return Err(CallError::Busy);
         };
-        let mut held = held(&self.sources, self.store.layout(), &left.key, locked);
+        let mut account = locked_account(&self.sources, self.store.layout(), &left.key, locked);
         // What it has said is nobody else's, though it speaks no more.
-        held.known.siblings.extend(gone.identity.clone().map(|identity| Sibling {
+        account.known.siblings.extend(gone.identity.clone().map(|identity| Sibling {
             key: gone.key.clone(),
             identity: Identity { state: IdentityState::Deleted, ..identity },
-            standing: Standing::Active,
+            source_status: SourceStatus::Active,
         }));
-        let (after, change) = again(self.store.layout(), &held.known, from);
-        let Some(write) = difference(&left.key, &held.known, &after, false, None) else { return Ok(None) };
+        let (after, change) = again(self.store.layout(), &account.known, from);
+        let Some(write) = difference(&left.key, &account.known, &after, false, None) else { return Ok(None) };
         let outcomes = write_each(tx, vec![write]).await?;
-        Ok(told(change, &outcomes[0]))
+        Ok(feed_change(change, &outcomes[0]))
     }
 
     /// Frees the row that loses its only account: its values are wanted by the other one.
@@ -143,12 +144,12 @@ impl Calls {
         let (after, change) = abandoned(self.store.layout(), from, tx.now().await?);
         let write = AccountWrite::new(key.clone(), identity, Some(from.clone()), Some(after));
         let outcomes = write_each(tx, vec![write]).await?;
-        Ok(told(change, &outcomes[0]))
+        Ok(feed_change(change, &outcomes[0]))
     }
 
     /// Tells the feed of users that the application has made by statements of its own; how many it were.
     pub async fn announce(&self, limit: i64) -> Result<usize, CallError> {
-        let keys = self.store.unannounced(limit).await?;
+        let keys = self.store.accounts_to_announce(limit).await?;
         let mut failed = None;
         for (key, user_id) in &keys {
             match self.announce_one(key).await {
@@ -157,7 +158,8 @@ impl Calls {
                 // It has made a user for somebody who was erased.
                 Err(CallError::Erased) => {
                     let caller = Caller { by: "policy", reason: Some("the account was erased before") };
-                    self.erase_accounts(std::slice::from_ref(key), user_id, Leaves::Emptied, caller).await?;
+                    self.erase_accounts(std::slice::from_ref(key), user_id, ErasedRow::Emptied, caller)
+                        .await?;
                     self.scrub().await;
                 }
                 // No account waits for another's failure.
@@ -169,15 +171,15 @@ impl Calls {
 
     async fn announce_one(&self, key: &IdentityKey) -> Result<(), CallError> {
         let mut tx = self.store.reconciliation().await?;
-        let held = self.lock(&mut tx, key).await?;
-        if !held.known.unannounced {
+        let account = self.lock(&mut tx, key).await?;
+        if !account.known.needs_announcement {
             return Ok(());
         }
-        let mut ids = FreshIds::take(&mut tx, &self.clock, 0, false).await?;
-        let id = ids.next(&mut tx, &held).await?;
-        let called = again(self.store.layout(), &held.known, &id);
+        let mut ids = FreshIds::reserve(&mut tx, &self.clock, 0, false).await?;
+        let id = ids.next(&mut tx, &account).await?;
+        let called = again(self.store.layout(), &account.known, &id);
         let cause = Caller { by: "application", reason: Some("by a statement of its own") }.cause("ensure");
-        match self.commit_one(tx, &held, called, cause).await {
+        match self.commit_one(tx, &account, called, cause).await {
             // What speaks up at the commit only: the row is not ours to repair.
             Err(CallError::Store(StoreError::Rejected(_))) => Ok(()),
             result => result,

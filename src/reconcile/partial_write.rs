@@ -14,28 +14,28 @@ const FIRST_SUSPECTS: [Column; 3] = [Column::Username, Column::Email, Column::Ph
 
 /// How much is done to find out what the database refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
+pub(super) enum ConstraintCheck {
     /// What it says at once.
-    Usual,
+    OnWrite,
     /// What it would say at the commit only, as well.
-    LookAhead,
+    BeforeCommit,
     /// Rows of the application's are left alone.
-    IdentityOnly,
+    SkipUserRow,
 }
 
-impl Care {
+impl ConstraintCheck {
     pub async fn prepare(self, tx: &mut Reconciliation) -> Result<(), StoreError> {
         match self {
-            Care::LookAhead => tx.look_ahead().await,
-            Care::Usual | Care::IdentityOnly => Ok(()),
+            ConstraintCheck::BeforeCommit => tx.look_ahead().await,
+            ConstraintCheck::OnWrite | ConstraintCheck::SkipUserRow => Ok(()),
         }
     }
 
     /// The write as far as it may be tried.
     pub fn of(self, layout: &Layout, write: AccountWrite) -> AccountWrite {
         match self {
-            Care::Usual | Care::LookAhead => write,
-            Care::IdentityOnly => {
+            ConstraintCheck::OnWrite | ConstraintCheck::BeforeCommit => write,
+            ConstraintCheck::SkipUserRow => {
                 let reason = "the database refuses the row only when the transaction is committed";
                 held_whole(layout, &write, reason)
             }
@@ -44,7 +44,7 @@ impl Care {
 }
 
 /// Writes what the database lets in of an account that it has refused as a whole, with `reason`.
-pub(super) async fn narrowed(
+pub(super) async fn write_partly(
     tx: &mut Reconciliation,
     write: &AccountWrite,
     reason: String,
@@ -156,11 +156,11 @@ fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWri
 /// The write without these columns: they keep what they hold, and their values are held back.
 fn without(layout: &Layout, write: &AccountWrite, taken: &[(Column, String)]) -> AccountWrite {
     let base = base(layout, write);
-    let mut narrow = AccountWrite { held: Vec::new(), ..write.clone() };
-    let Some(user) = &mut narrow.user else { return narrow };
+    let mut part = AccountWrite { held: Vec::new(), ..write.clone() };
+    let Some(user) = &mut part.user else { return part };
     for (column, reason) in taken {
         let instead = base.get(*column).map(str::to_owned);
-        narrow.held.push(HeldValue {
+        part.held.push(HeldValue {
             column: layout.name(*column).to_owned(),
             value: user.columns.get(*column).map(str::to_owned),
             instead: instead.clone(),
@@ -169,7 +169,7 @@ fn without(layout: &Layout, write: &AccountWrite, taken: &[(Column, String)]) ->
         user.columns.set(*column, instead.clone());
         user.held.instead.insert(*column, instead);
     }
-    narrow
+    part
 }
 
 /// What the row holds, or would hold without any value of the provider's.

@@ -2,7 +2,7 @@
 
 use super::account::Outcome;
 use super::calls::{CallError, Calls};
-use crate::core::call::{self, Setting};
+use crate::core::call::{self, RowSetting};
 use crate::core::change::{Change, ChangeKind};
 use crate::core::columns::{Cell, Column};
 use crate::core::layout::Layout;
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 
 /// What a call sets: columns that headcount fills as well, and columns of the application's alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    pub setting: Setting,
+pub struct Assignment {
+    pub setting: RowSetting,
     pub also: Vec<TheirCell>,
 }
 
-impl Wanted {
+impl Assignment {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -64,8 +64,8 @@ pub struct NoRoom {
 
 impl Calls {
     /// What a call wants, from names and values. Names are headcount's, or of columns that are the application's alone.
-    pub async fn wanted(&self, cells: &BTreeMap<String, Cell>) -> Result<Wanted, CallError> {
-        let (layout, mut wanted) = (self.store.layout(), Wanted::default());
+    pub async fn assignment(&self, cells: &BTreeMap<String, Cell>) -> Result<Assignment, CallError> {
+        let (layout, mut assignment) = (self.store.layout(), Assignment::default());
         let mut theirs = None;
         for (name, value) in cells {
             if let Some(column) = layout.column(name) {
@@ -74,7 +74,7 @@ impl Calls {
                         "it is the provider's; change it there, or declare another owner in [users.owners]";
                     return Err(not_settable(name, reason));
                 }
-                wanted.setting.columns.push((column, value.clone()));
+                assignment.setting.columns.push((column, value.clone()));
                 continue;
             }
             if let Some(ours) = self.store.users_table().ours_of(name) {
@@ -93,9 +93,9 @@ impl Calls {
                     format!("there is no such column, or it is computed; the nearest is `{nearest}`");
                 return Err(not_settable(name, &reason));
             };
-            wanted.also.push(TheirCell { column: column.clone(), value: value.clone() });
+            assignment.also.push(TheirCell { column: column.clone(), value: value.clone() });
         }
-        Ok(wanted)
+        Ok(assignment)
     }
 }
 

@@ -10,12 +10,12 @@ const LOCKS_HELD_MAX: Duration = Duration::from_secs(2);
 /// A run's counts before a batch. Who asks for them waits for the batch before: two batches that are applied beside each
 /// other commit in their order, so that progress never says more than what is done.
 #[derive(Debug)]
-pub struct Before {
+pub struct PriorCounts {
     counts: Counts,
     earlier: Option<oneshot::Receiver<Counts>>,
 }
 
-impl Before {
+impl PriorCounts {
     /// `counts`, and what the batch before still counts: it says so when it has committed.
     pub fn after(counts: Counts, earlier: Option<oneshot::Receiver<Counts>>) -> Self {
         Self { counts, earlier }
@@ -23,7 +23,7 @@ impl Before {
 
     /// For who holds locks: an error where they would be held for too long, and as [`Self::known`].
     pub(super) async fn counts(&mut self) -> Result<Counts, StoreError> {
-        let long = |_| StoreError::Held("the page before this one takes long".to_owned());
+        let long = |_| StoreError::LockTimeout("the page before this one takes long".to_owned());
         tokio::time::timeout(LOCKS_HELD_MAX, self.known()).await.map_err(long)?
     }
 
@@ -39,7 +39,7 @@ impl Before {
     }
 }
 
-impl From<Counts> for Before {
+impl From<Counts> for PriorCounts {
     fn from(counts: Counts) -> Self {
         Self { counts, earlier: None }
     }

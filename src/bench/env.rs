@@ -11,18 +11,18 @@ use url::Url;
 const KEY: &str = "sk_live_bench";
 
 /// The folder and the database of a run.
-pub struct Bed {
+pub struct BenchEnv {
     pub folder: PathBuf,
     /// `None` for a new SQLite file for each worker.
     given: Option<String>,
     files: usize,
 }
 
-impl Bed {
+impl BenchEnv {
     /// On the database that `given` names, which has to be empty; else on SQLite files in `folder`.
     pub async fn new(folder: PathBuf, given: Option<String>) -> anyhow::Result<Self> {
-        let bed = Self { folder, given, files: 0 };
-        if let Some(url) = &bed.given {
+        let env = Self { folder, given, files: 0 };
+        if let Some(url) = &env.given {
             let store = Store::open(&DatabaseUrl::parse(url)?).await?;
             store.migrate(None).await?;
             let status = store.status(&[]).await?;
@@ -32,7 +32,7 @@ impl Bed {
                 "the database already has users or deliveries; a benchmark fills tables, so give it one of its own"
             );
         }
-        Ok(bed)
+        Ok(env)
     }
 
     pub fn kind(&self) -> &'static str {

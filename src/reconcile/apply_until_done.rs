@@ -11,7 +11,11 @@ const WAITS_MAX: u32 = 200;
 impl Deliveries {
     /// Applies until none of these deliveries waits any more, or until what waits waits for its next attempt: message ids
     /// and statuses.
-    pub async fn settle(&self, source: &str, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+    pub async fn apply_until_done(
+        &self,
+        source: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, String)>, StoreError> {
         let mut waits = 0;
         loop {
             let applied = self.apply_batch().await?;
