@@ -42,7 +42,7 @@ pub fn settle_token(config: &mut Config) {
 }
 
 fn read_or_make(path: &PathBuf) -> anyhow::Result<(String, bool)> {
-    let made = hex(&rand::random::<[u8; 32]>());
+    let made = hex(rand::random::<[u8; 32]>());
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match opened {
         Ok(mut file) => {

@@ -1,7 +1,6 @@
 //! What the application or an operator asks for of one user: its row before anything has come from the provider,
 //! columns of its own, a ban, a way back, another account.
 
-use super::account::IdentityState;
 use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
 use super::decide::account_after;
@@ -9,6 +8,7 @@ use super::known::Sibling;
 use super::known::{Account, HeldValues, Identity, User};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
+use super::words::IdentityState;
 
 /// What a call sets in a user's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

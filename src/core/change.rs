@@ -3,29 +3,7 @@
 use super::columns::Columns;
 use super::known::User;
 use super::layout::Layout;
-
-/// What happened to the user (`changes.kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    Created,
-    Updated,
-    Deleted,
-    Revived,
-    /// Nothing of the person is left.
-    Erased,
-}
-
-impl ChangeKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            ChangeKind::Created => "created",
-            ChangeKind::Updated => "updated",
-            ChangeKind::Deleted => "deleted",
-            ChangeKind::Revived => "revived",
-            ChangeKind::Erased => "erased",
-        }
-    }
-}
+use super::words::ChangeKind;
 
 /// One entry of the feed, without its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,17 @@
 //! Deliveries of one account form a join: the highest (version, event time, content) is kept, and a deletion, once
 //! seen, stays. So the order in which they come, and how often, cannot matter (contract, rules 2 and 4).
 
-use super::account::{DeletedBy, IdentityState};
 use super::change::{Change, change_between};
 use super::columns::Columns;
 use super::event::{Event, EventKind};
 use super::known::{
-    Account, AccountView, Deletion, Doubt, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
+    Account, AccountView, Deletion, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
 };
 use super::layout::{LastSeen, Layout};
 use super::merge::merge;
 use super::timestamp::Timestamp;
+use super::words::Doubt;
+use super::words::{DeletedBy, IdentityState};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! What is known of an account, its user and its other accounts, as values. The rules about them are in the other files.
 
-use super::account::{DeletedBy, IdentityState};
 use super::columns::{Cell, Column, ColumnSet, Columns};
 use super::event::{IdentityKey, Snapshot};
 use super::timestamp::Timestamp;
+use super::words::{DeletedBy, IdentityState};
 use std::collections::BTreeMap;
 
 /// What headcount knows of one account: its identity, and the user that it belongs to.
@@ -114,57 +114,6 @@ pub struct HeldValues {
 impl HeldValues {
     pub fn is_empty(&self) -> bool {
         self.instead.is_empty() && !self.facts
-    }
-}
-
-/// Why an account is to be read (again) by its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// Two contents under one version and one event time, or a delivery beside a read of the same version.
-    Contested,
-    /// A delivery at or below a version that confirmed reads went back behind.
-    Replaced,
-    /// A read of a lower version than is known.
-    Older,
-    /// A version more than a day in the future.
-    Future,
-    /// A tombstone that the source shows alive.
-    Revival,
-    /// Known here, and absent from the source's list or answered 404.
-    Missing,
-    /// The database refused the row, or somebody else held it.
-    Unwritten,
-    /// Somebody asked for it.
-    Asked,
-}
-
-impl Doubt {
-    pub const ALL: [Doubt; 8] = [
-        Doubt::Contested,
-        Doubt::Replaced,
-        Doubt::Older,
-        Doubt::Future,
-        Doubt::Revival,
-        Doubt::Missing,
-        Doubt::Unwritten,
-        Doubt::Asked,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Doubt::Contested => "contested",
-            Doubt::Replaced => "replaced",
-            Doubt::Older => "older",
-            Doubt::Future => "future",
-            Doubt::Revival => "revival",
-            Doubt::Missing => "missing",
-            Doubt::Unwritten => "unwritten",
-            Doubt::Asked => "asked",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|doubt| doubt.name() == name)
     }
 }
 

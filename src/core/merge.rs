@@ -1,11 +1,11 @@
 //! What the accounts of one user say together (contract, rule 9): in each column the first source, in the order of
 //! authority, that has something to say. It follows from what is known of each, so in whatever order they were heard.
 
-use super::account::IdentityState;
 use super::columns::{Column, Columns};
 use super::known::{AccountView, Authority, SourceStatus};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
+use super::words::IdentityState;
 
 /// What follows for the user.
 #[derive(Debug, Default)]

@@ -2,7 +2,6 @@
 //!
 //! Time and fresh ids come in as parameters, so every rule here can be tested by calling it.
 
-pub mod account;
 pub mod attempts;
 pub mod brake;
 pub mod call;
@@ -21,3 +20,4 @@ pub mod rate;
 pub mod read;
 pub mod schedule;
 pub mod timestamp;
+pub mod words;

@@ -3,13 +3,14 @@
 //! A read is only as fresh as its mark: the database's time just before the request was sent. Whatever was received
 //! about the account since then may know more than the read does.
 
-use super::account::{DeletedBy, IdentityState};
 use super::change::Change;
 use super::decide::{account_after, deleted};
 use super::event::Snapshot;
-use super::known::{Account, Deletion, Doubt, Identity, Latest};
+use super::known::{Account, Deletion, Identity, Latest};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
+use super::words::Doubt;
+use super::words::{DeletedBy, IdentityState};
 use std::cmp::Ordering;
 
 /// A version further ahead of the read than this is not believed at first sight: 24 hours.

@@ -3,11 +3,12 @@
 
 use super::partial_write::write_partly;
 use crate::clock::{Clock, fresh_user_id};
-use crate::core::change::{Change, ChangeKind};
+use crate::core::change::Change;
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, Latest};
 use crate::core::known::{Sibling, SourceStatus};
 use crate::core::layout::Layout;
+use crate::core::words::ChangeKind;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, HELD_STATE, Reconciliation, StoreError, StoredAccount};
 use std::collections::HashSet;

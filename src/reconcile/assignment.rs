@@ -3,9 +3,10 @@
 use super::account::Outcome;
 use super::calls::{CallError, Calls};
 use crate::core::call::{self, RowSetting};
-use crate::core::change::{Change, ChangeKind};
+use crate::core::change::Change;
 use crate::core::columns::{Cell, Column};
 use crate::core::layout::Layout;
+use crate::core::words::ChangeKind;
 use crate::nearest::nearest;
 use crate::store::{AccountWrite, TheirCell};
 use std::collections::BTreeMap;

@@ -8,11 +8,12 @@ use super::linking::{FirstSeen, link};
 use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
 use crate::clock::Clock;
-use crate::core::account::IdentityState;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
-use crate::core::known::{Account, Doubt};
+use crate::core::known::Account;
+use crate::core::words::Doubt;
+use crate::core::words::IdentityState;
 use crate::intake::READ_EVENT;
 use crate::source::Source;
 use crate::store::{

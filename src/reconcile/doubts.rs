@@ -1,8 +1,8 @@
 //! Accounts that are to be read again, and what the first of two readings said.
 
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::Doubt;
 use crate::core::read::{Circumstances, Earlier, Observation};
+use crate::core::words::Doubt;
 use crate::digest::short_digest;
 use crate::store::{ABSENT, FirstReading, NewConfirmation};
 

@@ -1,15 +1,16 @@
 //! Erasing a person: the row is emptied or removed, hashes stand in for the accounts, and nothing brings them back.
 
 use super::calls::{CallError, Caller, Calls, pause};
-use crate::core::account::DeletedBy;
-use crate::core::account::IdentityState;
 use crate::core::call::blank;
-use crate::core::change::{Change, ChangeKind};
+use crate::core::change::Change;
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
 use crate::core::event::IdentityKey;
 use crate::core::known::Deletion;
 use crate::core::known::HeldValues;
 use crate::core::known::{Identity, User};
+use crate::core::words::ChangeKind;
+use crate::core::words::DeletedBy;
+use crate::core::words::IdentityState;
 use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
 use tracing::warn;
 

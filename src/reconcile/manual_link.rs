@@ -5,13 +5,13 @@ use super::calls::{CallError, Caller, Calls, pause};
 use super::erase::ErasedRow;
 use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
-use crate::core::account::IdentityState;
 use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
 use crate::core::decide::again;
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, User};
 use crate::core::known::{Sibling, SourceStatus};
+use crate::core::words::IdentityState;
 use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
 
 const ATTEMPTS_MAX: u32 = 60;

@@ -1,10 +1,10 @@
 //! What a batch of readings has come to.
 
 use super::assignment::NoRoom;
-use crate::core::change::ChangeKind;
 use crate::core::event::IdentityKey;
 use crate::core::known::Account;
 use crate::core::read::Repair;
+use crate::core::words::ChangeKind;
 use crate::store::Counts;
 
 /// What became of a batch.

@@ -3,10 +3,10 @@
 //! Constraints are never parsed. Columns are taken away until what is left fits, then given back one by one.
 
 use super::account::Outcome;
-use crate::core::account::IdentityState;
 use crate::core::columns::{Column, Columns};
 use crate::core::known::User;
 use crate::core::layout::Layout;
+use crate::core::words::IdentityState;
 use crate::store::{AccountWrite, HELD_STATE, HeldValue, Reconciliation, StoreError};
 
 /// Columns that are taken away first: those that applications want to be unique.

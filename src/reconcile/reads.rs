@@ -11,9 +11,9 @@ use super::prior_counts::PriorCounts;
 use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::Doubt;
 use crate::core::read::{Circumstances, Observation, ReadDecision, Reading, Repair, decide_read};
 use crate::core::timestamp::Timestamp;
+use crate::core::words::Doubt;
 use crate::source::Source;
 use crate::store::{
     AccountWrite, CausedChange, Counts, FirstReading, Mirrored, NewConfirmation, Reconciliation, Store,

@@ -1,8 +1,9 @@
 //! Undoing an adoption: accounts are untied from their rows, which get back what was filled.
 
 use super::account::locked_account;
-use crate::core::change::{Change, ChangeKind};
+use crate::core::change::Change;
 use crate::core::known::User;
+use crate::core::words::ChangeKind;
 use crate::source::Source;
 use crate::store::{Adopted, CausedChange, Store, StoreError};
 

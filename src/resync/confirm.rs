@@ -3,8 +3,8 @@
 use super::full::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::event::IdentityKey;
-use crate::core::known::Doubt;
 use crate::core::read::{Observation, Reading};
+use crate::core::words::Doubt;
 use crate::intake::odd_user;
 use crate::reconcile::{Drift, ReadContext, ReadsOutcome};
 use crate::store::{Confirmation, Counts, StoreError};

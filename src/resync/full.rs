@@ -10,8 +10,9 @@ use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
 use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
+use crate::core::words::RunMode;
 use crate::reconcile::{Assignment, Drift, ReadContext, RunRef};
-use crate::store::{Counts, Ending, Mode, NewConfirmation, Run, run_lease};
+use crate::store::{Counts, Ending, NewConfirmation, Run, run_lease};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -52,7 +53,7 @@ pub(super) struct Running {
     /// A known account has answered 200 before any 404 was believed.
     pub asked_witness: bool,
     pub guard: Option<Guard>,
-    mode: Mode,
+    mode: RunMode,
     /// The last page, as long as it is being applied: not in the counts yet.
     pub under_way: Option<UnderWay>,
     checkpoint: Checkpoint,
@@ -60,7 +61,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(run: Run, holder: &str, mode: Mode) -> Self {
+    pub(super) fn new(run: Run, holder: &str, mode: RunMode) -> Self {
         let checkpoint = run.cursor.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok());
         let whole = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
         Self {
@@ -89,14 +90,14 @@ impl Running {
             cause: self.mode.name(),
             since: Some(self.marked_at),
             dry: self.is_dry(),
-            waits: matches!(self.mode, Mode::Full | Mode::User),
+            waits: matches!(self.mode, RunMode::Full | RunMode::User),
             plan: None,
             assignment: Assignment::default(),
         }
     }
 
     pub(super) fn is_dry(&self) -> bool {
-        self.mode == Mode::DryRun
+        self.mode == RunMode::DryRun
     }
 
     pub(super) fn cursor(&self) -> String {
@@ -138,12 +139,12 @@ impl Resync {
             }
             None => {
                 let id = fresh_run_id();
-                self.store.begin_run(&id, &self.source.name, Mode::Full, cause, &holder).await?
+                self.store.begin_run(&id, &self.source.name, RunMode::Full, cause, &holder).await?
             }
         };
         self.store.close_runs_before(&self.source.name, &run.id).await?;
         self.store.adopt_confirmations(&self.source.name, &run.id).await?;
-        let mut running = Running::new(run, &holder, Mode::Full);
+        let mut running = Running::new(run, &holder, RunMode::Full);
         let ending = tokio::select! {
             ending = self.walk_and_sweep(&mut running, is_new) => ending,
             () = lease.lost().cancelled() => Err(ResyncError::Stopped),
@@ -159,7 +160,7 @@ impl Resync {
 
     /// The drift report: a walk that decides everything and keeps nothing.
     pub async fn dry_run(&self) -> Result<Report, ResyncError> {
-        let (mut running, lease) = self.begin(Mode::DryRun, "command").await?;
+        let (mut running, lease) = self.begin(RunMode::DryRun, "command").await?;
         let ending = self.walk_dry(&mut running).await;
         let report = self.end(running, ending).await;
         lease.release().await?;
@@ -167,7 +168,7 @@ impl Resync {
     }
 
     /// Begins a run beside which others may run; its lease says that its process is alive.
-    pub(super) async fn begin(&self, mode: Mode, cause: &str) -> Result<(Running, Lease), ResyncError> {
+    pub(super) async fn begin(&self, mode: RunMode, cause: &str) -> Result<(Running, Lease), ResyncError> {
         self.check_retired().await?;
         let (id, holder) = (fresh_run_id(), fresh_run_id());
         let lease = Lease::acquire(&self.store, &format!("read/{id}"), &holder).await?;

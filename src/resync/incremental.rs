@@ -4,8 +4,9 @@ use super::compare::{Compared, compare_ids};
 use super::full::Running;
 use super::{Report, Resync, ResyncError};
 use crate::core::timestamp::Timestamp;
+use crate::core::words::RunMode;
 use crate::source::directory::{Entry, Newest};
-use crate::store::{Counts, Ending, Mode};
+use crate::store::{Counts, Ending};
 use std::collections::HashSet;
 
 /// A poll that finds nothing new costs no more than this.
@@ -24,7 +25,7 @@ pub enum Poll {
 impl Resync {
     /// One incremental run.
     pub async fn incremental(&self, cause: &str) -> Result<Report, ResyncError> {
-        let (mut running, lease) = self.begin(Mode::Incremental, cause).await?;
+        let (mut running, lease) = self.begin(RunMode::Incremental, cause).await?;
         let ending = match self.gate.directory().newest() {
             Newest::ByUpdate(page) => self.walk_newest(&mut running, page, PAGE, true).await,
             Newest::ByCreation { page, at_once } => {

@@ -3,13 +3,14 @@
 use super::compare::key;
 use super::full::Running;
 use super::{Report, Resync, ResyncError};
-use crate::store::{Ending, Mode, NewConfirmation};
+use crate::core::words::RunMode;
+use crate::store::{Ending, NewConfirmation};
 
 impl Resync {
     /// Reads one account until it is settled. Where the source has it no more, the run is held: a single read deletes
     /// nobody.
     pub async fn user(&self, provider_id: &str) -> Result<Report, ResyncError> {
-        let (mut running, lease) = self.begin(Mode::User, "command").await?;
+        let (mut running, lease) = self.begin(RunMode::User, "command").await?;
         let ending = self.settle_user(&mut running, provider_id).await;
         let report = self.end(running, ending).await;
         lease.release().await?;

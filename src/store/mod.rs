@@ -15,18 +15,20 @@ pub use accounts::adoption::{ADOPTED, Adopted, Mirrored};
 pub use accounts::compare::{Known, KnownRange, RangeEnd};
 pub use accounts::confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use accounts::erasure::Ended;
-pub use accounts::held_values::{HELD_STATE, HeldGroup, HeldValue};
+pub use accounts::held_values::{HELD_STATE, HeldGroup};
 pub use accounts::linking::match_key;
 pub use accounts::lookup::{AccountOfUser, UserRow};
-pub use accounts::transaction::{
-    CausedChange, Finished, Pending, Reconciliation, StoredAccount, StoredLatest,
-};
-pub use accounts::writing::AccountWrite;
+pub use accounts::transaction::Reconciliation;
+pub use accounts::types::AccountWrite;
+pub use accounts::types::HeldValue;
+pub use accounts::types::{CausedChange, StoredAccount, StoredLatest};
 pub use engine::baseline::one_row_a_commit;
+pub use engine::delivery::NewDelivery;
 pub use engine::dialect::Dialect;
 pub use engine::error::StoreError;
 pub use engine::url::DatabaseUrl;
-pub use inbox::accept::{Acceptance, NewDelivery};
+pub use inbox::accept::Acceptance;
+pub use inbox::claimed::{Finished, Pending};
 pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
 pub use report::explaining::AccountDetail;
 pub use report::feed::{Feed, FeedEntry};
@@ -35,7 +37,7 @@ pub use report::users::{IdentityView, UserFilter, UserView};
 pub use runs::approvals::HeldSet;
 pub use runs::counts::Counts;
 pub use runs::limiter::{Grant, LimiterReport};
-pub use runs::run::{Ending, Mode, Run, run_lease};
+pub use runs::run::{Ending, Run, run_lease};
 pub use runs::sources::{SourceRow, SourceState};
 pub use schema::migrate::{Migrated, Step};
 pub use schema::migrations::own_table_names;
@@ -43,7 +45,8 @@ pub use users_table::{AdoptedTable, TheirCell, TheirColumn, UsersConfig, UsersTa
 
 use crate::core::layout::Layout;
 use crate::nearest::nearest;
-use engine::driver::{Access, Arg, Driver, Row, Tx};
+use crate::store::engine::row::Row;
+use engine::driver::{Access, Arg, Driver, Tx};
 use std::sync::{Arc, OnceLock};
 
 /// The database, and the only way to it.

@@ -1,8 +1,6 @@
 //! Why a user is as it is: for each column whose word its value is, and what brought it; for the state, what is missing.
 
 use super::{Change, Event, User};
-use crate::core::account::DeletedBy;
-use crate::core::account::IdentityState;
 use crate::core::columns::{Cell, Column};
 use crate::core::explain::{contradicted, word};
 use crate::core::known::{AccountView, Sibling, SourceStatus};
@@ -10,6 +8,8 @@ use crate::core::known::{Deletion, Identity, Latest};
 use crate::core::layout::Layout;
 use crate::core::merge::{merge, winner};
 use crate::core::timestamp::Timestamp;
+use crate::core::words::DeletedBy;
+use crate::core::words::IdentityState;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;

@@ -8,9 +8,10 @@ use headcount::core::event::{EventKind, IdentityKey};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Observation, Reading};
 use headcount::core::timestamp::Timestamp;
+use headcount::core::words::RunMode;
 use headcount::reconcile::{PriorCounts, ReadContext, ReadsOutcome, RunRef};
 use headcount::source::http::ApiAccess;
-use headcount::store::{Counts, Grant, Mode, Store, StoreError};
+use headcount::store::{Counts, Grant, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -196,7 +197,7 @@ async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: D
 
 async fn a_page_commits_behind_the_page_before_it(db: Db) {
     let store = db.store().await;
-    store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
+    store.begin_run("run_1", "clerk", RunMode::Full, "test", "first").await.unwrap();
     let marked_at = store.now().await.unwrap();
     let context = ReadContext {
         run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),
@@ -238,7 +239,7 @@ async fn a_page_commits_behind_the_page_before_it(db: Db) {
 
 async fn a_run_that_was_taken_over_writes_nothing_more(db: Db) {
     let store = db.store().await;
-    store.begin_run("run_1", "clerk", Mode::Full, "test", "first").await.unwrap();
+    store.begin_run("run_1", "clerk", RunMode::Full, "test", "first").await.unwrap();
     let marked_at = store.now().await.unwrap();
     let paused = ReadContext {
         run: Some(RunRef { id: "run_1".into(), holder: "first".into() }),

@@ -1,10 +1,10 @@
 //! Deliveries, one by one.
 
 use super::*;
-use crate::core::change::ChangeKind;
 use crate::core::columns::Column;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::layout::Layout;
+use crate::core::words::ChangeKind;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::clamped(ms)

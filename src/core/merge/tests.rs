@@ -1,12 +1,12 @@
 //! Several accounts of one user: who is heard, and who is not.
 
 use super::*;
-use crate::core::account::DeletedBy;
 use crate::core::event::IdentityKey;
 use crate::core::event::Snapshot;
 use crate::core::known::Identity;
 use crate::core::known::{Deletion, Latest};
 use crate::core::layout::PathColumn;
+use crate::core::words::DeletedBy;
 
 fn columns(cells: &[(Column, &str)]) -> Columns {
     let mut columns = Columns::default();

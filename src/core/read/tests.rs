@@ -183,7 +183,7 @@ fn two_reads_after_the_deletion_bring_the_account_back_under_its_id() {
         "other",
     ));
     assert_eq!(repair.account.user.as_ref().unwrap().id, "id-1");
-    assert_eq!(repair.change.unwrap().kind, crate::core::change::ChangeKind::Revived);
+    assert_eq!(repair.change.unwrap().kind, crate::core::words::ChangeKind::Revived);
     assert_eq!(name(&repair.account), "reused");
     let from_the_former_life = delivered(&repair.account, EventKind::Upsert(snapshot(9, "before")), 140);
     assert_eq!(from_the_former_life.verdict, Verdict::Stale);

@@ -6,9 +6,11 @@ use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::{id_rows, key_row, user};
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::accounts::writing::AccountWrite;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::accounts::types::AccountWrite;
+use crate::store::engine::driver::Values;
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 use std::collections::{BTreeMap, HashMap};
 
@@ -36,7 +38,7 @@ impl Reconciliation {
         let rows = id_rows(ids);
         let names = self.users.mirror_names();
         let mirrored = |row: Row| {
-            let mut cells = row.into_iter();
+            let mut cells = row.rest();
             let id = cells.next().flatten().unwrap_or_default();
             (id, names.iter().copied().zip(cells).collect())
         };
@@ -50,7 +52,7 @@ impl Reconciliation {
         mirrored: &Mirrored,
     ) -> Result<(), StoreError> {
         let layout = self.users.layout();
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<Values> = Vec::new();
         for write in writes {
             let (Some(before), Some(user)) = (&write.before, &write.user) else { continue };
             let changed =

@@ -1,37 +1,20 @@
 //! Rows of the reconciliation as values, and values as rows: the order of columns, on both sides, in one place.
 
-use crate::core::account::{DeletedBy, IdentityState};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::IdentityKey;
 use crate::core::known::{Deletion, HeldValues, User};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
-use crate::store::accounts::transaction::{CausedChange, Pending, StoredAccount, StoredLatest};
-use crate::store::accounts::writing::AccountWrite;
-use crate::store::engine::driver::Row;
-use crate::store::inbox::deliveries::{number, take};
+use crate::core::words::{DeletedBy, IdentityState};
+use crate::store::accounts::types::AccountWrite;
+use crate::store::accounts::types::{CausedChange, StoredAccount, StoredLatest};
+use crate::store::engine::driver::Values;
+use crate::store::engine::row::Row;
+use crate::store::inbox::deliveries::take;
 use crate::store::users_table::UsersTable;
 
 pub(in crate::store) fn instant(cell: Option<String>) -> Option<Timestamp> {
     cell.as_deref().and_then(Timestamp::parse)
-}
-
-/// The delivery, its body still to be loaded where it is large, and the body's size in bytes.
-pub(in crate::store) fn pending(row: Row) -> (Pending, usize) {
-    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes, body] =
-        take(row);
-    let pending = Pending {
-        seq: number(seq),
-        source: source.unwrap_or_default(),
-        message_id: message_id.unwrap_or_default(),
-        event_type: event_type.unwrap_or_default(),
-        provider_id,
-        received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
-        body: body.unwrap_or_default(),
-        attempts: number(attempts).try_into().unwrap_or(0),
-        approved: approved.as_deref() == Some("1"),
-    };
-    (pending, number(body_bytes).try_into().unwrap_or(0))
 }
 
 pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, StoredAccount) {
@@ -95,7 +78,7 @@ pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, Sto
 
 /// A row as [`UsersTable::lock`] reads it; what is held back is still to be loaded.
 pub(in crate::store) fn user(row: Row, users: &UsersTable) -> User {
-    let mut cells = row.into_iter();
+    let mut cells = row.rest();
     let mut next = move || cells.next().flatten();
     let id = next().unwrap_or_default();
     let mut columns = Columns::default();
@@ -117,20 +100,20 @@ pub(in crate::store) fn user(row: Row, users: &UsersTable) -> User {
 }
 
 /// Ids as the rows of a parameter.
-pub(in crate::store) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a String>) -> Vec<Row> {
+pub(in crate::store) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a String>) -> Vec<Values> {
     ids.into_iter().map(|id| vec![Some(id.clone())]).collect()
 }
 
 /// The first column of each row, where it is not null.
 pub(in crate::store) fn texts<C: FromIterator<String>>(rows: Vec<Row>) -> C {
-    rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
+    rows.into_iter().filter_map(|row| row.rest().next().flatten()).collect()
 }
 
-pub(in crate::store) fn key_row(key: &IdentityKey) -> Row {
+pub(in crate::store) fn key_row(key: &IdentityKey) -> Values {
     vec![Some(key.source.clone()), Some(key.provider_id.clone())]
 }
 
-pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> Row {
+pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> Values {
     let AccountWrite { key, identity, user, synced, waiting, linked_by, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
@@ -159,7 +142,7 @@ pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> R
 }
 
 /// `n` is its place among those that are told together.
-pub(in crate::store) fn change_row(change: &CausedChange, n: i64) -> Row {
+pub(in crate::store) fn change_row(change: &CausedChange, n: i64) -> Values {
     vec![
         Some(n.to_string()),
         Some(change.change.user_id.clone()),
@@ -186,4 +169,9 @@ pub(in crate::store) fn hints(layout: &Layout, text: &str) -> Columns {
         }
     }
     hints
+}
+
+pub(in crate::store) fn key(row: Row) -> IdentityKey {
+    let [source, provider_id] = take(row);
+    IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() }
 }

@@ -1,11 +1,12 @@
 //! What is known, read without locks and in one go, to be compared with what a source's page says.
 
-use crate::core::account::IdentityState;
 use crate::core::timestamp::Timestamp;
+use crate::core::words::IdentityState;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 
 /// An account as it is stored, as far as a comparison needs it.

@@ -2,13 +2,15 @@
 
 use crate::core::columns::ColumnType;
 use crate::core::event::IdentityKey;
-use crate::core::known::Doubt;
 use crate::core::timestamp::Timestamp;
+use crate::core::words::Doubt;
 use crate::store::Store;
+use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::{instant, key_row};
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{number, take};
 use std::collections::HashMap;
 
@@ -247,9 +249,4 @@ impl Store {
         }
         tx.commit().await
     }
-}
-
-pub(in crate::store) fn key(row: Row) -> IdentityKey {
-    let [source, provider_id] = take(row);
-    IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() }
 }

@@ -5,9 +5,10 @@ use crate::digest::hex;
 use crate::store::Store;
 use crate::store::accounts::codec::key_row;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::delivery::NewDelivery;
+use crate::store::engine::driver::Values;
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
-use crate::store::inbox::accept::NewDelivery;
 use crate::store::inbox::deliveries::{first, number, take};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -113,7 +114,7 @@ impl Reconciliation {
     pub async fn bury(&mut self, keys: &[IdentityKey], user_id: Option<&str>) -> Result<(), StoreError> {
         let eraser = self.eraser().await?;
         let clock = self.dialect.clock();
-        let rows = |keys: &[IdentityKey]| -> Vec<Row> {
+        let rows = |keys: &[IdentityKey]| -> Vec<Values> {
             keys.iter().map(|key| [key_row(key), vec![Some(eraser.tombstone(key))]].concat()).collect()
         };
         if keys.is_empty() {
@@ -184,7 +185,7 @@ impl Reconciliation {
             self.dialect.rows(1, 3)
         );
         let row = |key: &IdentityKey| [key_row(key), vec![Some(eraser.tombstone(key))]].concat();
-        let rows: Vec<Row> = keys.iter().map(row).collect();
+        let rows: Vec<Values> = keys.iter().map(row).collect();
         for sql in [states, deliveries] {
             self.tx.execute(&self.dialect.own(&sql), vec![Arg::Rows(rows.clone())]).await?;
         }

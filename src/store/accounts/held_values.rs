@@ -1,30 +1,22 @@
 //! Values that the application's constraints keep out of a row, and accounts that can have no row at all.
 
-use crate::core::columns::Cell;
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::id_rows;
-use crate::store::accounts::confirmations::key;
+use crate::store::accounts::codec::key;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::accounts::writing::AccountWrite;
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::accounts::types::AccountWrite;
+use crate::store::accounts::types::HeldValue;
+use crate::store::engine::driver::Arg;
+use crate::store::engine::driver::Values;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{number, take};
 use std::collections::HashMap;
 
 /// What deletion and suspension are called where a row does not even take them.
 pub const HELD_STATE: &str = "account_state";
-
-/// A value that is held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldValue {
-    pub column: String,
-    pub value: Cell,
-    /// What the row holds in its place.
-    pub instead: Cell,
-    pub reason: String,
-}
 
 /// How many values are held back for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +63,7 @@ impl Reconciliation {
         if ids.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Row> = changed().flat_map(held_rows).collect();
+        let rows: Vec<Values> = changed().flat_map(held_rows).collect();
         if !rows.is_empty() {
             let sql = self.dialect.own(&format!(
                 "INSERT INTO headcount.held_values (user_id, \"column\", value, instead, source, reason, since)
@@ -85,7 +77,7 @@ impl Reconciliation {
             ));
             self.tx.execute(&sql, vec![Arg::Rows(rows.clone())]).await?;
         }
-        let still: Vec<Row> = rows.into_iter().map(|row| row.into_iter().take(2).collect()).collect();
+        let still: Vec<Values> = rows.into_iter().map(|row| row.into_iter().take(2).collect()).collect();
         self.forget_held(ids, still).await
     }
 
@@ -94,12 +86,13 @@ impl Reconciliation {
         self.write_held(std::slice::from_ref(write)).await
     }
 
-    async fn forget_held(&mut self, users: Vec<Row>, still: Vec<Row>) -> Result<(), StoreError> {
+    async fn forget_held(&mut self, users: Vec<Values>, still: Vec<Values>) -> Result<(), StoreError> {
         let sql = self.dialect.own(&format!(
             "SELECT h.user_id, h.\"column\" FROM {} JOIN headcount.held_values h ON h.user_id = v.c1",
             self.dialect.rows(1, 1)
         ));
-        let mut rows = self.tx.fetch(&sql, vec![Arg::Rows(users)]).await?;
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(users)]).await?;
+        let mut rows: Vec<Values> = rows.into_iter().map(|row| row.rest().collect()).collect();
         rows.retain(|row| !still.contains(row));
         if rows.is_empty() {
             return Ok(());
@@ -133,7 +126,7 @@ impl Reconciliation {
     }
 }
 
-fn held_rows(write: &AccountWrite) -> Vec<Row> {
+fn held_rows(write: &AccountWrite) -> Vec<Values> {
     let Some(user) = &write.user else { return Vec::new() };
     let row = |held: &HeldValue| {
         vec![

@@ -7,8 +7,10 @@ use crate::core::link::{Candidate, LinkRule};
 use crate::store::Store;
 use crate::store::accounts::codec::{id_rows, texts};
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::driver::Values;
+use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeSet, HashMap};
@@ -87,7 +89,7 @@ async fn sharing(
         }
     }
     let pairs = sources.iter().flat_map(|source| wanted.iter().map(move |id| (source, *id)));
-    let pairs: Vec<Row> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
+    let pairs: Vec<Values> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
     if !pairs.is_empty() {
         for row in tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await? {
             let [provider_id, user_id] = take(row);
@@ -100,7 +102,7 @@ async fn sharing(
 async fn candidate_rows(
     tx: &mut dyn Tx,
     sql: &str,
-    wanted: Vec<Row>,
+    wanted: Vec<Values>,
 ) -> Result<Vec<(String, Candidate)>, StoreError> {
     let candidate = |row: Row| {
         let [text, user_id, verified] = take(row);

@@ -5,8 +5,9 @@ use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::erasure::ERASED;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::take;
 
 /// One account of a user.

@@ -10,4 +10,5 @@ pub(super) mod linking;
 pub(super) mod lookup;
 pub(super) mod stored;
 pub(super) mod transaction;
+pub(super) mod types;
 pub(super) mod writing;

@@ -3,9 +3,11 @@
 use crate::core::event::IdentityKey;
 use crate::store::Store;
 use crate::store::accounts::codec::{identity, key_row};
-use crate::store::accounts::transaction::{Reconciliation, StoredAccount};
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::accounts::transaction::Reconciliation;
+use crate::store::accounts::types::StoredAccount;
+use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::take;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

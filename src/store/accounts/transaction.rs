@@ -4,109 +4,20 @@
 //! Whoever holds an account's row locks decides about it; what another process holds is passed over and stays
 //! pending. There is no lease, so a process that dies leaves nothing behind but a rolled-back transaction.
 
-use crate::core::account::IdentityState;
-use crate::core::change::Change;
-use crate::core::columns::Columns;
 use crate::core::event::IdentityKey;
-use crate::core::known::{Deletion, User};
-use crate::core::timestamp::Timestamp;
+use crate::core::known::User;
 use crate::store::Store;
+use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::{change_row, id_rows, key_row, texts, user};
-use crate::store::accounts::confirmations::key;
-use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::accounts::types::{CausedChange, StoredAccount};
+use crate::store::engine::driver::Values;
+use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::inbox::claimed::Finished;
 use crate::store::inbox::deliveries::{first, number};
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
-
-/// A delivery that waits to be applied, claimed by this transaction.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    pub seq: i64,
-    pub source: String,
-    pub message_id: String,
-    pub event_type: String,
-    pub provider_id: Option<String>,
-    pub received_at: Timestamp,
-    pub body: String,
-    pub attempts: u32,
-    /// A person has let this deletion through.
-    pub approved: bool,
-}
-
-/// What is stored of an account whose locks are held.
-#[derive(Clone, Debug)]
-pub struct StoredAccount {
-    /// The user that the identity belongs to, though the application may have removed the row.
-    pub user_id: Option<String>,
-    pub state: IdentityState,
-    pub deletion: Option<Deletion>,
-    pub latest: Option<StoredLatest>,
-    pub replaced_version: Option<i64>,
-    pub hints: Option<Columns>,
-    pub user: Option<User>,
-    /// Nothing has been heard of the account yet: its row was made for the lock.
-    pub is_placeholder: bool,
-    /// The application has made the user itself, and the feed has not told of it.
-    pub needs_announcement: bool,
-    /// The user was there before the account, and no snapshot has come since.
-    pub linked_now: bool,
-    /// The user's other accounts.
-    pub siblings: Vec<(IdentityKey, StoredAccount)>,
-    /// Its source is.
-    pub is_retired: bool,
-    /// What its source was, when it was last configured.
-    pub kind: Option<String>,
-}
-
-impl StoredAccount {
-    /// Nothing is known of the account but its key.
-    fn placeholder() -> Self {
-        Self {
-            user_id: None,
-            state: IdentityState::Present,
-            deletion: None,
-            latest: None,
-            replaced_version: None,
-            hints: None,
-            user: None,
-            is_placeholder: true,
-            needs_announcement: false,
-            linked_now: false,
-            siblings: Vec::new(),
-            is_retired: false,
-            kind: None,
-        }
-    }
-}
-
-/// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
-#[derive(Clone, Debug)]
-pub struct StoredLatest {
-    pub version: i64,
-    pub profile: String,
-    pub occurred_at: Option<Timestamp>,
-    pub read_at: Option<Timestamp>,
-}
-
-/// What becomes of a claimed delivery.
-#[derive(Clone, Debug)]
-pub struct Finished {
-    pub seq: i64,
-    pub status: &'static str,
-    pub attempts: u32,
-    /// For one that stays pending.
-    pub retry_in_ms: Option<u64>,
-    pub last_error: Option<String>,
-}
-
-/// An entry of the feed with its cause (JSON).
-#[derive(Clone, Debug)]
-pub struct CausedChange {
-    pub change: Change,
-    pub cause: String,
-}
 
 pub struct Reconciliation {
     pub(in crate::store) tx: Box<dyn Tx>,
@@ -298,7 +209,7 @@ impl Reconciliation {
             .collect();
         self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
         let ignored = finished.iter().filter(|finished| finished.status == "ignored");
-        let ignored: Vec<Row> = ignored.map(|finished| vec![Some(finished.seq.to_string())]).collect();
+        let ignored: Vec<Values> = ignored.map(|finished| vec![Some(finished.seq.to_string())]).collect();
         if ignored.is_empty() {
             return Ok(());
         }

@@ -1,67 +1,24 @@
 //! Writing decided accounts: rows of `users` and `accounts`, identities, what is held back. All or none.
 
 use crate::core::columns::{Column, ColumnType};
-use crate::core::event::IdentityKey;
-use crate::core::known::Sibling;
-use crate::core::known::{Identity, User};
 use crate::store::accounts::codec::identity_row;
-use crate::store::accounts::held_values::HeldValue;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::accounts::types::AccountWrite;
+use crate::store::engine::driver::Arg;
+use crate::store::engine::driver::Values;
 use crate::store::engine::error::StoreError;
-use crate::store::users_table::{FieldSet, TheirCell};
+use crate::store::users_table::FieldSet;
 use std::collections::BTreeMap;
-
-/// What is to be written of one account.
-#[derive(Clone, Debug)]
-pub struct AccountWrite {
-    pub key: IdentityKey,
-    pub identity: Identity,
-    /// The user's other accounts, for whoever decides about this one again.
-    pub siblings: Vec<Sibling>,
-    /// The row as it is; `None` where there is none.
-    pub before: Option<User>,
-    /// The row as it is to be.
-    pub user: Option<User>,
-    /// Something was applied, rather than only remembered.
-    pub synced: bool,
-    /// The row was there before the account was: how it was found.
-    pub linked_by: Option<String>,
-    /// Why there can be no row.
-    pub waiting: Option<String>,
-    /// What the database does not let into the row.
-    pub held: Vec<HeldValue>,
-    /// Columns of the application's own that a call sets.
-    pub also: Vec<TheirCell>,
-}
-
-impl AccountWrite {
-    /// From the one row to the other, and nothing else.
-    pub fn new(key: IdentityKey, identity: Identity, before: Option<User>, user: Option<User>) -> Self {
-        Self {
-            key,
-            identity,
-            siblings: Vec::new(),
-            before,
-            user,
-            synced: false,
-            linked_by: None,
-            waiting: None,
-            held: Vec::new(),
-            also: Vec::new(),
-        }
-    }
-}
 
 /// Rows by the statement that writes them.
 #[derive(Default)]
 struct Rows {
-    inserts: Vec<Row>,
-    updates: BTreeMap<FieldSet, Vec<Row>>,
+    inserts: Vec<Values>,
+    updates: BTreeMap<FieldSet, Vec<Values>>,
     /// Those that write columns of the application's as well: each with its statement.
-    single: Vec<(String, Row)>,
-    accounts: Vec<Row>,
-    ids: Vec<Row>,
+    single: Vec<(String, Values)>,
+    accounts: Vec<Values>,
+    ids: Vec<Values>,
 }
 
 impl Reconciliation {
@@ -185,7 +142,7 @@ impl Reconciliation {
     }
 
     /// Every row that is held must be there to be written.
-    async fn write_rows(&mut self, sql: &str, rows: Vec<Row>) -> Result<(), StoreError> {
+    async fn write_rows(&mut self, sql: &str, rows: Vec<Values>) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }

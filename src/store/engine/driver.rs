@@ -3,13 +3,14 @@
 //! Every value travels as text (a column's canonical form), so one statement and one decoding serve both databases;
 //! what differs in SQL is in [`super::dialect`].
 
+use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::error::StoreError;
-use crate::store::inbox::accept::NewDelivery;
+use crate::store::engine::row::Row;
 use async_trait::async_trait;
 
-/// A row of a result: every column as text, null as `None`.
-pub type Row = Vec<Option<String>>;
+/// A row of a parameter: every column as text in its canonical form, null as `None`.
+pub type Values = Vec<Option<String>>;
 
 /// A parameter. [`Arg::Rows`] comes last in a statement and is read by [`Dialect::rows`].
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub enum Arg {
     Text(Option<String>),
     Int(i64),
     /// Equally long rows, at least one, for statements over many at once.
-    Rows(Vec<Row>),
+    Rows(Vec<Values>),
 }
 
 impl Arg {
@@ -49,7 +50,7 @@ pub trait Driver: Send + Sync {
     }
     /// Stores deliveries in one commit, which is durable once this has returned: source and message id of those that were
     /// new, `None` where all were. What every delivery waits for, so each database has its own way.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError>;
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError>;
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.
@@ -68,7 +69,7 @@ pub trait Tx: Send {
 }
 
 /// Columns of [`Arg::Rows`]: how many there are in each row.
-pub(in crate::store) fn width(rows: &[Row]) -> usize {
+pub(in crate::store) fn width(rows: &[Values]) -> usize {
     let width = rows.first().map_or(0, Vec::len);
     debug_assert!(rows.iter().all(|row| row.len() == width), "rows of one width");
     width

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// again helps only once somebody has made room.
     #[error("{0}")]
     Rejected(String),
+    /// A cell of a table of headcount's own holds what headcount never writes there. A person has to act.
+    #[error("{table}.{column} holds what headcount never writes there: was it edited by hand?")]
+    Corrupt { table: &'static str, column: String },
     /// The set-up is wrong: a missing right, a foreign table, a schema that does not fit. A person has to act.
     #[error("{0}")]
     Setup(String),

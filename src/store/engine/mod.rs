@@ -1,10 +1,12 @@
 //! The two databases behind one trait, and where their SQL differs.
 
 pub(super) mod baseline;
+pub(super) mod delivery;
 pub(super) mod dialect;
 pub(super) mod direct;
 pub(super) mod driver;
 pub(super) mod error;
 pub(super) mod postgres;
+pub(super) mod row;
 pub(super) mod sqlite;
 pub(super) mod url;

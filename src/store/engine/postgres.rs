@@ -5,15 +5,18 @@
 //! connection.
 
 use crate::core::timestamp::Timestamp;
+use crate::store::engine::delivery::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Texts, first_states};
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::direct::is_port_of_ours;
-use crate::store::engine::driver::{Access, Arg, Driver, Row, Tx, width};
+use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
 use crate::store::engine::error::StoreError;
-use crate::store::inbox::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Texts, first_states};
+use crate::store::engine::row::{ColumnNames, Row};
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Postgres, Row as _, Transaction};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, Postgres, Row as _, Transaction,
+};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -133,7 +136,7 @@ impl Driver for PostgresDriver {
         let mut attempts = 1;
         loop {
             match query(sql, args.clone(), false).fetch_all(&self.pool).await {
-                Ok(rows) => return rows.iter().map(decode).collect(),
+                Ok(rows) => return decode(&rows),
                 Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
                 Err(error) => return Err(error.into()),
             }
@@ -144,7 +147,7 @@ impl Driver for PostgresDriver {
     /// is kept: the pool asks each that it gets back whether it is well.
     ///
     /// What was sent over a connection that has been cut is sent once more: a message that is there already stays as it is.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError> {
         if !self.is_direct {
             let mut tx = self.begin_with(WRITE).await?;
             let rows = insert(deliveries, false).fetch_all(&mut *tx).await?;
@@ -239,23 +242,31 @@ fn insert(deliveries: &[NewDelivery], is_direct: bool) -> sqlx::query::Query<'st
 }
 
 /// What [`insert`] answers: first whether all were new, then those that were where not all were.
-fn new(rows: &[PgRow]) -> Result<Option<Vec<Row>>, StoreError> {
+fn new(rows: &[PgRow]) -> Result<Option<Vec<(String, String)>>, StoreError> {
     let (all, new) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
     match all.try_get::<&str, _>(0)? {
         "true" => Ok(None),
-        _ => new.iter().map(decode).collect::<Result<_, _>>().map(Some),
+        _ => {
+            let key = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+            Ok(Some(new.iter().map(key).collect::<Result<_, sqlx::Error>>()?))
+        }
     }
 }
 
-fn decode(row: &PgRow) -> Result<Row, StoreError> {
-    (0..row.len()).map(|index| Ok(row.try_get::<Option<String>, _>(index)?)).collect()
+fn decode(rows: &[PgRow]) -> Result<Vec<Row>, StoreError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let names: ColumnNames = first.columns().iter().map(|column| column.name().into()).collect();
+    let row = |row: &PgRow| {
+        let cells = (0..names.len()).map(|index| row.try_get(index)).collect::<Result<_, sqlx::Error>>()?;
+        Ok(Row::new(names.clone(), cells))
+    };
+    rows.iter().map(row).collect()
 }
 
 #[async_trait]
 impl Tx for PostgresTx {
     async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
-        let rows = query(sql, args, self.is_direct).fetch_all(&mut *self.tx).await?;
-        rows.iter().map(decode).collect()
+        decode(&query(sql, args, self.is_direct).fetch_all(&mut *self.tx).await?)
     }
 
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {

@@ -1,15 +1,16 @@
 //! SQLite: one file, one writer, readers beside it. Several processes may share the file.
 
+use crate::store::engine::delivery::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, first_states};
 use crate::store::engine::dialect::Dialect;
-use crate::store::engine::driver::{Access, Arg, Driver, Row, Tx};
+use crate::store::engine::driver::{Access, Arg, Driver, Tx};
 use crate::store::engine::error::StoreError;
-use crate::store::inbox::accept::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, first_states};
+use crate::store::engine::row::{ColumnNames, Row};
 use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -84,7 +85,7 @@ impl Driver for SqliteDriver {
 
     /// Each value is bound by itself: as JSON, which is how many rows travel elsewhere, a body is written and read ten
     /// times.
-    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<Row>>, StoreError> {
+    async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let mut count = 0;
         for step in deliveries.chunks(STEP_ROWS_MAX) {
@@ -97,7 +98,8 @@ impl Driver for SqliteDriver {
                 "SELECT source, message_id FROM headcount.deliveries ORDER BY seq DESC LIMIT {count}"
             ));
             let rows = sqlx::query(AssertSqlSafe(latest)).fetch_all(&mut *tx).await?;
-            new = Some(rows.iter().map(decode).collect::<Result<_, _>>()?);
+            let key = |row: &SqliteRow| Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?));
+            new = Some(rows.iter().map(key).collect::<Result<_, sqlx::Error>>()?);
         }
         tx.commit().await?;
         let bytes: usize =
@@ -183,16 +185,26 @@ fn query(sql: &str, args: Vec<Arg>) -> sqlx::query::Query<'static, Sqlite, Sqlit
     query
 }
 
-fn decode(row: &SqliteRow) -> Result<Row, StoreError> {
-    // Unchecked: SQLite turns a number into its text by itself.
-    (0..row.len()).map(|index| Ok(row.try_get_unchecked::<Option<String>, _>(index)?)).collect()
+fn decode(rows: &[SqliteRow]) -> Result<Vec<Row>, StoreError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let names: ColumnNames = first.columns().iter().map(|column| column.name().into()).collect();
+    // Unchecked: SQLite turns a number into its text by itself. What is no UTF-8, because an application wrote bytes,
+    // reads as a text that nobody else writes.
+    let cell = |row: &SqliteRow, index: usize| -> Result<Option<String>, StoreError> {
+        let bytes = row.try_get_unchecked::<Option<&[u8]>, _>(index)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    };
+    let row = |row| {
+        let cells = (0..names.len()).map(|index| cell(row, index)).collect::<Result<_, _>>()?;
+        Ok(Row::new(names.clone(), cells))
+    };
+    rows.iter().map(row).collect()
 }
 
 #[async_trait]
 impl Tx for SqliteTx {
     async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
-        let rows = query(sql, args).fetch_all(&mut *self.0).await?;
-        rows.iter().map(decode).collect()
+        decode(&query(sql, args).fetch_all(&mut *self.0).await?)
     }
 
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {

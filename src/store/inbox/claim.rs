@@ -1,10 +1,13 @@
 //! Claiming: the deliveries that wait, with their bodies.
 
-use crate::store::accounts::codec::pending;
-use crate::store::accounts::transaction::{Pending, Reconciliation};
+use crate::core::timestamp::Timestamp;
+use crate::store::accounts::codec::instant;
+use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
+use crate::store::inbox::claimed::Pending;
 use crate::store::inbox::deliveries::{number, take};
 use std::collections::HashMap;
 
@@ -83,6 +86,24 @@ fn waiting(dialect: Dialect) -> String {
     ))
 }
 
+/// The delivery, its body still to be loaded where it is large, and the body's size in bytes.
+pub(in crate::store) fn pending(row: Row) -> (Pending, usize) {
+    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes, body] =
+        take(row);
+    let pending = Pending {
+        seq: number(seq),
+        source: source.unwrap_or_default(),
+        message_id: message_id.unwrap_or_default(),
+        event_type: event_type.unwrap_or_default(),
+        provider_id,
+        received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
+        body: body.unwrap_or_default(),
+        attempts: number(attempts).try_into().unwrap_or(0),
+        approved: approved.as_deref() == Some("1"),
+    };
+    (pending, number(body_bytes).try_into().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +122,7 @@ mod tests {
             .await
             .unwrap()
             .into_iter()
-            .filter_map(|row| row[3].clone())
+            .filter_map(|row| row.rest().nth(3).flatten())
             .collect();
         assert!(plan[0].contains("headcount_delivery_states_pending"), "{plan:?}");
         assert!(plan[1].contains("d USING INTEGER PRIMARY KEY"), "{plan:?}");

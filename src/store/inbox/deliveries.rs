@@ -2,8 +2,9 @@
 
 use crate::core::columns::ColumnType;
 use crate::store::Store;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 
 /// How long message ids are kept: longer than any provider's replay window.
 const MESSAGE_ID_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
@@ -272,13 +273,13 @@ fn stored(row: Row) -> StoredDelivery {
 
 /// The columns of a row, by position; absent ones are null.
 pub(in crate::store) fn take<const N: usize>(row: Row) -> [Option<String>; N] {
-    let mut cells = row.into_iter();
+    let mut cells = row.rest();
     std::array::from_fn(|_| cells.next().flatten())
 }
 
 /// The columns of the first row; all null where there is none.
 pub(in crate::store) fn first<const N: usize>(rows: Vec<Row>) -> [Option<String>; N] {
-    take(rows.into_iter().next().unwrap_or_default())
+    rows.into_iter().next().map_or_else(|| std::array::from_fn(|_| None), take)
 }
 
 pub(in crate::store) fn number(cell: Option<String>) -> i64 {

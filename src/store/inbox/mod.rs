@@ -2,4 +2,5 @@
 
 pub(super) mod accept;
 pub(super) mod claim;
+pub(super) mod claimed;
 pub(super) mod deliveries;

@@ -5,9 +5,10 @@ use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::{hints, id_rows, instant, user};
-use crate::store::accounts::transaction::StoredLatest;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::accounts::types::StoredLatest;
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, take};
 
 /// One account of a user, with everything that is kept of it.

@@ -1,8 +1,9 @@
 //! The feed of changes, and the history of one user: where its values come from.
 
 use crate::store::Store;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 
 /// One entry of the feed.

@@ -1,8 +1,9 @@
 //! What people and programs read of the whole: status, counts of what was refused.
 
 use crate::store::Store;
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 use std::collections::BTreeMap;
 

@@ -2,8 +2,9 @@
 
 use crate::core::columns::{Cell, Column, Columns};
 use crate::store::Store;
-use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::take;
 use std::collections::{BTreeMap, HashMap};
 
@@ -92,7 +93,7 @@ impl Store {
         }
         let rows = ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
         let rows = self.read(&self.users_table().show_column(column), vec![Arg::Rows(rows)]).await?;
-        let shown = |row| {
+        let shown = |row: Row| {
             let [id, value] = take(row);
             Some((id?, value))
         };
@@ -141,7 +142,7 @@ impl Store {
 }
 
 fn user_view(row: Row) -> UserView {
-    let mut cells = row.into_iter();
+    let mut cells = row.rest();
     let mut next = move || cells.next().flatten();
     let (id, account_state, missing) = (next(), next(), next());
     let mut columns = Columns::default();

@@ -2,8 +2,8 @@
 
 use crate::core::event::IdentityKey;
 use crate::store::Store;
+use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::key_row;
-use crate::store::accounts::confirmations::key;
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
@@ -110,7 +110,7 @@ impl Store {
             self.dialect().clock()
         ));
         let rows = self.read(&sql, vec![Arg::text(source)]).await?;
-        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+        Ok(rows.into_iter().filter_map(|row| row.rest().next().flatten()).collect())
     }
 
     /// What was held and approved has been done: so many were deleted, so many created.

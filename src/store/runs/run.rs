@@ -2,33 +2,15 @@
 
 use crate::core::schedule::History;
 use crate::core::timestamp::Timestamp;
+use crate::core::words::RunMode;
 use crate::store::Store;
 use crate::store::accounts::codec::instant;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::driver::{Access, Arg, Row};
+use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number};
 use crate::store::runs::counts::{COUNTS, Counts};
-
-/// How a source is read (`runs.mode`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Full,
-    Incremental,
-    DryRun,
-    User,
-}
-
-impl Mode {
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Full => "full",
-            Mode::Incremental => "incremental",
-            Mode::DryRun => "dry-run",
-            Mode::User => "user",
-        }
-    }
-}
 
 /// A run as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +58,7 @@ impl Store {
         &self,
         id: &str,
         source: &str,
-        mode: Mode,
+        mode: RunMode,
         cause: &str,
         holder: &str,
     ) -> Result<Run, StoreError> {
@@ -305,7 +287,7 @@ fn numbers(mut counts: Counts) -> Vec<Arg> {
 }
 
 fn run(row: Row) -> Run {
-    let mut cells = row.into_iter();
+    let mut cells = row.rest();
     let mut next = || cells.next().flatten();
     let mut run = Run {
         id: next().unwrap_or_default(),

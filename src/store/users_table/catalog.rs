@@ -4,8 +4,9 @@ use super::config::AdoptedTable;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
 use crate::store::engine::dialect::Dialect;
-use crate::store::engine::driver::{Access, Arg, Row, Tx};
+use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::take;
 
 /// A table as its database describes it.

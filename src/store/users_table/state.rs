@@ -4,7 +4,7 @@
 //! `accounts`: headcount's own writes compute them in the statement, and a trigger sees to what the application writes.
 
 use super::{Place, UsersTable, literal};
-use crate::core::account::AccountState;
+use crate::core::words::AccountState;
 use crate::store::engine::dialect::{Dialect, quoted};
 
 /// The state trigger's name on PostgreSQL. Triggers fire in the order of their names: ours sees what the
@@ -313,7 +313,7 @@ impl UsersTable {
     fn state(&self, view: &View<'_>, required: &[String]) -> String {
         let absent: Vec<String> = required.iter().map(|field| self.absent(view, field)).collect();
         let mut cases = String::new();
-        for state in AccountState::PRECEDENCE {
+        for &state in AccountState::ALL {
             let condition = match state {
                 AccountState::Deleted => format!("{} IS NOT NULL", self.fact(view, "deleted_at")),
                 AccountState::Suspended => format!(

@@ -6,8 +6,9 @@ use super::{Field, Place, UsersTable};
 use crate::core::columns::Cell;
 use crate::store::Store;
 use crate::store::engine::dialect::{Dialect, quoted};
-use crate::store::engine::driver::{Arg, Row};
+use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 
 /// A column that no layout of headcount's knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +74,9 @@ impl Store {
             users.id_sql("u."),
             users.id_value("$1")
         );
-        let row: Row =
-            self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().next().unwrap_or_default();
-        let held = row.into_iter().map(Some).chain(std::iter::repeat(None));
+        let rows = self.read(&sql, vec![Arg::text(user_id)]).await?;
+        let row = rows.into_iter().next();
+        let held = row.into_iter().flat_map(Row::rest).map(Some).chain(std::iter::repeat(None));
         let differs = |(cell, held): &(&TheirCell, Option<Cell>)| held.as_ref() != Some(&cell.value);
         Ok(cells.iter().zip(held).filter(differs).map(|(cell, _)| cell.clone()).collect())
     }

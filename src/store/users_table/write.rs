@@ -4,7 +4,7 @@ use super::{Field, FieldSet, IdOrigin, Place, Placed, TheirCell, UsersTable};
 use crate::core::columns::{Column, ColumnSet, Owner};
 use crate::core::known::User;
 use crate::store::engine::dialect::{Dialect, quoted};
-use crate::store::engine::driver::Row;
+use crate::store::engine::driver::Values;
 
 impl UsersTable {
     /// Inserts the rows of the only parameter: id, then each field, then these columns of the application's.
@@ -87,7 +87,7 @@ impl UsersTable {
     }
 
     /// The fields in which two rows differ, by where they lie: in `users`, and in `accounts`.
-    pub fn touched(&self, before: &Row, after: &Row) -> (FieldSet, FieldSet) {
+    pub fn touched(&self, before: &Values, after: &Values) -> (FieldSet, FieldSet) {
         let (mut in_users, mut in_accounts) = (0, 0);
         for (n, placed) in self.fields.iter().enumerate() {
             if before[n + 1] != after[n + 1] {
@@ -118,7 +118,7 @@ impl UsersTable {
     }
 
     /// The row as statements take it: id, then each field.
-    pub fn row(&self, user: &User) -> Row {
+    pub fn row(&self, user: &User) -> Values {
         let mut row = vec![Some(user.id.clone())];
         row.extend(self.fields.iter().map(|placed| match placed.field {
             Field::Column(column) => user.columns.get(column).map(str::to_owned),
@@ -132,7 +132,7 @@ impl UsersTable {
     }
 
     /// Of [`Self::row`] the id and these fields.
-    pub fn part(&self, row: &Row, set: FieldSet) -> Row {
+    pub fn part(&self, row: &Values, set: FieldSet) -> Values {
         let chosen = |n: &usize| *n == 0 || set & (1 << (n - 1)) != 0;
         row.iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, cell)| cell.clone()).collect()
     }

@@ -1,0 +1,190 @@
+//! The words of states and kinds: each stands here once, and every list of them is made from here.
+
+/// A closed set of words, as columns, answers and options have them.
+pub trait Word: Copy + PartialEq + Sized + 'static {
+    /// All of them, in the order in which lists show them.
+    const ALL: &'static [Self];
+
+    /// The word as it is stored and shown.
+    fn name(self) -> &'static str;
+
+    /// The word of that name.
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|word| word.name() == name)
+    }
+}
+
+macro_rules! words {
+    ($(#[$about:meta])* $set:ident { $($(#[$word_about:meta])* $word:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $set { $($(#[$word_about])* $word,)+ }
+
+        impl $set {
+            /// All of them, in the order in which lists show them.
+            pub const ALL: &'static [Self] = &[$($set::$word,)+];
+
+            /// The word as it is stored and shown.
+            pub const fn name(self) -> &'static str {
+                match self { $($set::$word => $name,)+ }
+            }
+
+            /// The word of that name.
+            pub fn parse(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.name() == name)
+            }
+        }
+
+        impl $crate::core::words::Word for $set {
+            const ALL: &'static [Self] = $set::ALL;
+
+            fn name(self) -> &'static str {
+                $set::name(self)
+            }
+        }
+
+        impl std::fmt::Display for $set {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+words! {
+    /// What became of a delivery (`inbox.status`).
+    DeliveryStatus {
+        /// It waits to be applied.
+        Pending = "pending",
+        /// It is what is known now.
+        Applied = "applied",
+        /// Something higher, or a deletion, was known already.
+        Stale = "stale",
+        /// headcount has no use for it.
+        Ignored = "ignored",
+        /// A person has to let it through.
+        Held = "held",
+        /// It cannot be applied.
+        Dead = "dead",
+    }
+}
+
+words! {
+    /// How a run stands (`runs.status`).
+    RunStatus {
+        Running = "running",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        /// A person has to decide about what it found.
+        Held = "held",
+        /// A person has decided against what it found.
+        Rejected = "rejected",
+        /// Its process ended before it did; the next one goes on with it.
+        Interrupted = "interrupted",
+    }
+}
+
+words! {
+    /// What a run reads (`runs.mode`).
+    RunMode {
+        /// The whole list.
+        Full = "full",
+        /// What has changed since the last read.
+        Incremental = "incremental",
+        /// The whole list, and nothing is kept.
+        DryRun = "dry-run",
+        /// One account.
+        User = "user",
+    }
+}
+
+words! {
+    /// What a source says of one of its accounts (`identities.state`).
+    IdentityState {
+        Present = "present",
+        Suspended = "suspended",
+        Deleted = "deleted",
+    }
+}
+
+words! {
+    /// What ended an account (`identities.deleted_by`).
+    DeletedBy {
+        /// A delivery said so.
+        Event = "event",
+        /// A full resync found it gone, with proof.
+        Sweep = "sweep",
+        /// The person's data was erased here: nothing recreates it.
+        Erase = "erase",
+    }
+}
+
+words! {
+    /// What an application reads in `users.account_state`. The order is the contract's: the first that applies is the state.
+    AccountState {
+        Deleted = "deleted",
+        Suspended = "suspended",
+        Provisional = "provisional",
+        Incomplete = "incomplete",
+        Active = "active",
+    }
+}
+
+words! {
+    /// What happened to a user (`changes.kind`).
+    ChangeKind {
+        Created = "created",
+        Updated = "updated",
+        Deleted = "deleted",
+        Revived = "revived",
+        /// Nothing of the person is left.
+        Erased = "erased",
+    }
+}
+
+words! {
+    /// Why an account is to be read (again) by its id (`confirmations.doubt`).
+    Doubt {
+        /// Two contents under one version and one event time, or a delivery beside a read of the same version.
+        Contested = "contested",
+        /// A delivery at or below a version that confirmed reads went back behind.
+        Replaced = "replaced",
+        /// A read of a lower version than is known.
+        Older = "older",
+        /// A version more than a day in the future.
+        Future = "future",
+        /// A tombstone that the source shows alive.
+        Revival = "revival",
+        /// Known here, and absent from the source's list or answered 404.
+        Missing = "missing",
+        /// The database refused the row, or another transaction held it.
+        Unwritten = "unwritten",
+        /// A person or a call asked for it.
+        Asked = "asked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_read_as_it_is_written<W: Word + std::fmt::Debug>() {
+        for &word in W::ALL {
+            assert_eq!(W::parse(word.name()), Some(word));
+        }
+        assert_eq!(W::parse("no such word"), None);
+        assert_eq!(W::parse(""), None);
+    }
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        is_read_as_it_is_written::<DeliveryStatus>();
+        is_read_as_it_is_written::<RunStatus>();
+        is_read_as_it_is_written::<RunMode>();
+        is_read_as_it_is_written::<IdentityState>();
+        is_read_as_it_is_written::<DeletedBy>();
+        is_read_as_it_is_written::<AccountState>();
+        is_read_as_it_is_written::<ChangeKind>();
+        is_read_as_it_is_written::<Doubt>();
+    }
+}

@@ -1,0 +1,122 @@
+//! What a reconciliation reads and writes, as values.
+
+use crate::core::change::Change;
+use crate::core::columns::{Cell, Columns};
+use crate::core::event::IdentityKey;
+use crate::core::known::{Deletion, Identity, Sibling, User};
+use crate::core::timestamp::Timestamp;
+use crate::core::words::IdentityState;
+use crate::store::users_table::TheirCell;
+
+/// What is stored of an account whose locks are held.
+#[derive(Clone, Debug)]
+pub struct StoredAccount {
+    /// The user that the identity belongs to, though the application may have removed the row.
+    pub user_id: Option<String>,
+    pub state: IdentityState,
+    pub deletion: Option<Deletion>,
+    pub latest: Option<StoredLatest>,
+    pub replaced_version: Option<i64>,
+    pub hints: Option<Columns>,
+    pub user: Option<User>,
+    /// Nothing has been heard of the account yet: its row was made for the lock.
+    pub is_placeholder: bool,
+    /// The application has made the user itself, and the feed has not told of it.
+    pub needs_announcement: bool,
+    /// The user was there before the account, and no snapshot has come since.
+    pub linked_now: bool,
+    /// The user's other accounts.
+    pub siblings: Vec<(IdentityKey, StoredAccount)>,
+    /// Its source is.
+    pub is_retired: bool,
+    /// What its source was, when it was last configured.
+    pub kind: Option<String>,
+}
+
+impl StoredAccount {
+    /// Nothing is known of the account but its key.
+    pub(in crate::store) fn placeholder() -> Self {
+        Self {
+            user_id: None,
+            state: IdentityState::Present,
+            deletion: None,
+            latest: None,
+            replaced_version: None,
+            hints: None,
+            user: None,
+            is_placeholder: true,
+            needs_announcement: false,
+            linked_now: false,
+            siblings: Vec::new(),
+            is_retired: false,
+            kind: None,
+        }
+    }
+}
+
+/// The highest snapshot as it is stored: what it says for the columns is the provider's to tell.
+#[derive(Clone, Debug)]
+pub struct StoredLatest {
+    pub version: i64,
+    pub profile: String,
+    pub occurred_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
+}
+
+/// An entry of the feed with its cause (JSON).
+#[derive(Clone, Debug)]
+pub struct CausedChange {
+    pub change: Change,
+    pub cause: String,
+}
+
+/// What is to be written of one account.
+#[derive(Clone, Debug)]
+pub struct AccountWrite {
+    pub key: IdentityKey,
+    pub identity: Identity,
+    /// The user's other accounts, for whoever decides about this one again.
+    pub siblings: Vec<Sibling>,
+    /// The row as it is; `None` where there is none.
+    pub before: Option<User>,
+    /// The row as it is to be.
+    pub user: Option<User>,
+    /// Something was applied, rather than only remembered.
+    pub synced: bool,
+    /// The row was there before the account was: how it was found.
+    pub linked_by: Option<String>,
+    /// Why there can be no row.
+    pub waiting: Option<String>,
+    /// What the database does not let into the row.
+    pub held: Vec<HeldValue>,
+    /// Columns of the application's own that a call sets.
+    pub also: Vec<TheirCell>,
+}
+
+impl AccountWrite {
+    /// From the one row to the other, and nothing else.
+    pub fn new(key: IdentityKey, identity: Identity, before: Option<User>, user: Option<User>) -> Self {
+        Self {
+            key,
+            identity,
+            siblings: Vec::new(),
+            before,
+            user,
+            synced: false,
+            linked_by: None,
+            waiting: None,
+            held: Vec::new(),
+            also: Vec::new(),
+        }
+    }
+}
+
+/// A value that is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldValue {
+    pub column: String,
+    pub value: Cell,
+    /// What the row holds in its place.
+    pub instead: Cell,
+    pub reason: String,
+}
