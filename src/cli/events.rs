@@ -160,7 +160,7 @@ fn row(delivery: StoredDelivery) -> Vec<String> {
 }
 
 fn event_json(delivery: &StoredDelivery) -> Value {
-    json_of(&crate::view::Event::from(delivery))
+    json_of(&crate::view::EventJson::from(delivery))
 }
 
 async fn show(store: &Store, seq: i64, json: bool) -> anyhow::Result<u8> {

@@ -3,7 +3,7 @@
 use super::output::{json_of, print, print_json, visible};
 use super::users::one_user;
 use super::{Context, DONE};
-use crate::view::{Change, ColumnWord, Explanation, SourceWord, explain};
+use crate::view::{ChangeJson, ColumnWord, Explanation, SourceWord, explain};
 use anstyle::{AnsiColor, Style};
 use anyhow::bail;
 use clap::Args;
@@ -164,7 +164,7 @@ impl Paint {
         }
     }
 
-    fn history(&self, history: &[Change]) {
+    fn history(&self, history: &[ChangeJson]) {
         self.title("History, the newest first");
         for change in history.iter().take(HISTORY_SHOWN_MAX) {
             let style = match change.kind.as_str() {

@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let wrong_setup = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Setup(_)));
+    let wrong_setup = error.downcast_ref::<StoreError>().is_some_and(StoreError::is_wrong_setup);
     if wrong_setup || error.is::<ConfigError>() { WRONG_USE } else { FAILED }
 }
 

@@ -4,9 +4,9 @@ use super::output::{json_of, print, print_json, users_table};
 use super::{Context, DONE, FAILED, FOUND};
 use crate::clock::SystemClock;
 use crate::config::ConfigError;
-use crate::replay::{Counts, Replayed, collect_paths, replay, send};
+use crate::replay::{ReplayCounts, Replayed, collect_paths, replay, send};
 use crate::store::{Store, UserView};
-use crate::view::User;
+use crate::view::UserJson;
 use clap::Args;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -61,10 +61,10 @@ pub async fn run(command: Replay, context: Context) -> anyhow::Result<u8> {
     Ok(code(&replayed.counts))
 }
 
-fn code(counts: &Counts) -> u8 {
+fn code(counts: &ReplayCounts) -> u8 {
     match counts {
-        Counts { rejected: 1.., .. } => FAILED,
-        Counts { dead: 1.., .. } | Counts { held: 1.., .. } => FOUND,
+        ReplayCounts { rejected: 1.., .. } => FAILED,
+        ReplayCounts { dead: 1.., .. } | ReplayCounts { held: 1.., .. } => FOUND,
         _ => DONE,
     }
 }
@@ -78,14 +78,14 @@ async fn resulting_users(store: &Store, replayed: &Replayed) -> anyhow::Result<V
     Ok(users)
 }
 
-fn show(context: &Context, counts: &Counts, users: &[UserView]) {
+fn show(context: &Context, counts: &ReplayCounts, users: &[UserView]) {
     if context.json {
         let mut object = json!(counts);
-        object["users"] = users.iter().map(|user| json_of(&User::from(user))).collect();
+        object["users"] = users.iter().map(|user| json_of(&UserJson::from(user))).collect();
         print_json(&object);
         return;
     }
-    let Counts { read, applied, duplicate, stale, ignored, held, dead, rejected, pending } = counts;
+    let ReplayCounts { read, applied, duplicate, stale, ignored, held, dead, rejected, pending } = counts;
     print(&users_table(users));
     print(&format!(
         "\n{read} read: {applied} applied, {duplicate} duplicate, {stale} stale, {ignored} ignored, {dead} dead, \

@@ -116,7 +116,7 @@ fn code(run: &Run, dry_run: bool) -> u8 {
 
 /// A run as programs read it.
 pub fn run_json(run: &Run) -> Value {
-    json_of(&crate::view::Run::from(run))
+    json_of(&crate::view::RunJson::from(run))
 }
 
 fn show(context: &Context, report: &Report, dry_run: bool) {

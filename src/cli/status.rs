@@ -2,7 +2,7 @@
 
 use super::output::{json_of, print, print_json, table};
 use super::{Context, DONE, FOUND};
-use crate::view::{HeldBack, SourceStatus, Status as Report, status};
+use crate::view::{HeldBack, SourceStatus, StatusJson, status};
 use clap::Args;
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn counted(counts: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
     counts.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect()
 }
 
-fn show(report: &Report, context: &Context) {
+fn show(report: &StatusJson, context: &Context) {
     print(&table(&["users", ""], counted(&report.users)));
     if !report.missing.is_empty() {
         let rows = report.missing.iter().map(|field| {

@@ -9,7 +9,7 @@ use crate::core::call::RowSetting;
 use crate::core::event::IdentityKey;
 use crate::reconcile::{Assignment, Caller, Calls};
 use crate::store::{Store, UserFilter, UserView};
-use crate::view::{Erasure, User};
+use crate::view::{Erasure, UserJson};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
 async fn answer(store: &Store, id: &str, json: bool, sentence: &str) -> anyhow::Result<u8> {
     let users = store.users_by_id(&[id.to_owned()]).await?;
     match users.first().filter(|_| json) {
-        Some(user) => print_json(&json_of(&User::from(user))),
+        Some(user) => print_json(&json_of(&UserJson::from(user))),
         None => print(sentence),
     }
     Ok(DONE)
@@ -216,7 +216,9 @@ async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
     let next =
         (users.len() as i64 == command.limit).then(|| users.last().map(|last| last.id.clone())).flatten();
     if json {
-        print_json(&json!({"users": users.iter().map(User::from).collect::<Vec<_>>(), "next_after": next}));
+        print_json(
+            &json!({"users": users.iter().map(UserJson::from).collect::<Vec<_>>(), "next_after": next}),
+        );
         return Ok(DONE);
     }
     print(&users_table(&users));
@@ -228,7 +230,7 @@ async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
 
 async fn show(store: &Store, text: &str, json: bool) -> anyhow::Result<u8> {
     let user = &one_user(store, text).await?;
-    let mut shown = json_of(&User::from(user));
+    let mut shown = json_of(&UserJson::from(user));
     let held = store.held_of_user(&user.id).await?;
     let held: Vec<Value> = held
         .iter()

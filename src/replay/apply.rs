@@ -20,7 +20,7 @@ const CHUNK: usize = 500;
 
 /// What became of the fixtures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct ReplayCounts {
     pub read: u64,
     pub applied: u64,
     pub duplicate: u64,
@@ -35,7 +35,7 @@ pub struct Counts {
 
 #[derive(Default)]
 pub struct Replayed {
-    pub counts: Counts,
+    pub counts: ReplayCounts,
     /// Which files were rejected, and why.
     pub rejections: Vec<(PathBuf, String)>,
     /// The accounts that the fixtures were about, by source.

@@ -6,7 +6,7 @@ mod record;
 mod redact;
 mod send;
 
-pub use apply::{Counts, Replayed, replay};
+pub use apply::{ReplayCounts, Replayed, replay};
 pub use fixture::{FIXTURE_KEY, Fixture, FixtureError, collect_paths};
 pub use record::{Recording, record};
-pub use send::{Sent, send};
+pub use send::{SendCounts, send};

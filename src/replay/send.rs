@@ -14,7 +14,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the receiver answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Sent {
+pub struct SendCounts {
     pub read: u64,
     /// 2xx other than a duplicate.
     pub accepted: u64,
@@ -28,13 +28,13 @@ pub async fn send(
     clock: &dyn Clock,
     paths: &[PathBuf],
     to: &Url,
-) -> anyhow::Result<Sent> {
+) -> anyhow::Result<SendCounts> {
     let client = Client::builder()
         .timeout(SEND_TIMEOUT)
         .redirect(redirect::Policy::none())
         .build()
         .context("the HTTP client cannot be made")?;
-    let mut sent = Sent::default();
+    let mut sent = SendCounts::default();
     for path in paths {
         let fixture = Fixture::read(path)?;
         let key = sources.iter().find(|source| source.name == fixture.source).and_then(|source| {

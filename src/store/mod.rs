@@ -36,6 +36,7 @@ pub use report::status::{MissingField, Refusal, SourceReport, StatusReport};
 pub use report::users::{IdentityView, UserFilter, UserView};
 pub use runs::approvals::HeldSet;
 pub use runs::counts::Counts;
+pub(crate) use runs::counts::with_counts;
 pub use runs::limiter::{Grant, LimiterReport};
 pub use runs::run::{Ending, Run, run_lease};
 pub use runs::sources::{SourceRow, SourceState};
@@ -81,6 +82,9 @@ impl Store {
             }
             StoreError::Setup(reason) => {
                 StoreError::Setup(format!("{} cannot be used: {reason}", url.redacted()))
+            }
+            StoreError::Forbidden(reason) => {
+                StoreError::Forbidden(format!("{} cannot be used: {reason}", url.redacted()))
             }
             other => other,
         })?;

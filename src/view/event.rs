@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 /// One delivery.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Event {
+#[schema(as = Event)]
+pub struct EventJson {
     pub seq: i64,
     pub source: String,
     pub message_id: String,
@@ -25,12 +26,12 @@ pub struct Event {
 /// Some deliveries, the newest first.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventPage {
-    pub events: Vec<Event>,
+    pub events: Vec<EventJson>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
 
-impl From<&StoredDelivery> for Event {
+impl From<&StoredDelivery> for EventJson {
     fn from(delivery: &StoredDelivery) -> Self {
         let delivery = delivery.clone();
         Self {

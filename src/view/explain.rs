@@ -1,6 +1,6 @@
 //! Why a user is as it is: for each column whose word its value is, and what brought it; for the state, what is missing.
 
-use super::{Change, Event, User};
+use super::{ChangeJson, EventJson, UserJson};
 use crate::core::columns::{Cell, Column};
 use crate::core::explain::{contradicted, word};
 use crate::core::known::{AccountView, Sibling, SourceStatus};
@@ -21,19 +21,19 @@ const DELIVERIES_MAX: i64 = 20;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
-    pub user: User,
-    pub state: State,
+    pub user: UserJson,
+    pub state: ExplainedState,
     pub columns: Vec<ColumnWord>,
-    pub accounts: Vec<Account>,
-    pub held_values: Vec<HeldValue>,
+    pub accounts: Vec<ExplainedAccount>,
+    pub held_values: Vec<ExplainedHeldValue>,
     /// Deliveries that are still to be applied, or cannot be.
-    pub pending: Vec<Event>,
+    pub pending: Vec<EventJson>,
     /// What the feed has told, the newest first.
-    pub history: Vec<Change>,
+    pub history: Vec<ChangeJson>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct State {
+pub struct ExplainedState {
     pub account_state: String,
     pub since: Option<String>,
     pub because: String,
@@ -57,7 +57,7 @@ pub struct ColumnWord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_says: Option<Cell>,
     /// The change that wrote the column last.
-    pub written: Option<Change>,
+    pub written: Option<ChangeJson>,
 }
 
 /// What one account says for a column.
@@ -69,7 +69,7 @@ pub struct SourceWord {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Account {
+pub struct ExplainedAccount {
     pub source: String,
     pub provider_id: String,
     pub state: String,
@@ -85,7 +85,7 @@ pub struct Account {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct HeldValue {
+pub struct ExplainedHeldValue {
     pub column: String,
     pub value: Cell,
     /// What the row holds in its place.
@@ -107,7 +107,7 @@ pub async fn explain(
     let views = || siblings.iter().map(Sibling::view).collect::<Vec<AccountView<'_>>>();
     let merged = merge(layout, views(), Some(&row.columns)).columns;
     let told = store.history(&user.id, HISTORY_MAX).await?;
-    let history: Vec<Change> = told.iter().map(Change::from).collect();
+    let history: Vec<ChangeJson> = told.iter().map(ChangeJson::from).collect();
     let columns = layout.columns().map(|column| {
         let name = layout.name(column);
         ColumnWord {
@@ -125,7 +125,7 @@ pub async fn explain(
         }
     });
     let columns = columns.collect();
-    let held = store.held_of_user(&user.id).await?.into_iter().map(|(held, since)| HeldValue {
+    let held = store.held_of_user(&user.id).await?.into_iter().map(|(held, since)| ExplainedHeldValue {
         column: held.column,
         value: held.value,
         instead: held.instead,
@@ -133,17 +133,17 @@ pub async fn explain(
         since,
     });
     Ok(Some(Explanation {
-        state: State {
+        state: ExplainedState {
             account_state: user.account_state.clone(),
             since: store.state_since(&user.id).await?,
             because: because(user, &row, &accounts, layout, views()),
             missing: user.missing.clone(),
         },
-        user: User::from(user),
+        user: UserJson::from(user),
         columns,
         held_values: held.collect(),
         pending: pending(store, &accounts).await?,
-        accounts: accounts.into_iter().map(Account::from).collect(),
+        accounts: accounts.into_iter().map(ExplainedAccount::from).collect(),
         history,
     }))
 }
@@ -217,7 +217,7 @@ fn because(
     }
 }
 
-async fn pending(store: &Store, accounts: &[AccountDetail]) -> Result<Vec<Event>, StoreError> {
+async fn pending(store: &Store, accounts: &[AccountDetail]) -> Result<Vec<EventJson>, StoreError> {
     let mut pending = Vec::new();
     for account in accounts {
         for status in ["pending", "held", "dead"] {
@@ -228,13 +228,13 @@ async fn pending(store: &Store, accounts: &[AccountDetail]) -> Result<Vec<Event>
                 limit: DELIVERIES_MAX,
                 ..DeliveryFilter::default()
             };
-            pending.extend(store.deliveries(&filter, false).await?.iter().map(Event::from));
+            pending.extend(store.deliveries(&filter, false).await?.iter().map(EventJson::from));
         }
     }
     Ok(pending)
 }
 
-impl From<AccountDetail> for Account {
+impl From<AccountDetail> for ExplainedAccount {
     fn from(detail: AccountDetail) -> Self {
         Self {
             source: detail.key.source,

@@ -6,8 +6,8 @@ mod run;
 mod status;
 mod user;
 
-pub use event::{Event, EventPage};
+pub use event::{EventJson, EventPage};
 pub use explain::{ColumnWord, Explanation, SourceWord, explain};
-pub use run::{Run, RunPage};
-pub use status::{HeldBack, SourceStatus, Status, status};
-pub use user::{Change, ChangePage, Erasure, Identity, User, UserPage};
+pub use run::{RunJson, RunPage};
+pub use status::{HeldBack, SourceStatus, StatusJson, status};
+pub use user::{ChangeJson, ChangePage, Erasure, IdentityJson, UserJson, UserPage};

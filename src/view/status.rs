@@ -1,6 +1,6 @@
 //! How everything is: users by state, the incomplete, the inbox, sources, what is held back.
 
-use super::Run;
+use super::RunJson;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{HeldGroup, SourceReport, Store, StoreError};
@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 const HELD_RUNS_MAX: i64 = 100;
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Status {
+#[schema(as = Status)]
+pub struct StatusJson {
     /// Users by state.
     pub users: BTreeMap<String, u64>,
     pub missing: Vec<Missing>,
@@ -20,9 +21,9 @@ pub struct Status {
     pub inbox: BTreeMap<String, u64>,
     /// When the longest waiting delivery that is due was received.
     pub oldest_pending: Option<String>,
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedJson>,
     pub sources: Vec<SourceStatus>,
-    pub held_runs: Vec<Run>,
+    pub held_runs: Vec<RunJson>,
     pub held_back: Vec<HeldBack>,
     /// Of a table that was there before headcount: rows that belong to no account.
     pub rows_without_account: Option<u64>,
@@ -41,7 +42,8 @@ pub struct Missing {
 
 /// Deliveries that were refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Refused {
+#[schema(as = Refused)]
+pub struct RefusedJson {
     pub source: String,
     pub reason: String,
     pub count: u64,
@@ -58,7 +60,7 @@ pub struct SourceStatus {
     pub takes_deliveries: bool,
     pub has_api_key: bool,
     pub instance: Option<String>,
-    pub last_resync: Option<Run>,
+    pub last_resync: Option<RunJson>,
     pub lag_ms: i64,
     /// Accounts that are in doubt.
     pub to_be_read_again: u64,
@@ -99,7 +101,7 @@ pub async fn status(
     store: &Store,
     sources: &[Source],
     silence_after_ms: &HashMap<String, i64>,
-) -> Result<Status, StoreError> {
+) -> Result<StatusJson, StoreError> {
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let report = store.status(&names).await?;
     let mut of_sources = Vec::new();
@@ -114,7 +116,7 @@ pub async fn status(
     };
     let missing = report.missing.into_iter();
     let refused = report.refusals.into_iter();
-    Ok(Status {
+    Ok(StatusJson {
         users: report.users,
         missing: missing
             .map(|missing| Missing {
@@ -126,7 +128,7 @@ pub async fn status(
         inbox: report.inbox,
         oldest_pending: report.oldest_pending,
         refused: refused
-            .map(|refusal| Refused {
+            .map(|refusal| RefusedJson {
                 source: refusal.source,
                 reason: refusal.reason,
                 count: refusal.count,
@@ -134,7 +136,7 @@ pub async fn status(
             })
             .collect(),
         sources: of_sources,
-        held_runs: held.iter().map(Run::from).collect(),
+        held_runs: held.iter().map(RunJson::from).collect(),
         held_back: store.held_groups().await?.into_iter().map(HeldBack::from).collect(),
         rows_without_account: unlinked.map(|(_, unlinked)| unlinked),
         rows: unlinked.map(|(rows, _)| rows),
@@ -162,7 +164,7 @@ async fn source_status(
         takes_deliveries,
         has_api_key: source.api.is_some(),
         instance: source.instance.clone().or(row.instance_id),
-        last_resync: store.last_full_run(&source.name).await?.as_ref().map(Run::from),
+        last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
         to_be_read_again: report.doubted,
         silence: alarm.filter(|_| takes_deliveries && row.retired_at.is_none()),

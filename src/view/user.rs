@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 /// A user, as the application sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct User {
+#[schema(as = User)]
+pub struct UserJson {
     pub id: String,
     /// `active`, `incomplete`, `provisional`, `suspended` or `deleted`
     #[schema(example = "active")]
@@ -28,12 +29,13 @@ pub struct User {
     pub created_at: Option<String>,
     pub updated_at: Option<String>,
     pub deleted_at: Option<String>,
-    pub identities: Vec<Identity>,
+    pub identities: Vec<IdentityJson>,
 }
 
 /// One account of a user at a source.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Identity {
+#[schema(as = Identity)]
+pub struct IdentityJson {
     pub source: String,
     pub provider_id: String,
     /// `present`, `suspended` or `deleted`
@@ -45,14 +47,15 @@ pub struct Identity {
 /// Some users.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UserPage {
-    pub users: Vec<User>,
+    pub users: Vec<UserJson>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
 
 /// One entry of the feed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Change {
+#[schema(as = Change)]
+pub struct ChangeJson {
     pub seq: i64,
     pub user_id: String,
     /// `created`, `updated`, `deleted`, `revived` or `erased`
@@ -68,7 +71,7 @@ pub struct Change {
 /// A piece of the feed, in its order.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChangePage {
-    pub changes: Vec<Change>,
+    pub changes: Vec<ChangeJson>,
     /// What to ask for next: `after` of the next call.
     pub next_after: i64,
     /// The highest number that there is.
@@ -87,10 +90,10 @@ pub struct Erasure {
     pub left: Vec<String>,
 }
 
-impl From<&UserView> for User {
+impl From<&UserView> for UserJson {
     fn from(user: &UserView) -> Self {
         let text = |column| user.columns.get(column).map(str::to_owned);
-        let identities = user.identities.iter().map(|identity| Identity {
+        let identities = user.identities.iter().map(|identity| IdentityJson {
             source: identity.source.clone(),
             provider_id: identity.provider_id.clone(),
             state: identity.state.clone(),
@@ -116,7 +119,7 @@ impl From<&UserView> for User {
     }
 }
 
-impl From<&FeedEntry> for Change {
+impl From<&FeedEntry> for ChangeJson {
     fn from(entry: &FeedEntry) -> Self {
         Self {
             seq: entry.seq,
@@ -134,7 +137,7 @@ impl ChangePage {
     pub fn of(feed: &Feed, after: Option<i64>) -> Self {
         let last = feed.changes.last().map(|entry| entry.seq);
         Self {
-            changes: feed.changes.iter().map(Change::from).collect(),
+            changes: feed.changes.iter().map(ChangeJson::from).collect(),
             next_after: last.or(after).unwrap_or(feed.pruned),
             latest: feed.latest,
         }

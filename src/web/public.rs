@@ -113,14 +113,8 @@ async fn verify_and_store(
     let signed = SignedHeaders::read(headers, &source.webhook_keys)
         .and_then(|signed| signed.check_time(now).map(|_| signed))
         .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
-    let body = public.budget.read(headers, body).await.map_err(|problem| {
-        let reason = match problem.status {
-            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
-            StatusCode::SERVICE_UNAVAILABLE => "overloaded",
-            _ => "cut_off",
-        };
-        refuse(reason, problem)
-    })?;
+    let read = public.budget.read(headers, body).await;
+    let body = read.map_err(|error| refuse(error.reason(), error.into()))?;
     let signed_at = signed
         .verify(&source.webhook_keys, &body.bytes, public.clock.now())
         .map_err(|refused| refuse(reason(refused), refusal(refused)))?;

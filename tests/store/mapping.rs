@@ -122,7 +122,9 @@ async fn uninstalling_leaves_the_table_as_it_was(db: Db) {
 
 /// What only PostgreSQL has: partitions, row-level security, roles.
 mod postgres {
+    use super::super::calling::{assignment, calls};
     use super::*;
+    use headcount::reconcile::{CallError, Caller};
 
     fn as_role(db: &Db, role: &str) -> DatabaseUrl {
         DatabaseUrl::parse(&db.url.replace("postgres@", &format!("{role}@"))).unwrap()
@@ -206,6 +208,13 @@ mod postgres {
             as_worker.try_execute("UPDATE people SET bio = 'x'").await.is_err(),
             "it may not write what is theirs"
         );
+        let (id, bio) = (
+            db.one("SELECT CAST(id AS text) FROM people").await,
+            assignment(&limited, &[("bio", Some("x"))]).await,
+        );
+        let refused = calls(&limited).set(&id, &bio, Caller::OPERATOR).await;
+        let lacks_right = matches!(refused, Err(CallError::Store(StoreError::Forbidden(_))));
+        assert!(lacks_right, "a call that wants it is told that a right is missing: {refused:?}");
         // The application's role knows nothing of headcount's tables, and its writes keep the state true.
         let as_app = Db::at(Backend::Postgres, db.url.replace("postgres@", &format!("{app}@")));
         as_app.execute("UPDATE people SET mail = NULL").await;

@@ -101,7 +101,7 @@ impl Reconciliation {
                 self.tx.script("RELEASE SAVEPOINT removal").await
             }
             // Of a right that is missing the row can be emptied all the same.
-            Err(StoreError::Rejected(reason) | StoreError::Setup(reason)) => {
+            Err(StoreError::Rejected(reason) | StoreError::Setup(reason) | StoreError::Forbidden(reason)) => {
                 self.tx.script("ROLLBACK TO SAVEPOINT removal; RELEASE SAVEPOINT removal").await?;
                 Err(StoreError::Rejected(reason))
             }

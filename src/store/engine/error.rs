@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// PostgreSQL's SQLSTATE for a right that is missing.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The database cannot be reached, is busy or full, or a commit's outcome is unknown. Trying again helps.
@@ -14,9 +17,12 @@ pub enum StoreError {
     /// A cell of a table of headcount's own holds what headcount never writes there. A person has to act.
     #[error("{table}.{column} holds what headcount never writes there: was it edited by hand?")]
     Corrupt { table: &'static str, column: String },
-    /// The set-up is wrong: a missing right, a foreign table, a schema that does not fit. A person has to act.
+    /// The set-up is wrong: a foreign table, a schema that does not fit. A person has to act.
     #[error("{0}")]
     Setup(String),
+    /// The role that headcount connects as lacks a right (PostgreSQL). A person has to grant it.
+    #[error("{0}")]
+    Forbidden(String),
     /// Another transaction, of the application's perhaps, holds what is needed. Trying again helps once it has ended.
     #[error("{0}")]
     LockTimeout(String),
@@ -29,6 +35,11 @@ impl StoreError {
     /// Whether the same call may succeed in a while.
     pub fn is_transient(&self) -> bool {
         matches!(self, StoreError::Unavailable(_) | StoreError::LockTimeout(_))
+    }
+
+    /// Whether a person has to change the set-up or grant a right before the same call can succeed.
+    pub fn is_wrong_setup(&self) -> bool {
+        matches!(self, StoreError::Setup(_) | StoreError::Forbidden(_))
     }
 }
 
@@ -57,6 +68,9 @@ impl From<sqlx::Error> for StoreError {
 /// Class 22 quotes the value, so only its code is kept; a class 23 message names the constraint alone.
 fn from_sqlstate(code: &str, message: &str) -> StoreError {
     match code.get(..2).unwrap_or_default() {
+        "42" if code == INSUFFICIENT_PRIVILEGE => {
+            StoreError::Forbidden(format!("{message} (SQLSTATE {code})"))
+        }
         "22" | "54" => StoreError::Rejected(format!("the database refuses a value (SQLSTATE {code})")),
         "23" => StoreError::Rejected(message.to_owned()),
         "P0" | "44" | "27" => {
@@ -76,5 +90,19 @@ fn from_sqlite(code: &str, message: &str) -> StoreError {
         18..=20 => StoreError::Rejected(message.to_owned()),
         1 | 8 | 23 | 26 => StoreError::Setup(message.to_owned()),
         _ => StoreError::Unavailable(format!("{message} (SQLite code {code})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_that_is_missing_is_told_from_a_table_that_is_missing() {
+        let right = from_sqlstate("42501", "permission denied for table users");
+        assert!(matches!(right, StoreError::Forbidden(_)) && right.is_wrong_setup(), "{right:?}");
+        let table = from_sqlstate("42P01", "relation \"users\" does not exist");
+        assert!(matches!(table, StoreError::Setup(_)) && table.is_wrong_setup(), "{table:?}");
+        assert!(matches!(from_sqlstate("4250", ""), StoreError::Setup(_)), "the whole code counts");
     }
 }

@@ -108,7 +108,9 @@ impl Store {
                 tx.commit().await
             };
             match result.await {
-                Err(StoreError::Rejected(_) | StoreError::Setup(_)) if attempt < BOOTSTRAP_ATTEMPTS_MAX => {
+                Err(StoreError::Rejected(_) | StoreError::Setup(_) | StoreError::Forbidden(_))
+                    if attempt < BOOTSTRAP_ATTEMPTS_MAX =>
+                {
                     attempt += 1
                 }
                 result => return result,

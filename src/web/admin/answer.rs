@@ -14,7 +14,8 @@ use tracing::{error, warn};
 /// In how many seconds to come again.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-pub type Answer = Result<Response, Problem>;
+/// What a handler of the admin listener answers.
+pub type AdminAnswer = Result<Response, Problem>;
 
 fn body_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -49,7 +50,7 @@ pub fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
 impl From<StoreError> for Problem {
     fn from(failure: StoreError) -> Self {
         match &failure {
-            StoreError::Setup(reason) if reason.contains("42501") => {
+            StoreError::Forbidden(reason) => {
                 warn!("a call was refused by the database's rights: {reason}");
                 Problem::new(
                     StatusCode::FORBIDDEN,

@@ -2,12 +2,12 @@
 
 mod answer;
 mod ask;
-mod doc;
+mod endpoints;
 mod guard;
 mod operate;
+mod schema;
 mod users;
 
-pub use doc::document;
 pub use guard::Tokens;
 pub use operate::APPROVAL_MS;
 
@@ -16,9 +16,11 @@ use crate::reconcile::ErasedRow;
 use crate::resync::{Ensure, Resync};
 use crate::store::Store;
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::header;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, patch, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use endpoints::endpoints;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,33 +43,20 @@ pub struct Admin {
     pub budget: BodyBudget,
 }
 
+/// Serves every endpoint of `endpoints.rs`, and the document that was made of them.
 pub fn admin_router(admin: Arc<Admin>) -> Router {
-    let operations = Router::new()
-        .route("/v1/users/{id}", axum::routing::delete(users::erase))
-        .route("/v1/status", get(operate::status))
-        .route("/v1/runs", get(operate::runs))
-        .route("/v1/resync", post(operate::resync))
-        .route("/v1/runs/{id}/approve", post(operate::approve))
-        .route("/v1/runs/{id}/reject", post(operate::reject))
-        .route("/v1/events", get(operate::events))
-        .route("/v1/events/{seq}/retry", post(operate::retry))
-        .route("/v1/events/{seq}/discard", post(operate::discard))
-        .route_layer(from_fn(guard::operators_only));
-    let application = Router::new()
+    let (endpoints, document) = endpoints().split_for_parts();
+    let document = Bytes::from(document.to_json().unwrap_or_default());
+    let openapi = || async { ([(header::CONTENT_TYPE, "application/json")], document) };
+    endpoints
         .route("/openapi.json", get(openapi))
-        .route("/v1/users/ensure", post(users::ensure))
-        .route("/v1/users", get(users::list))
-        .route("/v1/users/{id}", get(users::show))
-        .route("/v1/users/{id}", patch(users::complete))
-        .route("/v1/changes", get(users::changes));
-    application
-        .merge(operations)
         .fallback(answer::nothing_here)
         .method_not_allowed_fallback(answer::other_method)
         .layer(from_fn_with_state(admin.clone(), guard::guard))
         .with_state(admin)
 }
 
-async fn openapi() -> impl axum::response::IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document())
+/// The OpenAPI document, as `GET /openapi.json` answers it.
+pub fn document() -> String {
+    endpoints().into_openapi().to_json().unwrap_or_default()
 }

@@ -1,12 +1,12 @@
 //! `/v1/status`, `/v1/runs`, `/v1/resync`, `/v1/events`: for operators.
 
 use super::Admin;
-use super::answer::{Answer, json, tagged};
+use super::answer::{AdminAnswer, json, tagged};
 use super::ask::{Named, Parameters, bad_cursor, cursor, object, optional_text, text};
-use super::doc::{EventStatus, Refusals, ResyncMode, RunStatus};
+use super::schema::{EventStatus, ProblemAnswers, ResyncMode, RunStatus};
 use crate::resync::ResyncError;
 use crate::store::{DeliveryFilter, Selection};
-use crate::view::{Event, EventPage, Run, RunPage, Status};
+use crate::view::{EventJson, EventPage, RunJson, RunPage, StatusJson};
 use crate::web::problem::Problem;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -44,11 +44,11 @@ pub struct Begun {
 }
 
 /// Users by state, the incomplete by missing field and age, the inbox, sources, what is held back.
-#[utoipa::path(get, path = "/v1/status", tag = "operations",
+#[utoipa::path(get, path = "/v1/status",
     params(("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
-    responses((status = 200, body = Status, headers(("ETag" = String))),
-        (status = 304, description = "The same as before."), Refusals))]
-pub async fn status(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+    responses((status = 200, body = StatusJson, headers(("ETag" = String))),
+        (status = 304, description = "The same as before."), ProblemAnswers))]
+pub async fn status(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
     Parameters::read(uri.query(), &[])?;
     let status =
         crate::view::status(&admin.store, &admin.ensure.calls.sources, &admin.silence_after_ms).await?;
@@ -56,25 +56,25 @@ pub async fn status(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMa
 }
 
 /// Reads of sources, the newest first.
-#[utoipa::path(get, path = "/v1/runs", tag = "operations",
+#[utoipa::path(get, path = "/v1/runs",
     params(("source" = Option<String>, Query), ("status" = Option<RunStatus>, Query),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
     responses((status = 200, body = RunPage, headers(("ETag" = String))),
-        (status = 304, description = "The same as before."), Refusals))]
-pub async fn runs(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+        (status = 304, description = "The same as before."), ProblemAnswers))]
+pub async fn runs(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
     let parameters = Parameters::read(uri.query(), &["source", "status", "limit"])?;
     let status = parameters.one_of("status", &RUN_STATUSES)?.unwrap_or_default();
     let source = plain(parameters.text("source"))?.unwrap_or_default();
     let limit = parameters.number("limit", 1..=PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
     let runs = admin.store.runs(&source, &status, limit).await?;
-    Ok(tagged(&headers, &RunPage { runs: runs.iter().map(Run::from).collect() }))
+    Ok(tagged(&headers, &RunPage { runs: runs.iter().map(RunJson::from).collect() }))
 }
 
 /// Reads a source now, in the background.
-#[utoipa::path(post, path = "/v1/resync", tag = "operations", request_body = ResyncBody,
-    responses((status = 202, body = Begun), Refusals))]
-pub async fn resync(State(admin): State<Arc<Admin>>, request: Request) -> Answer {
+#[utoipa::path(post, path = "/v1/resync", request_body = ResyncBody,
+    responses((status = 202, body = Begun), ProblemAnswers))]
+pub async fn resync(State(admin): State<Arc<Admin>>, request: Request) -> AdminAnswer {
     let (head, body) = request.into_parts();
     let asked = object(&admin.budget, &head.headers, body, Some(&["source", "mode", "provider_id"])).await?;
     let source = text(&asked, "source")?;
@@ -118,42 +118,42 @@ pub async fn resync(State(admin): State<Arc<Admin>>, request: Request) -> Answer
 }
 
 /// A yes to a held run: exactly whom it names, each asked for once more. It holds for 24 hours.
-#[utoipa::path(post, path = "/v1/runs/{id}/approve", tag = "operations", params(("id" = String, Path)),
-    responses((status = 202, body = Run), Refusals))]
-pub async fn approve(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer {
+#[utoipa::path(post, path = "/v1/runs/{id}/approve", params(("id" = String, Path)),
+    responses((status = 202, body = RunJson), ProblemAnswers))]
+pub async fn approve(State(admin): State<Arc<Admin>>, Named(id): Named) -> AdminAnswer {
     let approved = admin.store.approve_run(&plain(Some(&id))?.unwrap_or_default(), APPROVAL_MS).await?;
     decided(&admin, &id, approved, StatusCode::ACCEPTED).await
 }
 
 /// A no to a held run: nobody is deleted or created.
-#[utoipa::path(post, path = "/v1/runs/{id}/reject", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, body = Run), Refusals))]
-pub async fn reject(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer {
+#[utoipa::path(post, path = "/v1/runs/{id}/reject", params(("id" = String, Path)),
+    responses((status = 200, body = RunJson), ProblemAnswers))]
+pub async fn reject(State(admin): State<Arc<Admin>>, Named(id): Named) -> AdminAnswer {
     let rejected =
         admin.store.reject_run(&plain(Some(&id))?.unwrap_or_default(), "rejected by a person").await?;
     decided(&admin, &id, rejected, StatusCode::OK).await
 }
 
-async fn decided(admin: &Admin, id: &str, done: bool, status: StatusCode) -> Answer {
+async fn decided(admin: &Admin, id: &str, done: bool, status: StatusCode) -> AdminAnswer {
     let run = admin.store.run(id).await?;
     match run {
         None => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such run; GET /v1/runs lists them")),
         Some(run) if !done => {
             Err(Problem::new(StatusCode::CONFLICT, format!("the run is not held but {}", run.status)))
         }
-        Some(run) => Ok(json(status, &Run::from(&run))),
+        Some(run) => Ok(json(status, &RunJson::from(&run))),
     }
 }
 
 /// Deliveries in the inbox, the newest first.
-#[utoipa::path(get, path = "/v1/events", tag = "operations",
+#[utoipa::path(get, path = "/v1/events",
     params(("status" = Option<EventStatus>, Query), ("source" = Option<String>, Query),
         ("provider_id" = Option<String>, Query), ("limit" = Option<i64>, Query, minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
     responses((status = 200, body = EventPage, headers(("ETag" = String))),
-        (status = 304, description = "The same as before."), Refusals))]
-pub async fn events(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+        (status = 304, description = "The same as before."), ProblemAnswers))]
+pub async fn events(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
     let known = ["status", "source", "provider_id", "limit", "cursor"];
     let parameters = Parameters::read(uri.query(), &known)?;
     let limit = parameters.number("limit", 1..=PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
@@ -172,28 +172,28 @@ pub async fn events(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMa
     let deliveries = admin.store.deliveries(&filter, false).await?;
     let last = deliveries.last().filter(|_| deliveries.len() as i64 == limit);
     let next_cursor = last.map(|last| cursor(&last.seq.to_string()));
-    Ok(tagged(&headers, &EventPage { events: deliveries.iter().map(Event::from).collect(), next_cursor }))
+    Ok(tagged(&headers, &EventPage { events: deliveries.iter().map(EventJson::from).collect(), next_cursor }))
 }
 
 /// Tries a dead letter again, or lets a held deletion through.
-#[utoipa::path(post, path = "/v1/events/{seq}/retry", tag = "operations", params(("seq" = i64, Path)),
-    responses((status = 200, body = Event), Refusals))]
-pub async fn retry(State(admin): State<Arc<Admin>>, Named(seq): Named) -> Answer {
+#[utoipa::path(post, path = "/v1/events/{seq}/retry", params(("seq" = i64, Path)),
+    responses((status = 200, body = EventJson), ProblemAnswers))]
+pub async fn retry(State(admin): State<Arc<Admin>>, Named(seq): Named) -> AdminAnswer {
     let seq = number(&seq)?;
     let done = admin.store.retry(&Selection::Seqs(vec![seq])).await?;
     acted(&admin, seq, done).await
 }
 
 /// Gives a dead letter or a held deletion up, body and all.
-#[utoipa::path(post, path = "/v1/events/{seq}/discard", tag = "operations", params(("seq" = i64, Path)),
-    responses((status = 200, body = Event), Refusals))]
-pub async fn discard(State(admin): State<Arc<Admin>>, Named(seq): Named) -> Answer {
+#[utoipa::path(post, path = "/v1/events/{seq}/discard", params(("seq" = i64, Path)),
+    responses((status = 200, body = EventJson), ProblemAnswers))]
+pub async fn discard(State(admin): State<Arc<Admin>>, Named(seq): Named) -> AdminAnswer {
     let seq = number(&seq)?;
     let done = admin.store.discard(&Selection::Seqs(vec![seq])).await?;
     acted(&admin, seq, done).await
 }
 
-async fn acted(admin: &Admin, seq: i64, done: u64) -> Answer {
+async fn acted(admin: &Admin, seq: i64, done: u64) -> AdminAnswer {
     match admin.store.delivery(seq).await? {
         None => {
             Err(Problem::new(StatusCode::NOT_FOUND, "there is no such delivery; GET /v1/events lists them"))
@@ -203,7 +203,7 @@ async fn acted(admin: &Admin, seq: i64, done: u64) -> Answer {
                 format!("only what is dead or held is decided about; this one is {}", delivery.status);
             Err(Problem::new(StatusCode::CONFLICT, detail))
         }
-        Some(delivery) => Ok(json(StatusCode::OK, &Event::from(&delivery))),
+        Some(delivery) => Ok(json(StatusCode::OK, &EventJson::from(&delivery))),
     }
 }
 

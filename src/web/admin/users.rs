@@ -1,14 +1,14 @@
 //! `/v1/users`, `/v1/changes`: what an application needs, and erasing.
 
 use super::Admin;
-use super::answer::{Answer, json, tagged};
+use super::answer::{AdminAnswer, json, tagged};
 use super::ask::{Named, Parameters, bad_cursor, cells, cursor, hints, inner, object, optional_text, text};
-use super::doc::{Refusals, UserState};
 use super::guard::Holder;
+use super::schema::{ProblemAnswers, UserState};
 use crate::reconcile::{CallError, Caller};
 use crate::resync::Signup;
 use crate::store::UserFilter;
-use crate::view::{ChangePage, Erasure, User, UserPage};
+use crate::view::{ChangePage, Erasure, UserJson, UserPage};
 use crate::web::problem::Problem;
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -59,9 +59,9 @@ pub struct CompleteBody {
 /// One row and one call to the source, however many ask at once, before or after the delivery. 404 where the source knows
 /// no such account, or where it was erased here; 409 names the columns for which the application's own constraints leave
 /// no room.
-#[utoipa::path(post, path = "/v1/users/ensure", tag = "application", request_body = EnsureBody,
-    responses((status = 200, body = User), Refusals))]
-pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer {
+#[utoipa::path(post, path = "/v1/users/ensure", request_body = EnsureBody,
+    responses((status = 200, body = UserJson), ProblemAnswers))]
+pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> AdminAnswer {
     let (head, body) = request.into_parts();
     let known = ["source", "provider_id", "hints", "set"];
     let asked = object(&admin.budget, &head.headers, body, Some(&known)).await?;
@@ -71,11 +71,11 @@ pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer
     let signup =
         Signup { hints: hints(layout, &inner(&asked, "hints")?)?, assignment: calls.assignment(&set).await? };
     let user = admin.ensure.user(&source, &provider_id, &signup).await?;
-    Ok(json(StatusCode::OK, &User::from(&user)))
+    Ok(json(StatusCode::OK, &UserJson::from(&user)))
 }
 
 /// Lists of users, without a call to any source: by ids, by accounts, or page by page.
-#[utoipa::path(get, path = "/v1/users", tag = "application",
+#[utoipa::path(get, path = "/v1/users",
     params(
         ("ids" = Option<String>, Query, description = "up to 500, with commas between; unknown ones are left out"),
         ("source" = Option<String>, Query, description = "with `provider_ids`, or alone: users with an account there"),
@@ -86,8 +86,8 @@ pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> Answer
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer"),
     ),
     responses((status = 200, body = UserPage, headers(("ETag" = String))),
-        (status = 304, description = "The same as before."), Refusals))]
-pub async fn list(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+        (status = 304, description = "The same as before."), ProblemAnswers))]
+pub async fn list(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
     let known = ["ids", "source", "provider_ids", "state", "limit", "cursor"];
     let parameters = Parameters::read(uri.query(), &known)?;
     let ids = parameters.list("ids", USERS_MAX)?;
@@ -134,15 +134,15 @@ pub async fn list(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap)
     };
     let is_full = !by_name && users.len() as i64 == limit;
     let next_cursor = users.last().filter(|_| is_full).map(|last| cursor(&last.id));
-    Ok(tagged(&headers, &UserPage { users: users.iter().map(User::from).collect(), next_cursor }))
+    Ok(tagged(&headers, &UserPage { users: users.iter().map(UserJson::from).collect(), next_cursor }))
 }
 
 /// One user.
-#[utoipa::path(get, path = "/v1/users/{id}", tag = "application",
+#[utoipa::path(get, path = "/v1/users/{id}",
     params(("id" = String, Path), ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
-    responses((status = 200, body = User, headers(("ETag" = String))),
-        (status = 304, description = "The same as before."), Refusals))]
-pub async fn show(State(admin): State<Arc<Admin>>, Named(id): Named, headers: HeaderMap) -> Answer {
+    responses((status = 200, body = UserJson, headers(("ETag" = String))),
+        (status = 304, description = "The same as before."), ProblemAnswers))]
+pub async fn show(State(admin): State<Arc<Admin>>, Named(id): Named, headers: HeaderMap) -> AdminAnswer {
     Ok(tagged(&headers, &found(&admin, &id).await?))
 }
 
@@ -150,14 +150,14 @@ pub async fn show(State(admin): State<Arc<Admin>>, Named(id): Named, headers: He
 ///
 /// 409 where a value is taken or otherwise refused by the application's own constraints, 422 where a column is not the
 /// application's to set.
-#[utoipa::path(patch, path = "/v1/users/{id}", tag = "application", params(("id" = String, Path)),
-    request_body = CompleteBody, responses((status = 200, body = User), Refusals))]
+#[utoipa::path(patch, path = "/v1/users/{id}", params(("id" = String, Path)),
+    request_body = CompleteBody, responses((status = 200, body = UserJson), ProblemAnswers))]
 pub async fn complete(
     State(admin): State<Arc<Admin>>,
     Extension(holder): Extension<Holder>,
     Named(id): Named,
     request: Request,
-) -> Answer {
+) -> AdminAnswer {
     let (head, body) = request.into_parts();
     let mut asked = object(&admin.budget, &head.headers, body, None).await?;
     let reason = optional_text(&asked, "reason")?;
@@ -187,9 +187,9 @@ pub async fn complete(
 
 /// Erases a user for good: the row is emptied (or removed, with HEADCOUNT_ON_DELETE=remove), hashes stand in for its
 /// accounts, and neither a delivery nor a resync brings it back.
-#[utoipa::path(delete, path = "/v1/users/{id}", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, body = Erasure), Refusals))]
-pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer {
+#[utoipa::path(delete, path = "/v1/users/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = Erasure), ProblemAnswers))]
+pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> AdminAnswer {
     let id = known_id(&admin, &id)?;
     let erased = admin.ensure.calls.erase(&id, admin.erased_row, Caller::OPERATOR).await?;
     Ok(json(StatusCode::OK, &Erasure::of(&id, erased)))
@@ -199,14 +199,14 @@ pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> Answer 
 ///
 /// Ask again with `after` = `next_after`. Without `after` it begins with the oldest entry that is kept. 410 says that
 /// entries after `after` are not kept any more: take `latest`, read all users anew, and go on from there.
-#[utoipa::path(get, path = "/v1/changes", tag = "application",
+#[utoipa::path(get, path = "/v1/changes",
     params(("after" = Option<i64>, Query, minimum = 0), ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
     responses((status = 200, body = ChangePage, headers(("ETag" = String))),
         (status = 304, description = "The same as before."),
         (status = 410, description = "Entries after `after` are not kept any more.",
-            body = super::doc::ProblemBody, content_type = "application/problem+json"), Refusals))]
-pub async fn changes(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Answer {
+            body = super::schema::ProblemBody, content_type = "application/problem+json"), ProblemAnswers))]
+pub async fn changes(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
     let parameters = Parameters::read(uri.query(), &["after", "limit"])?;
     let after = parameters.number("after", 0..=i64::MAX)?;
     let limit = parameters.number("limit", 1..=CHANGES_MAX)?.unwrap_or(CHANGES_MAX);
@@ -225,8 +225,8 @@ fn known_id(admin: &Admin, id: &str) -> Result<String, Problem> {
     admin.store.users_table().id_from(id).ok_or_else(|| CallError::Unknown.into())
 }
 
-async fn found(admin: &Admin, id: &str) -> Result<User, Problem> {
+async fn found(admin: &Admin, id: &str) -> Result<UserJson, Problem> {
     let id = known_id(admin, id)?;
     let users = admin.store.users_by_id(&[id]).await?;
-    users.first().map(User::from).ok_or_else(|| CallError::Unknown.into())
+    users.first().map(UserJson::from).ok_or_else(|| CallError::Unknown.into())
 }

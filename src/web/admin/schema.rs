@@ -1,11 +1,9 @@
-//! The OpenAPI document, put together from the handlers themselves.
+//! Types that stand in the OpenAPI document alone: the body of an error, and the words that a parameter takes.
 
-use super::{operate, users};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, ToSchema};
 
 /// An error as RFC 9457 has it.
 #[derive(Serialize, ToSchema)]
@@ -70,9 +68,9 @@ pub enum ResyncMode {
 }
 
 /// The errors that every operation may answer with.
-pub struct Refusals;
+pub struct ProblemAnswers;
 
-impl IntoResponses for Refusals {
+impl IntoResponses for ProblemAnswers {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [
             ("400", "A parameter, the body, or the request itself is not as it should be."),
@@ -95,53 +93,4 @@ impl IntoResponses for Refusals {
         })
         .collect()
     }
-}
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "HEADCOUNT_ADMIN_TOKEN, or HEADCOUNT_APP_TOKEN for what is tagged `application`",
-        ));
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
-    }
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "headcount",
-        description = "The users that an application reads, and the worker that keeps them true to their auth provider."
-    ),
-    paths(
-        users::ensure,
-        users::list,
-        users::show,
-        users::complete,
-        users::erase,
-        users::changes,
-        operate::status,
-        operate::runs,
-        operate::resync,
-        operate::approve,
-        operate::reject,
-        operate::events,
-        operate::retry,
-        operate::discard,
-    ),
-    components(schemas(ProblemBody, UserState, RunStatus, EventStatus, ResyncMode)),
-    modifiers(&Bearer),
-    security(("bearer" = [])),
-    tags(
-        (name = "application", description = "What an application needs: either token."),
-        (name = "operations", description = "For operators: the admin token alone.")
-    )
-)]
-struct Document;
-
-/// The document, as it is served.
-pub fn document() -> String {
-    Document::openapi().to_json().unwrap_or_default()
 }
