@@ -1,7 +1,7 @@
 //! `headcount adopt`
 
 use super::output::{confirm, print, print_json, table, visible};
-use super::resync::Bar;
+use super::resync::{Bar, check_readable};
 use super::{Context, DONE, FAILED};
 use crate::config::ConfigError;
 use crate::core::link::LinkRule;
@@ -91,13 +91,7 @@ fn rule(store: &Store, command: &Adopt) -> Result<LinkRule, ConfigError> {
 
 async fn adopt(store: &Store, source: &Source, command: &Adopt, context: &Context) -> anyhow::Result<u8> {
     let rule = rule(store, command)?;
-    if source.api.is_none() {
-        return Err(ConfigError(format!(
-            "source {} has no API key, so its accounts cannot be read; set CLERK_SECRET_KEY",
-            source.name
-        ))
-        .into());
-    }
+    check_readable(source)?;
     let stop = CancellationToken::new();
     super::serve::stop_on_signals(stop.clone())?;
     let bar = Bar::new(context);

@@ -24,6 +24,7 @@ mod status;
 mod users;
 
 use crate::config::{Config, ConfigError, Environment};
+use crate::resync::ResyncError;
 use crate::store::{DatabaseUrl, Store, StoreError};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
@@ -121,7 +122,8 @@ pub fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let wrong_setup = error.downcast_ref::<StoreError>().is_some_and(StoreError::is_wrong_setup);
+    let wrong_setup = error.downcast_ref::<StoreError>().is_some_and(StoreError::is_wrong_setup)
+        || error.downcast_ref::<ResyncError>().is_some_and(ResyncError::is_wrong_setup);
     if wrong_setup || error.is::<ConfigError>() { WRONG_USE } else { FAILED }
 }
 

@@ -4,10 +4,10 @@ use super::assembly::settings;
 use super::output::{json_of, print, print_json, table, visible};
 use super::{Context, DONE, FAILED, FOUND};
 use crate::clock::{Clock, SystemClock};
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::reconcile::Drift;
 use crate::resync::{Forecast, Phase, Progress, Report, Resync, Watch};
-use crate::source::Source;
+use crate::source::{Source, provider, providers, setup};
 use crate::store::{Run, Store};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,13 +45,7 @@ pub struct ResyncCommand {
 
 pub async fn run(command: ResyncCommand, context: Context) -> anyhow::Result<u8> {
     let source = context.source(&command.source)?.clone();
-    if source.api.is_none() {
-        return Err(ConfigError(format!(
-            "source {} has no API key, so it cannot be read; set CLERK_SECRET_KEY to the secret key of the instance",
-            source.name
-        ))
-        .into());
-    }
+    check_readable(&source)?;
     let store = context.migrated_store().await?;
     let stop = CancellationToken::new();
     super::serve::stop_on_signals(stop.clone())?;
@@ -79,15 +73,20 @@ pub async fn run(command: ResyncCommand, context: Context) -> anyhow::Result<u8>
     Ok(code(&report.run, command.dry_run))
 }
 
+/// Before a database is opened: an error says what to set.
+pub fn check_readable(source: &Source) -> Result<(), ConfigError> {
+    source.access().map(|_| ()).map_err(|unreadable| ConfigError(unreadable.to_string()))
+}
+
 impl Context {
     /// The source of this name.
     pub fn source(&self, name: &str) -> Result<&Source, ConfigError> {
         self.config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
-            let names = self.config.source_names().join(", ");
-            ConfigError(match names.as_str() {
-                "" => format!("source `{name}` is not configured, nor is any other; set CLERK_SECRET_KEY"),
-                _ => format!("source `{name}` is not configured; those that are: {names}"),
-            })
+            let names = match self.config.source_names().join(", ") {
+                none if none.is_empty() => ", nor is any other".to_owned(),
+                names => format!("; those that are: {names}"),
+            };
+            ConfigError(format!("source `{name}` is not configured{names}{}", key_advice(name, &self.config)))
         })
     }
 
@@ -103,6 +102,20 @@ impl Context {
         let sources = Arc::new(self.config.sources.clone());
         Ok(Resync::new(store, source, &sources, &clock, settings(&self.config, source), watch, stop)?)
     }
+}
+
+/// What to set so that a source of this name can be read: where a kind has the name its own variables, and where nothing
+/// is configured those of every kind.
+fn key_advice(name: &str, config: &Config) -> String {
+    let advice = match provider(name) {
+        Some(provider) => setup::key_advice(&*provider),
+        None if config.sources.is_empty() => {
+            let each: Vec<String> = providers().filter_map(|one| setup::key_advice(&*one)).collect();
+            (!each.is_empty()).then(|| each.join("; or "))
+        }
+        None => None,
+    };
+    advice.map(|advice| format!("; {advice}")).unwrap_or_default()
 }
 
 fn code(run: &Run, dry_run: bool) -> u8 {

@@ -3,7 +3,7 @@
 use super::assembly::{Role, Serving};
 use super::{Context, DONE};
 use crate::config::{Config, ConfigError};
-use crate::source::Source;
+use crate::source::{Source, providers, setup};
 use crate::store::Store;
 use anyhow::Context as _;
 use clap::Args;
@@ -66,13 +66,11 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
         .into());
     }
     if config.sources.is_empty() {
-        return Err(ConfigError(
-            "no source is configured; set CLERK_WEBHOOK_SIGNING_SECRET to the signing secret of your endpoint (in Clerk's \
-             dashboard: Webhooks, your endpoint, Signing Secret), or CLERK_SECRET_KEY to read its API, or both; for WorkOS \
-             WORKOS_WEBHOOK_SECRET and WORKOS_API_KEY, for Supabase SUPABASE_WEBHOOK_SECRET, SUPABASE_SERVICE_ROLE_KEY and \
-             SUPABASE_URL, for anything else a table [sources.NAME] in headcount.toml"
-                .into(),
-        )
+        let each: Vec<String> = providers().filter_map(|provider| setup::advice(&*provider)).collect();
+        return Err(ConfigError(format!(
+            "no source is configured. {}. For anything else write a table [sources.NAME] into headcount.toml",
+            each.join(". ")
+        ))
         .into());
     }
     let stop = CancellationToken::new();

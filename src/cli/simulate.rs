@@ -4,13 +4,16 @@ use super::output::{print, print_json};
 use super::{Context, DONE};
 use crate::config::ConfigError;
 use crate::simulate::{Faults, INSTANCE, Kind, Mix, Options, SECRET_KEY, Simulator, WEBHOOK_SECRET};
+use crate::source::provider;
+use crate::source::setup::Setup;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// A stand-in Clerk, WorkOS or Supabase on loopback: its API, and signed deliveries, as faulty as you like
+/// A stand-in provider on loopback: its API, and signed deliveries, as faulty as you like
 ///
 /// The API has paging, cursors, limits and errors as the provider's specification has them, and takes what makes, changes,
 /// bans and deletes users, so that any client of the provider's can be pointed at it. What changes is delivered as the
@@ -24,8 +27,8 @@ pub struct Simulate {
     /// Where to listen; loopback alone
     #[arg(long, default_value = "127.0.0.1:8790", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Whom it stands in for: clerk, workos or supabase
-    #[arg(long, default_value = "clerk", value_name = "PROVIDER", value_parser = kind)]
+    /// Whom it stands in for
+    #[arg(long, default_value = Kind::default().name(), value_name = "PROVIDER", value_parser = kinds())]
     kind: Kind,
     /// Users that there are at the beginning
     #[arg(long, default_value_t = 100)]
@@ -86,9 +89,25 @@ impl Simulate {
     }
 }
 
-fn kind(name: &str) -> Result<Kind, String> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-    kind.ok_or_else(|| "it must be clerk, workos or supabase".to_owned())
+/// One of those that can be simulated, by its name.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let named = |name: String| Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or_default();
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name)).map(named)
+}
+
+/// What a shell runs so that a worker is connected: the provider knows what its variables are called.
+fn exports(command: &Simulate, url: &str) -> String {
+    let Some(Setup::Variables(variables)) = provider(command.kind.name()).map(|provider| provider.setup())
+    else {
+        return String::new();
+    };
+    [
+        (&variables.api_url, url),
+        (&variables.api_key, &command.secret_key),
+        (&variables.webhook_secret, &command.webhook_secret),
+    ]
+    .map(|(variable, value)| format!("export {}={value}\n", variable.name))
+    .concat()
 }
 
 pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
@@ -103,19 +122,16 @@ pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
         simulator.start_traffic();
     }
     let url = simulator.url();
-    let [key, api_url, secret] = command.kind.variables();
     match context.json {
         true => print_json(&json!({
             "url": url, "secret_key": command.secret_key, "webhook_secret": command.webhook_secret,
         })),
         false => print(&format!(
-            "A stand-in for {} with {} users is at {url}. To connect a worker:\n\n\
-             export {api_url}={url}\nexport {key}={}\nexport {secret}={}\n\n\
+            "A stand-in for {} with {} users is at {url}. To connect a worker:\n\n{}\n\
              curl {url}/simulate tells how it is doing; Ctrl-C ends it.",
             command.kind.name(),
             command.users,
-            command.secret_key,
-            command.webhook_secret
+            exports(&command, &url),
         )),
     }
     stop.cancelled().await;

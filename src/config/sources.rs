@@ -1,4 +1,5 @@
-//! Which sources there are: one for each provider whose variables are set, and those of the file.
+//! Which sources there are: one for each provider whose variables are set, and those of the file. What the variables
+//! are called, the provider says.
 
 use super::described::{DESCRIBED_KEYS, described};
 use super::layers::{Environment, LayerEntry, Layers};
@@ -7,42 +8,13 @@ use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
 use crate::nearest::nearest_name;
 use crate::source::http::ApiAccess;
-use crate::source::{KINDS, Provider, Source, provider};
+use crate::source::setup::{ConfiguredBy, Setup, Variables};
+use crate::source::standard::KIND as DESCRIBED;
+use crate::source::{KINDS, Provider, Source, provider, providers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::{Host, Url};
 
-/// The variables of a provider's own SDKs, which switch a source of its name on.
-struct Variables {
-    kind: &'static str,
-    webhook_secret: &'static str,
-    api_key: &'static str,
-    api_url: &'static str,
-}
-
-const VARIABLES: [Variables; 3] = [
-    Variables {
-        kind: "clerk",
-        webhook_secret: "CLERK_WEBHOOK_SIGNING_SECRET",
-        api_key: "CLERK_SECRET_KEY",
-        api_url: "CLERK_API_URL",
-    },
-    Variables {
-        kind: "workos",
-        webhook_secret: "WORKOS_WEBHOOK_SECRET",
-        api_key: "WORKOS_API_KEY",
-        api_url: "WORKOS_API_URL",
-    },
-    Variables {
-        kind: "supabase",
-        webhook_secret: "SUPABASE_WEBHOOK_SECRET",
-        api_key: "SUPABASE_SERVICE_ROLE_KEY",
-        api_url: "SUPABASE_URL",
-    },
-];
-
-/// The kind whose sources are described in the file.
-const DESCRIBED: &str = "standard-webhooks";
 /// Names that no source may have: of kinds, for those of another kind, and of what is not one.
 const RESERVED: [&str; 3] = ["better-auth", DESCRIBED, "headcount"];
 
@@ -80,6 +52,7 @@ pub struct FoundSource {
 struct Written {
     name: String,
     provider: Arc<dyn Provider>,
+    configured_by: ConfiguredBy,
     webhook_secret: Option<String>,
     api_key: Option<String>,
     api_url: Option<String>,
@@ -98,8 +71,10 @@ pub fn read(
     resync: &ResyncSettings,
 ) -> Result<FoundSource, ConfigError> {
     let mut found = FoundSource::default();
-    for variables in &VARIABLES {
-        from_variables(variables, environment, &mut found)?;
+    for provider in providers() {
+        if let Setup::Variables(variables) = provider.setup() {
+            from_variables(provider, variables, environment, &mut found)?;
+        }
     }
     for (name, table) in layers.source_tables()? {
         let source = from_table(&name, table, layers, &found.sources)?;
@@ -114,31 +89,34 @@ pub fn read(
 }
 
 fn from_variables(
+    provider: Arc<dyn Provider>,
     variables: &Variables,
     environment: &Environment,
     found: &mut FoundSource,
 ) -> Result<(), ConfigError> {
-    let secret = environment.secret(variables.webhook_secret)?;
-    let api_key = environment.secret(variables.api_key)?;
-    for (name, value) in [(variables.webhook_secret, &secret), (variables.api_key, &api_key)] {
+    let secret = environment.secret(variables.webhook_secret.name)?;
+    let api_key = environment.secret(variables.api_key.name)?;
+    for (variable, value) in [(&variables.webhook_secret, &secret), (&variables.api_key, &api_key)] {
         if let Some((_, origin)) = value {
-            found.entries.push(redacted(name, &origin.to_string()));
+            found.entries.push(redacted(variable.name, &origin.to_string()));
         }
     }
-    let api_url = environment.get(variables.api_url).map(str::to_owned);
+    let url_name = variables.api_url.name.to_owned();
+    let api_url = environment.get(&url_name).map(str::to_owned);
     if let Some(url) = &api_url {
         found.entries.push(LayerEntry {
-            name: variables.api_url.to_owned(),
+            name: url_name.clone(),
             value: url.clone(),
-            origin: variables.api_url.to_owned(),
+            origin: url_name.clone(),
         });
     }
-    let Some(provider) = provider(variables.kind).filter(|_| secret.is_some() || api_key.is_some()) else {
+    if secret.is_none() && api_key.is_none() {
         return Ok(());
-    };
+    }
     found.sources.push(source(Written {
-        name: variables.kind.to_owned(),
+        name: provider.kind().to_owned(),
         provider,
+        configured_by: ConfiguredBy::Variables,
         webhook_secret: secret.map(|(secret, _)| secret),
         api_key: api_key.map(|(key, _)| key),
         api_url,
@@ -146,8 +124,8 @@ fn from_variables(
         link_by: vec![LinkRule::ExternalId],
         trusts_verified: true,
         delete_limit: None,
-        secret_name: variables.webhook_secret.to_owned(),
-        url_name: variables.api_url.to_owned(),
+        secret_name: variables.webhook_secret.name.to_owned(),
+        url_name,
     })?);
     Ok(())
 }
@@ -170,12 +148,12 @@ fn check_name(name: &str, kind: &str, layers: &Layers, others: &[Source]) -> Res
         return Err(layers.error(&whole, &advice));
     }
     if others.iter().any(|other| other.name == name) {
-        let variables = VARIABLES.iter().find(|variables| variables.kind == name);
-        let set = variables.map_or("its variables", |variables| variables.webhook_secret);
-        let advice = format!(
-            "is configured twice: by {set} or {} as well; unset those, or give this one another name",
-            variables.map_or("others", |variables| variables.api_key)
-        );
+        let set = match provider(name).map(|provider| provider.setup()) {
+            Some(Setup::Variables(set)) => format!("{} or {}", set.webhook_secret.name, set.api_key.name),
+            _ => "its variables".to_owned(),
+        };
+        let advice =
+            format!("is configured twice: by {set} as well; unset those, or give this one another name");
         return Err(layers.error(&whole, &advice));
     }
     Ok(())
@@ -254,6 +232,7 @@ fn from_table(
     source(Written {
         name: name.to_owned(),
         provider,
+        configured_by: ConfiguredBy::File(layers.path.display().to_string()),
         webhook_secret,
         api_key,
         api_url: text("api_url")?,
@@ -320,6 +299,7 @@ fn source(written: Written) -> Result<Source, ConfigError> {
     Ok(Source {
         name: written.name,
         provider,
+        configured_by: written.configured_by,
         webhook_keys,
         api,
         instance: written.instance,

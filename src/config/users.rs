@@ -5,7 +5,7 @@ use super::layers::{LayerEntry, Layers};
 use crate::core::columns::{Column, Owner};
 use crate::core::known::Authority;
 use crate::nearest::{edits, nearest_name};
-use crate::source::{KINDS, Source, provider};
+use crate::source::Source;
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 
 const KEYS: [&str; 5] = ["table", "id", "columns", "owners", "authority"];
@@ -145,7 +145,7 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
     // Of the sources that there are; where there is none yet, of those that may come.
     let mut providers: Vec<_> = sources.iter().map(|source| source.provider.clone()).collect();
     if providers.is_empty() {
-        providers.extend(KINDS.iter().filter_map(|kind| provider(kind)));
+        providers.extend(crate::source::providers());
     }
     if providers.iter().all(|provider| provider.leaves_out(field)) {
         return Err(layers.error(&key, &format!("cannot be filled: `{field}` is no part of what is kept")));

@@ -31,10 +31,10 @@ use crate::core::proof::{SweepLimit, Unproven};
 use crate::reconcile::{Drift, Reads};
 use crate::source::Source;
 use crate::source::directory::Position;
-use crate::source::http::{Api, ApiError};
+use crate::source::http::{Api, ApiError, ClientError};
+use crate::source::setup::Unreadable;
 use crate::store::{Run, Store, StoreError};
 use gate::Gate;
-use secrecy::ExposeSecret;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -149,8 +149,10 @@ pub enum ResyncError {
     Unsettled(u64),
     #[error("a resync of {source_name} is under way in another process; `headcount runs list` shows it")]
     Busy { source_name: String },
-    #[error("source {0} has no API key, so it cannot be read")]
-    NoKey(String),
+    #[error(transparent)]
+    Unreadable(Unreadable),
+    #[error("source {source_name} cannot be read: {error}")]
+    Client { source_name: String, error: ClientError },
     #[error("source {0} is retired; `headcount source retire {0} --undo` takes it up again")]
     Retired(String),
     #[error(
@@ -174,10 +176,18 @@ impl ResyncError {
             _ => false,
         }
     }
+
+    /// Whether the configuration has to change before the same can succeed.
+    pub fn is_wrong_setup(&self) -> bool {
+        matches!(
+            self,
+            ResyncError::Unreadable(_) | ResyncError::Client { error: ClientError::Key { .. }, .. }
+        )
+    }
 }
 
 impl Resync {
-    /// An error where the source has no key for its API.
+    /// An error where the source cannot be read as it is configured, or no HTTP client can be made.
     pub fn new(
         store: &Store,
         source: &Source,
@@ -187,10 +197,11 @@ impl Resync {
         watch: Watch,
         stop: CancellationToken,
     ) -> Result<Self, ResyncError> {
-        let no_key = || ResyncError::NoKey(source.name.clone());
-        let api = Api::of(source).ok_or_else(no_key)?;
-        let key = &source.api.as_ref().ok_or_else(no_key)?.key;
-        let limit = api.directory().rate_limit(key.expose_secret());
+        let api = Api::of(source).map_err(|error| match error {
+            ClientError::Unreadable(unreadable) => ResyncError::Unreadable(unreadable),
+            error => ResyncError::Client { source_name: source.name.clone(), error },
+        })?;
+        let limit = api.rate_limit();
         let gate = Gate::new(store.clone(), &source.name, api, limit.pace(settings.rate_share), stop.clone());
         let reads = Reads {
             store: store.clone(),

@@ -1,8 +1,10 @@
 //! What a test asks of the simulator itself: `GET /simulate`, `PUT /simulate/faults`, `POST /simulate/changes`,
 //! `PUT /simulate/deliver`.
 
-use super::answers::{Refusal, json_text};
-use super::{Faults, Shared, traffic};
+use super::answers::json_text;
+use super::faults::Faults;
+use super::shared::{ApiState, Shared, lock};
+use super::traffic;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -11,7 +13,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use url::Url;
 
 const CHANGES_MAX: u64 = 100_000;
@@ -24,9 +26,9 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/simulate/deliver", put(deliver))
 }
 
-async fn state(State(shared): State<Arc<Shared>>) -> Response {
+async fn state(State(shared): ApiState) -> Response {
     let users = shared.world().count();
-    let (window_max, requests) = shared.window.lock().unwrap_or_else(PoisonError::into_inner).measured();
+    let (window_max, requests) = lock(&shared.window).measured();
     let state = json!({
         "users": users,
         "requests": requests,
@@ -38,9 +40,9 @@ async fn state(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// All faults anew: what is not named does not happen.
-async fn set_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
-    let faults: Faults = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
-    *shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults.clone();
+async fn set_faults(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
+    let faults: Faults = serde_json::from_slice(&body).map_err(|error| wrong(&shared, &error))?;
+    *lock(&shared.faults) = faults.clone();
     Ok(json_text(json!(faults).to_string()))
 }
 
@@ -49,8 +51,8 @@ struct Changes {
     count: u64,
 }
 
-async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
-    let Changes { count } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+async fn change(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
+    let Changes { count } = serde_json::from_slice(&body).map_err(|error| wrong(&shared, &error))?;
     for _ in 0..count.min(CHANGES_MAX) {
         traffic::change(&shared);
     }
@@ -63,13 +65,13 @@ struct Deliver {
 }
 
 /// Deliveries go there from now on.
-async fn deliver(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
-    let Deliver { to } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+async fn deliver(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
+    let Deliver { to } = serde_json::from_slice(&body).map_err(|error| wrong(&shared, &error))?;
     let told = json!({"to": to.as_str()}).to_string();
     shared.outbox.deliver_to(to);
     Ok(json_text(told))
 }
 
-fn wrong(error: &serde_json::Error) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "request_body_invalid", error.to_string())
+fn wrong(shared: &Shared, error: &serde_json::Error) -> Response {
+    shared.vendor.refuse(StatusCode::BAD_REQUEST, "request_body_invalid", &error.to_string())
 }

@@ -1,8 +1,8 @@
 //! Deliveries as the provider makes them, with Svix' retry schedule and idea of success, and on request its bad days.
 
-use super::kind::Kind;
+use super::faults::Faults;
 use super::people::Dice;
-use super::{Faults, Options};
+use super::vendor::{Notice, UserEvent, Vendor};
 use crate::clock::{Clock, SystemClock};
 use crate::source::signature::SigningKey;
 use reqwest::{Client, StatusCode, redirect};
@@ -22,32 +22,6 @@ const CONCURRENT: usize = 64;
 /// How much later a delivery comes that others overtake.
 const OVERTAKEN_BY_MS: u64 = 5_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    Created,
-    Updated,
-    Deleted,
-}
-
-impl Event {
-    fn name(self) -> &'static str {
-        match self {
-            Event::Created => "user.created",
-            Event::Updated => "user.updated",
-            Event::Deleted => "user.deleted",
-        }
-    }
-
-    /// Of a change of a row.
-    fn operation(self) -> &'static str {
-        match self {
-            Event::Created => "INSERT",
-            Event::Updated => "UPDATE",
-            Event::Deleted => "DELETE",
-        }
-    }
-}
-
 /// What became of deliveries so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -62,6 +36,18 @@ pub struct Tally {
     /// Given up after the last attempt.
     pub exhausted: u64,
     pub waiting: i64,
+}
+
+/// Whose deliveries they are, and where they go.
+pub(super) struct Route {
+    pub vendor: &'static dyn Vendor,
+    pub key: SigningKey,
+    pub seed: u64,
+    pub instance: String,
+    /// `None` for nowhere.
+    pub to: Option<Url>,
+    /// The retry schedule runs so many times faster.
+    pub time_compression: f64,
 }
 
 /// The way out.
@@ -81,7 +67,7 @@ struct Inner {
     waiting: AtomicI64,
     settled: Notify,
     seed: u64,
-    kind: Kind,
+    vendor: &'static dyn Vendor,
     log: Mutex<Vec<Logged>>,
 }
 
@@ -102,24 +88,25 @@ struct Message {
 }
 
 impl Outbox {
-    pub(super) fn new(key: SigningKey, options: &Options, faults: Arc<Mutex<Faults>>) -> Self {
-        let client = Client::builder().timeout(ATTEMPT_TIMEOUT).redirect(redirect::Policy::none()).build();
-        Self(Arc::new(Inner {
-            key,
-            client: client.unwrap_or_default(),
-            to: Mutex::new(options.deliver_to.clone()),
-            instance: options.instance.clone(),
-            compression: options.time_compression.max(1.0),
+    /// An error where no HTTP client can be made.
+    pub(super) fn new(route: Route, faults: Arc<Mutex<Faults>>) -> reqwest::Result<Self> {
+        let client = Client::builder().timeout(ATTEMPT_TIMEOUT).redirect(redirect::Policy::none()).build()?;
+        Ok(Self(Arc::new(Inner {
+            key: route.key,
+            client,
+            to: Mutex::new(route.to),
+            instance: route.instance,
+            compression: route.time_compression.max(1.0),
             faults,
-            dice: Mutex::new(Dice::new(options.seed ^ 0xde)),
+            dice: Mutex::new(Dice::new(route.seed ^ 0xde)),
             tally: Mutex::new(Tally::default()),
             slots: Semaphore::new(CONCURRENT),
             waiting: AtomicI64::new(0),
             settled: Notify::new(),
-            seed: options.seed,
-            kind: options.kind,
+            seed: route.seed,
+            vendor: route.vendor,
             log: Mutex::default(),
-        }))
+        })))
     }
 
     pub(super) fn deliver_to(&self, url: Url) {
@@ -144,7 +131,7 @@ impl Outbox {
     }
 
     /// Sends it, by and by. Nothing is sent where there is nowhere to send it.
-    pub(super) fn send(&self, event: Event, user_id: &str, data: &str) {
+    pub(super) fn send(&self, event: UserEvent, user_id: &str, data: &str) {
         let inner = &self.0;
         let number = {
             let mut tally = lock(&inner.tally);
@@ -182,41 +169,18 @@ impl Outbox {
 
 impl Outbox {
     /// Id and body, as the provider makes them.
-    fn message(&self, event: Event, user_id: &str, data: &str, number: u64) -> (String, String) {
+    fn message(&self, event: UserEvent, user_id: &str, data: &str, number: u64) -> (String, String) {
         let inner = &self.0;
-        let now = SystemClock.now();
-        let body = match inner.kind {
-            Kind::Clerk => format!(
-                r#"{{"data":{data},"object":"event","type":"{}","timestamp":{},"instance_id":"{}","event_attributes":{{"http_request":{{"client_ip":"","user_agent":"simulate"}}}}}}"#,
-                event.name(),
-                now.ms(),
-                inner.instance
-            ),
-            Kind::WorkOs => format!(
-                r#"{{"object":"event","id":"event_{:x}_{number}","event":"{}","data":{data},"created_at":"{now}","context":{{}}}}"#,
-                inner.seed,
-                event.name()
-            ),
-            Kind::Supabase => {
-                let (record, old) = if event == Event::Deleted { ("null", data) } else { (data, "null") };
-                let operation = event.operation();
-                format!(
-                    r#"{{"type":"{operation}","table":"users","schema":"auth","record":{record},"old_record":{old}}}"#
-                )
-            }
-        };
-        let id = match inner.kind {
-            Kind::WorkOs => format!("event_{:x}_{number}", inner.seed),
-            Kind::Clerk | Kind::Supabase => {
-                format!("msg_{:x}_{number}_{}", inner.seed, &user_id[user_id.len().saturating_sub(6)..])
-            }
-        };
+        let (at, seed, instance) = (SystemClock.now(), inner.seed, &inner.instance);
+        let notice = Notice { event, user_id, data, number, seed, at, instance };
+        let id = inner.vendor.message_id(&notice);
+        let body = inner.vendor.body(&notice, &id);
         (id, body)
     }
 
     /// For the API of events: every third one may be late.
-    fn note(&self, event: Event, id: &str, body: &str, number: u64, faults: &Faults) {
-        if self.0.kind != Kind::WorkOs {
+    fn note(&self, event: UserEvent, id: &str, body: &str, number: u64, faults: &Faults) {
+        if !self.0.vendor.has_event_log() {
             return;
         }
         let at_ms = SystemClock.now().ms();

@@ -1,10 +1,14 @@
-//! Whom the simulator stands in for.
+//! Whom the simulator stands in for: the one list of its stand-ins.
 
-use super::answers::JSON;
-use crate::source::signature::{KeyError, Scheme, SigningKey};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use super::shared::Shared;
+use super::vendor::Vendor;
+use super::{clerk, supabase, workos};
+use crate::source::signature::{KeyError, SigningKey};
+use axum::Router;
+use std::sync::Arc;
+
+/// The calls of an API.
+type MakeApi = fn() -> Router<Arc<Shared>>;
 
 /// A provider that can be simulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,66 +19,54 @@ pub enum Kind {
     Supabase,
 }
 
+/// Whether a kind of source can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandIn {
+    Is(Kind),
+    /// And why there is none.
+    None {
+        why: &'static str,
+    },
+}
+
+/// Kinds of source that nobody stands in for.
+const WITHOUT: [(&str, &str); 1] =
+    [("standard-webhooks", "what it delivers is whatever a configuration describes, and it has no API")];
+
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Clerk, Kind::WorkOs, Kind::Supabase];
 
-    /// As `[sources.NAME]` has it.
-    pub fn name(self) -> &'static str {
+    /// The stand-in, and the calls of its API. Adding one means a variant, a place in [`Kind::ALL`] and an arm here.
+    fn stand_in(self) -> (&'static dyn Vendor, MakeApi) {
         match self {
-            Kind::Clerk => "clerk",
-            Kind::WorkOs => "workos",
-            Kind::Supabase => "supabase",
+            Kind::Clerk => (&clerk::Clerk, clerk::router),
+            Kind::WorkOs => (&workos::WorkOs, workos::router),
+            Kind::Supabase => (&supabase::Supabase, supabase::router),
         }
     }
 
-    /// The variables that connect a worker: key, URL, secret.
-    pub fn variables(self) -> [&'static str; 3] {
-        match self {
-            Kind::Clerk => ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_WEBHOOK_SIGNING_SECRET"],
-            Kind::WorkOs => ["WORKOS_API_KEY", "WORKOS_API_URL", "WORKOS_WEBHOOK_SECRET"],
-            Kind::Supabase => ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL", "SUPABASE_WEBHOOK_SECRET"],
-        }
+    /// As `[sources.NAME]` has it.
+    pub fn name(self) -> &'static str {
+        self.vendor().name()
+    }
+
+    /// Who stands in for this kind of source; `None` where nobody has thought of the kind.
+    pub fn of(source_kind: &str) -> Option<StandIn> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == source_kind).map(StandIn::Is);
+        let without = || WITHOUT.iter().find(|(kind, _)| *kind == source_kind);
+        known.or_else(|| without().map(|(_, why)| StandIn::None { why }))
+    }
+
+    pub(super) fn vendor(self) -> &'static dyn Vendor {
+        self.stand_in().0
+    }
+
+    pub(super) fn api(self) -> Router<Arc<Shared>> {
+        self.stand_in().1()
     }
 
     /// How its deliveries say where they come from.
     pub(super) fn signing_key(self, secret: &str) -> Result<SigningKey, KeyError> {
-        let scheme = match self {
-            Kind::Clerk => Scheme::Standard,
-            Kind::WorkOs => Scheme::Timed,
-            Kind::Supabase => Scheme::Bearer,
-        };
-        SigningKey::read(scheme, secret)
-    }
-
-    /// Requests in ten seconds, with this key; zero for no limit.
-    pub(super) fn limit(self, secret_key: &str) -> u32 {
-        match self {
-            Kind::Clerk if secret_key.starts_with("sk_live_") => 1_000,
-            Kind::Clerk => 100,
-            Kind::WorkOs => 1_000,
-            Kind::Supabase => 0,
-        }
-    }
-
-    /// A refusal in the provider's own form.
-    pub(super) fn refuse(self, status: StatusCode, code: &str, message: &str) -> Response {
-        let body = match self {
-            Kind::Clerk => {
-                let error = json!({"message": message, "long_message": message, "code": code});
-                json!({"errors": [error], "clerk_trace_id": "simulated"})
-            }
-            Kind::WorkOs => json!({"message": message, "code": code}),
-            Kind::Supabase => json!({"code": status.as_u16(), "error_code": code, "msg": message}),
-        };
-        (status, [(header::CONTENT_TYPE, JSON)], body.to_string()).into_response()
-    }
-
-    pub(super) fn not_found(self) -> Response {
-        let code = match self {
-            Kind::Clerk => "resource_not_found",
-            Kind::WorkOs => "entity_not_found",
-            Kind::Supabase => "user_not_found",
-        };
-        self.refuse(StatusCode::NOT_FOUND, code, "User not found")
+        SigningKey::read(self.vendor().scheme(), secret)
     }
 }

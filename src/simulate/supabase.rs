@@ -1,31 +1,101 @@
-//! Supabase's admin API as supabase/auth has it, and rows of `auth.users` as a database webhook carries them, with
-//! everything that must not be kept.
+//! Supabase's stand-in: the admin API as supabase/auth has it, and rows of `auth.users` as a database webhook carries
+//! them, with everything that must not be kept.
 
-use super::Shared;
-use super::answers::{JSON, json_text};
-use super::api::now_ms;
-use super::deliver::Event;
+use super::acts::{self, now_ms, take_fields};
+use super::answers::{JSON, json_text, json_with};
 use super::faults::ListFault;
-use super::kind::Kind;
-use super::list::Query;
-use super::world::{Person, World};
+use super::ids::IdForm;
+use super::people::Details;
+use super::query::Query;
+use super::shared::{ApiState, Shared};
+use super::vendor::{Notice, UserEvent, Vendor, bearer, header_text};
+use super::world::{Person, Truth, World};
 use crate::core::timestamp::Timestamp;
+use crate::source::signature::Scheme;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-type App = State<Arc<Shared>>;
+pub(super) struct Supabase;
 
 const PER_PAGE: usize = 50;
 const LIMIT_MAX: usize = 1_000;
 /// In every row that is delivered: whoever keeps any of it is found out.
 pub const ROW_SECRET: &str = "$2a$10$simulatedsecretsimulated";
 const BANNED_UNTIL: &str = "2126-01-01T00:00:00Z";
+
+impl Vendor for Supabase {
+    fn name(&self) -> &'static str {
+        "supabase"
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::Bearer
+    }
+
+    fn id_form(&self) -> IdForm {
+        IdForm::Uuid
+    }
+
+    fn requests_max(&self, _secret_key: &str) -> u32 {
+        0
+    }
+
+    fn data(&self, world: &World, person: &Person, _event: UserEvent) -> String {
+        row(world, person).to_string()
+    }
+
+    /// The change of a row.
+    fn body(&self, notice: &Notice, _message_id: &str) -> String {
+        let data = notice.data;
+        let (operation, record, old) = match notice.event {
+            UserEvent::Created => ("INSERT", data, "null"),
+            UserEvent::Updated => ("UPDATE", data, "null"),
+            UserEvent::Deleted => ("DELETE", "null", data),
+        };
+        format!(
+            r#"{{"type":"{operation}","table":"users","schema":"auth","record":{record},"old_record":{old}}}"#
+        )
+    }
+
+    /// Without username, first and last name, which it does not have.
+    fn truth(&self, world: &World, person: &Person, whole: Truth) -> Truth {
+        let user = user(world, person);
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Truth {
+            version: micros(person, person.updated_ms),
+            phone: text(&user["phone"]),
+            username: None,
+            first_name: None,
+            last_name: None,
+            display_name: text(&user["user_metadata"]["full_name"]),
+            ..whole
+        }
+    }
+
+    fn refuse(&self, status: StatusCode, code: &str, message: &str) -> Response {
+        json_with(status, &json!({"code": status.as_u16(), "error_code": code, "msg": message}))
+    }
+
+    fn not_found(&self) -> Response {
+        self.refuse(StatusCode::NOT_FOUND, "user_not_found", "User not found")
+    }
+
+    fn refuse_key(&self) -> Response {
+        self.refuse(StatusCode::UNAUTHORIZED, "bad_jwt", "invalid JWT")
+    }
+
+    /// The gateway looks for a header of its own before the API is asked.
+    fn has_key(&self, headers: &HeaderMap, secret_key: &str) -> bool {
+        let gateway = header_text(headers, HeaderName::from_static("apikey"));
+        bearer(headers) == Some(secret_key) && gateway.is_none_or(|key| key == secret_key)
+    }
+}
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -43,12 +113,12 @@ fn time(person: &Person, ms: i64) -> String {
 }
 
 /// Times of the simulator are milliseconds: each person has microseconds of their own.
-pub(super) fn micros(person: &Person, ms: i64) -> i64 {
+fn micros(person: &Person, ms: i64) -> i64 {
     ms * 1_000 + i64::try_from(person.number % 1_000).unwrap_or(0)
 }
 
 /// The API's user.
-pub(super) fn user(world: &World, person: &Person) -> Value {
+fn user(world: &World, person: &Person) -> Value {
     let details = world.details(person);
     let created = time(person, person.created_ms);
     let (email, phone) = (details.emails.first(), details.phones.first());
@@ -87,7 +157,7 @@ fn metadata(world: &World, person: &Person) -> Value {
 }
 
 /// The row, in PostgreSQL's form, with its secrets.
-pub(super) fn row(world: &World, person: &Person) -> Value {
+fn row(world: &World, person: &Person) -> Value {
     let user = user(world, person);
     let time = |field: &str| user.get(field).and_then(Value::as_str).map(|time| time.replace('Z', "+00:00"));
     let text = |field: &str| user[field].as_str().filter(|text| !text.is_empty());
@@ -119,7 +189,7 @@ pub(super) fn row(world: &World, person: &Person) -> Value {
     })
 }
 
-async fn list_users(State(shared): App, RawQuery(query): RawQuery) -> Response {
+async fn list_users(State(shared): ApiState, RawQuery(query): RawQuery) -> Response {
     let query = Query::parse(&query.unwrap_or_default());
     let faults = shared.faults();
     let world = shared.world();
@@ -170,56 +240,58 @@ async fn list_users(State(shared): App, RawQuery(query): RawQuery) -> Response {
     (headers, body).into_response()
 }
 
-async fn get_user(State(shared): App, Path(id): Path<String>) -> Result<Response, Response> {
+async fn get_user(State(shared): ApiState, Path(id): Path<String>) -> Result<Response, Response> {
     let absent = shared.faults().all_absent;
     let world = shared.world();
-    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| Kind::Supabase.not_found())?;
+    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| Supabase.not_found())?;
     Ok(json_text(user(&world, person).to_string()))
 }
 
-async fn create_user(State(shared): App, body: Bytes) -> Result<Response, Response> {
+async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
     let fields = fields(&body).ok_or_else(bad_json)?;
     let mut world = shared.world();
     let now = now_ms();
-    let number = world.add(now, now, Some(super::people::Details::default()));
-    world.edit(number, now, |details| super::api::take_fields(details, &fields));
-    Ok(told(&shared, &world, number, Event::Created))
+    let number = world.add(now, now, Some(Details::default()));
+    world.edit(number, now, |details| take_fields(details, &fields));
+    Ok(told(&shared, &world, number, UserEvent::Created))
 }
 
-async fn put_user(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Response, Response> {
+async fn put_user(
+    State(shared): ApiState,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Response> {
     let fields = fields(&body).ok_or_else(bad_json)?;
     let mut world = shared.world();
-    let number = world.alive(&id).ok_or_else(|| Kind::Supabase.not_found())?.number;
+    let number = world.alive(&id).ok_or_else(|| Supabase.not_found())?.number;
     let banned = fields.get("ban_duration").and_then(Value::as_str).map(|duration| duration != "none");
-    world.edit(number, now_ms(), |details| super::api::take_fields(details, &fields));
+    world.edit(number, now_ms(), |details| take_fields(details, &fields));
     if let Some(banned) = banned {
         world.change(number, now_ms(), |person| person.banned = banned);
     }
-    Ok(told(&shared, &world, number, Event::Updated))
+    Ok(told(&shared, &world, number, UserEvent::Updated))
 }
 
-fn told(shared: &Shared, world: &World, number: u64, event: Event) -> Response {
+fn told(shared: &Shared, world: &World, number: u64, event: UserEvent) -> Response {
     shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
-        None => Kind::Supabase.not_found(),
+        None => Supabase.not_found(),
     }
 }
 
 /// `{"should_soft_delete": true}` leaves the row, without what it said of the person.
-async fn delete_user(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Response, Response> {
+async fn delete_user(
+    State(shared): ApiState,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Response> {
     let soft = fields(&body).and_then(|fields| fields.get("should_soft_delete").and_then(Value::as_bool));
-    if soft != Some(true) {
-        return match super::api::delete(&shared, &id) {
-            true => Ok(json_text("{}".into())),
-            false => Err(Kind::Supabase.not_found()),
-        };
-    }
-    let mut world = shared.world();
-    let number = world.alive(&id).ok_or_else(|| Kind::Supabase.not_found())?.number;
-    world.soft_delete(number, now_ms());
-    shared.notify(&world, number, Event::Updated);
-    Ok(json_text("{}".into()))
+    let ended = match soft {
+        Some(true) => acts::soft_delete(&shared, &id),
+        _ => acts::delete(&shared, &id),
+    };
+    if ended { Ok(json_text("{}".into())) } else { Err(Supabase.not_found()) }
 }
 
 fn fields(body: &Bytes) -> Option<Map<String, Value>> {
@@ -227,5 +299,5 @@ fn fields(body: &Bytes) -> Option<Map<String, Value>> {
 }
 
 fn bad_json() -> Response {
-    Kind::Supabase.refuse(StatusCode::BAD_REQUEST, "bad_json", "Could not parse request body")
+    Supabase.refuse(StatusCode::BAD_REQUEST, "bad_json", "Could not parse request body")
 }

@@ -1,9 +1,9 @@
 //! Changes: sign-ups, edits, bans, deletions, at a rate, from a seed.
 
-use super::Shared;
-use super::api::{delete, now_ms};
-use super::deliver::Event;
-use std::sync::{Arc, PoisonError};
+use super::acts::{delete, now_ms};
+use super::shared::{Shared, lock};
+use super::vendor::UserEvent;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = tokio::time::sleep(TICK) => {}
             () = stop.cancelled() => return,
         }
-        due += shared.options.changes_per_second * TICK.as_secs_f64();
+        due += shared.changes_per_second * TICK.as_secs_f64();
         while due >= 1.0 {
             change(&shared);
             due -= 1.0;
@@ -28,15 +28,15 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 /// One change.
 pub(super) fn change(shared: &Shared) {
     let (kind, place) = {
-        let mut dice = shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dice = lock(&shared.dice);
         (dice.fraction(), dice.roll(u64::MAX))
     };
-    let mix = shared.options.mix;
+    let mix = shared.mix;
     let mut world = shared.world();
     let somebody = world.somebody(place).filter(|_| kind >= mix.created);
     let now_ms = now_ms();
     let (number, event) = match somebody {
-        None => (world.add(now_ms, now_ms, None), Event::Created),
+        None => (world.add(now_ms, now_ms, None), UserEvent::Created),
         Some(number) if kind < mix.created + mix.deleted => {
             let id = world.id(number);
             drop(world);
@@ -49,7 +49,7 @@ pub(super) fn change(shared: &Shared) {
                 true => person.banned = !person.banned,
                 false => person.revision += 1,
             });
-            (number, Event::Updated)
+            (number, UserEvent::Updated)
         }
     };
     shared.notify(&world, number, event);

@@ -1,14 +1,16 @@
-//! WorkOS' API as `@workos-inc/node` speaks it: users by cursor and by id, and events.
+//! WorkOS' stand-in: its API as `@workos-inc/node` speaks it (users by cursor and by id, and events), and what it delivers.
 
-use super::Shared;
-use super::answers::json_text;
-use super::api::now_ms;
-use super::deliver::Event;
+use super::acts::{self, now_ms, take_fields};
+use super::answers::{json_text, json_with};
 use super::faults::{ListFault, LostCursor};
-use super::kind::Kind;
-use super::list::Query;
-use super::world::{Person, World};
+use super::ids::IdForm;
+use super::people::Details;
+use super::query::Query;
+use super::shared::{ApiState, Shared};
+use super::vendor::{Notice, UserEvent, Vendor};
+use super::world::{Person, Truth, World};
 use crate::core::timestamp::Timestamp;
+use crate::source::signature::Scheme;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -18,21 +20,85 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-type App = State<Arc<Shared>>;
+pub(super) struct WorkOs;
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
+
+impl Vendor for WorkOs {
+    fn name(&self) -> &'static str {
+        "workos"
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::Timed
+    }
+
+    fn id_form(&self) -> IdForm {
+        IdForm::Prefixed
+    }
+
+    fn requests_max(&self, _secret_key: &str) -> u32 {
+        1_000
+    }
+
+    fn data(&self, world: &World, person: &Person, _event: UserEvent) -> String {
+        user(world, person).to_string()
+    }
+
+    fn body(&self, notice: &Notice, message_id: &str) -> String {
+        format!(
+            r#"{{"object":"event","id":"{message_id}","event":"{}","data":{},"created_at":"{}","context":{{}}}}"#,
+            notice.event.name(),
+            notice.data,
+            notice.at
+        )
+    }
+
+    /// The event's own.
+    fn message_id(&self, notice: &Notice) -> String {
+        format!("event_{:x}_{}", notice.seed, notice.number)
+    }
+
+    fn has_event_log(&self) -> bool {
+        true
+    }
+
+    /// Without username, phone and ban, which it does not have.
+    fn truth(&self, world: &World, person: &Person, whole: Truth) -> Truth {
+        Truth {
+            version: person.updated_ms * 1_000,
+            phone: None,
+            username: None,
+            display_name: user(world, person)["name"].as_str().map(str::to_owned),
+            banned: false,
+            ..whole
+        }
+    }
+
+    fn refuse(&self, status: StatusCode, code: &str, message: &str) -> Response {
+        json_with(status, &json!({"message": message, "code": code}))
+    }
+
+    fn not_found(&self) -> Response {
+        self.refuse(StatusCode::NOT_FOUND, "entity_not_found", "User not found")
+    }
+
+    fn refuse_key(&self) -> Response {
+        self.refuse(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
+    }
+}
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/user_management/users", get(list_users).post(create_user))
         .route("/user_management/users/{id}", get(get_user).put(put_user).delete(delete_user))
         .route("/events", get(list_events))
-        .fallback(|| async { Kind::WorkOs.refuse(StatusCode::NOT_FOUND, "not_found", "Not Found") })
+        .fallback(|| async { WorkOs.refuse(StatusCode::NOT_FOUND, "not_found", "Not Found") })
 }
 
 /// The user object.
-pub(super) fn user(world: &World, person: &Person) -> Value {
+fn user(world: &World, person: &Person) -> Value {
     let details = world.details(person);
     let at = |ms: i64| Timestamp::clamped(ms).to_string();
     let names: Vec<&str> =
@@ -61,10 +127,10 @@ fn limit_of(query: &Query) -> Option<usize> {
 }
 
 fn invalid(message: &str) -> Response {
-    Kind::WorkOs.refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_parameters", message)
+    WorkOs.refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_parameters", message)
 }
 
-async fn list_users(State(shared): App, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn list_users(State(shared): ApiState, RawQuery(query): RawQuery) -> Result<Response, Response> {
     let query = Query::parse(&query.unwrap_or_default());
     let limit = limit_of(&query).ok_or_else(|| invalid("limit is out of range"))?;
     let faults = shared.faults();
@@ -76,9 +142,9 @@ async fn list_users(State(shared): App, RawQuery(query): RawQuery) -> Result<Res
         (Some(id), _) => match (world.alive(id), faults.lost_cursor) {
             (Some(person), _) => Some((person.created_ms, person.number)),
             (None, LostCursor::Empty) => return Ok(page(Vec::new(), None)),
-            (None, LostCursor::NotFound) => return Err(Kind::WorkOs.not_found()),
+            (None, LostCursor::NotFound) => return Err(WorkOs.not_found()),
             (None, LostCursor::Unprocessable) => {
-                return Err(Kind::WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_cursor", "no such cursor"));
+                return Err(WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_cursor", "no such cursor"));
             }
             (None, LostCursor::Restart) => None,
         },
@@ -103,49 +169,53 @@ fn page(data: Vec<Value>, after: Option<String>) -> Response {
     json_text(list.to_string())
 }
 
-async fn get_user(State(shared): App, Path(id): Path<String>) -> Result<Response, Response> {
+async fn get_user(State(shared): ApiState, Path(id): Path<String>) -> Result<Response, Response> {
     let absent = shared.faults().all_absent;
     let world = shared.world();
-    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| Kind::WorkOs.not_found())?;
+    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| WorkOs.not_found())?;
     Ok(json_text(user(&world, person).to_string()))
 }
 
-async fn create_user(State(shared): App, body: Bytes) -> Result<Response, Response> {
+async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
     let fields: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|_| Kind::WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
+        .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
     let now = now_ms();
-    let number = world.add(now, now, Some(super::people::Details::default()));
-    world.edit(number, now, |details| super::api::take_fields(details, &fields));
-    Ok(told(&shared, &world, number, Event::Created))
+    let number = world.add(now, now, Some(Details::default()));
+    world.edit(number, now, |details| take_fields(details, &fields));
+    Ok(told(&shared, &world, number, UserEvent::Created))
 }
 
-async fn put_user(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Response, Response> {
+async fn put_user(
+    State(shared): ApiState,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Response> {
     let fields: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|_| Kind::WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
+        .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
-    let number = world.alive(&id).ok_or_else(|| Kind::WorkOs.not_found())?.number;
-    world.edit(number, now_ms(), |details| super::api::take_fields(details, &fields));
-    Ok(told(&shared, &world, number, Event::Updated))
+    let number = world.alive(&id).ok_or_else(|| WorkOs.not_found())?.number;
+    world.edit(number, now_ms(), |details| take_fields(details, &fields));
+    Ok(told(&shared, &world, number, UserEvent::Updated))
 }
 
-fn told(shared: &Shared, world: &World, number: u64, event: Event) -> Response {
+fn told(shared: &Shared, world: &World, number: u64, event: UserEvent) -> Response {
     shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
-        None => Kind::WorkOs.not_found(),
+        None => WorkOs.not_found(),
     }
 }
 
-async fn delete_user(State(shared): App, Path(id): Path<String>) -> Response {
-    match super::api::delete(&shared, &id) {
+async fn delete_user(State(shared): ApiState, Path(id): Path<String>) -> Response {
+    match acts::delete(&shared, &id) {
         true => json_text(String::new()),
-        false => Kind::WorkOs.not_found(),
+        false => WorkOs.not_found(),
     }
 }
 
 /// Some events come to light later than those behind them (`events_late_ms`).
-async fn list_events(State(shared): App, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn list_events(State(shared): ApiState, RawQuery(query): RawQuery) -> Result<Response, Response> {
     let query = Query::parse(&query.unwrap_or_default());
     let limit = limit_of(&query).ok_or_else(|| invalid("limit is out of range"))?;
     // `events[]=a&events[]=b`, and as the official client has it, `events=a,b`.

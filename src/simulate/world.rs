@@ -1,10 +1,7 @@
 //! Who there is at the simulated provider, in the orders that its API lists them.
 
-use super::deliver::Event;
-use super::kind::Kind;
+use super::ids::IdForm;
 use super::people::{Details, made_up};
-use super::{supabase, workos};
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -13,7 +10,6 @@ use std::ops::Bound;
 const BEGINNING_MS: i64 = 1_735_689_600_000;
 /// From one to the next.
 const STEP_MS: i64 = 25;
-const ID_DIGITS: usize = 22;
 
 #[derive(Clone, Debug)]
 pub(super) struct Person {
@@ -45,7 +41,7 @@ pub struct Truth {
 }
 
 pub(super) struct World {
-    kind: Kind,
+    ids: IdForm,
     seed: u64,
     people: Vec<Person>,
     by_created: BTreeSet<(i64, u64)>,
@@ -53,9 +49,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(kind: Kind, seed: u64, users: u64) -> Self {
+    pub(super) fn new(ids: IdForm, seed: u64, users: u64) -> Self {
         let (by_created, by_updated) = (BTreeSet::new(), BTreeSet::new());
-        let mut world = Self { kind, seed, people: Vec::new(), by_created, by_updated };
+        let mut world = Self { ids, seed, people: Vec::new(), by_created, by_updated };
         for number in 0..users {
             let at = BEGINNING_MS + number as i64 * STEP_MS;
             world.add(at, at, None);
@@ -87,27 +83,11 @@ impl World {
     }
 
     pub(super) fn id(&self, number: u64) -> String {
-        let seed = self.seed & 0xf_ffff;
-        match self.kind {
-            Kind::Clerk | Kind::WorkOs => format!("user_{seed:05x}{number:0ID_DIGITS$}"),
-            Kind::Supabase => format!("{seed:08x}-0000-4000-8000-{number:012x}"),
-        }
+        self.ids.id(self.seed, number)
     }
 
     pub(super) fn person(&self, number: u64) -> Option<&Person> {
         self.people.get(usize::try_from(number).ok()?)
-    }
-
-    /// What a delivery about the person carries.
-    pub(super) fn told(&self, person: &Person, event: Event) -> String {
-        match (self.kind, event) {
-            (Kind::Clerk, Event::Deleted) => {
-                json!({"object": "user", "id": self.id(person.number), "deleted": true}).to_string()
-            }
-            (Kind::Clerk, _) => self.rendered(person),
-            (Kind::WorkOs, _) => workos::user(self, person).to_string(),
-            (Kind::Supabase, _) => supabase::row(self, person).to_string(),
-        }
     }
 
     /// The account goes on being there, and says that it ended.
@@ -118,11 +98,7 @@ impl World {
 
     /// Whoever has this id, dead or alive.
     pub(super) fn by_id(&self, id: &str) -> Option<&Person> {
-        let number = match self.kind {
-            Kind::Clerk | Kind::WorkOs => id.get(id.len().checked_sub(ID_DIGITS)?..)?.parse().ok()?,
-            Kind::Supabase => u64::from_str_radix(id.rsplit('-').next()?, 16).ok()?,
-        };
-        let person = self.person(number)?;
+        let person = self.person(self.ids.number(id)?)?;
         (self.id(person.number) == id).then_some(person)
     }
 
@@ -216,13 +192,14 @@ impl World {
         walk(&self.by_updated, &self.people, None, descending)
     }
 
-    pub(super) fn truth(&self) -> Vec<Truth> {
+    /// Everybody who has not ended, each as `shown` makes it of the whole truth.
+    pub(super) fn truth(&self, shown: impl Fn(&Self, &Person, Truth) -> Truth) -> Vec<Truth> {
         let mut all: Vec<Truth> = self
             .by_created
             .iter()
             .filter_map(|(_, number)| self.people.get(usize::try_from(*number).ok()?))
             .filter(|person| person.soft_deleted_ms.is_none())
-            .map(|person| self.truth_of(person))
+            .map(|person| shown(self, person, self.truth_of(person)))
             .collect();
         all.sort();
         all
@@ -233,7 +210,6 @@ impl World {
     /// As the columns of `users` would have the person, at most.
     fn truth_of(&self, person: &Person) -> Truth {
         let details = self.details(person).into_owned();
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let mut truth = Truth {
             id: self.id(person.number),
             version: person.updated_ms,
@@ -248,26 +224,7 @@ impl World {
         let names: Vec<&str> =
             [&truth.first_name, &truth.last_name].into_iter().flatten().map(String::as_str).collect();
         truth.display_name = (!names.is_empty()).then(|| names.join(" ")).or(truth.username.clone());
-        match self.kind {
-            Kind::Clerk => truth,
-            Kind::WorkOs => Truth {
-                version: person.updated_ms * 1_000,
-                phone: None,
-                username: None,
-                display_name: text(&workos::user(self, person)["name"]),
-                banned: false,
-                ..truth
-            },
-            Kind::Supabase => Truth {
-                version: supabase::micros(person, person.updated_ms),
-                phone: text(&supabase::user(self, person)["phone"]),
-                username: None,
-                first_name: None,
-                last_name: None,
-                display_name: text(&supabase::user(self, person)["user_metadata"]["full_name"]),
-                ..truth
-            },
-        }
+        truth
     }
 }
 

@@ -6,9 +6,8 @@
 mod directory;
 
 use super::directory::Directory;
-use super::json::{
-    OnlyId, checked_columns, checked_id, outline_id, printable, profile_text, reason, set_paths, text,
-};
+use super::json::{OnlyId, checked_id, outline_id, printable, reason, set_paths, text};
+use super::setup::{Setup, Variable, Variables};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
@@ -19,6 +18,17 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 pub struct Clerk;
+
+pub const KIND: &str = "clerk";
+const VARIABLES: Variables = Variables {
+    title: "Clerk",
+    webhook_secret: Variable {
+        name: "CLERK_WEBHOOK_SIGNING_SECRET",
+        holds: "the signing secret of your endpoint (in Clerk's dashboard: Webhooks, your endpoint, Signing Secret)",
+    },
+    api_key: Variable { name: "CLERK_SECRET_KEY", holds: "the secret key of the instance" },
+    api_url: Variable { name: "CLERK_API_URL", holds: "the address of the Backend API" },
+};
 
 /// Types that are used. Every other type that Clerk has (organizations, sessions, billing, …) is stored as ignored.
 const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
@@ -65,7 +75,11 @@ struct ClerkDelivery {
 
 impl Provider for Clerk {
     fn kind(&self) -> &'static str {
-        "clerk"
+        KIND
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::Variables(&VARIABLES)
     }
 
     fn glance(&self, body: &str) -> Glance {
@@ -106,8 +120,17 @@ impl Provider for Clerk {
         Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
-    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        snapshot_of(version, profile, layout)
+    fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        let mut columns = columns(user);
+        set_paths(&mut columns, user, layout);
+        Snapshot {
+            version,
+            versioned_at: Timestamp::from_ms(version),
+            columns,
+            suspended: suspended(user),
+            external_id: text(user.get("external_id")),
+            ..Snapshot::default()
+        }
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -139,23 +162,7 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
             .ok_or(Unintelligible::OutOfRange { field })?,
     };
     scrub(user);
-    let snapshot = snapshot_of(version, user, layout);
-    checked_columns(&snapshot.columns, layout)?;
-    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..snapshot })
-}
-
-/// The snapshot, its profile still to be written down.
-fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
-    let mut columns = columns(user);
-    set_paths(&mut columns, user, layout);
-    Snapshot {
-        version,
-        versioned_at: Timestamp::from_ms(version),
-        columns,
-        suspended: suspended(user),
-        external_id: text(user.get("external_id")),
-        ..Snapshot::default()
-    }
+    Clerk.snapshot(version, user, layout)
 }
 
 /// Leaves of the user what is to be remembered: see [`LEFT_OUT_OF_PROFILE`].

@@ -2,6 +2,8 @@
 
 use super::Source;
 use super::directory::{Answer, Directory, Malformed};
+use super::setup::Unreadable;
+use crate::core::rate::RateLimit;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -73,6 +75,19 @@ impl ApiError {
     }
 }
 
+/// Why no client of a source's API can be built. Never quotes a key.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(
+        "{key_name} has a character that no HTTP header can hold; copy it once more from the provider's dashboard"
+    )]
+    Key { key_name: String },
+    #[error("no HTTP client can be built: {0}")]
+    Client(String),
+}
+
 /// A provider's API.
 #[derive(Clone)]
 pub struct Api {
@@ -80,24 +95,32 @@ pub struct Api {
     base: String,
     authorization: HeaderValue,
     directory: &'static dyn Directory,
+    rate_limit: RateLimit,
 }
 
 impl Api {
-    /// `None` where the source has no key, or one that no header can hold.
-    pub fn of(source: &Source) -> Option<Self> {
-        let access = source.api.as_ref()?;
-        let directory = source.provider.directory()?;
+    /// The client of the source's API.
+    ///
+    /// # Errors
+    ///
+    /// Where the source has no key or its kind no API, where no header can hold the key, and where this machine cannot
+    /// make an HTTP client, as without any certificate to trust.
+    pub fn of(source: &Source) -> Result<Self, ClientError> {
+        let (access, directory) = source.access()?;
+        let secret = |text: &str| -> Result<HeaderValue, ClientError> {
+            let mut value =
+                HeaderValue::from_str(text).map_err(|_| ClientError::Key { key_name: source.key_name() })?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let key = access.key.expose_secret();
         let mut headers = HeaderMap::new();
         for (name, value) in directory.headers() {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let mut authorization =
-            HeaderValue::from_str(&format!("Bearer {}", access.key.expose_secret())).ok()?;
-        authorization.set_sensitive(true);
+        let authorization = secret(&format!("Bearer {key}"))?;
         if let Some(name) = directory.key_header() {
-            let mut key = HeaderValue::from_str(access.key.expose_secret()).ok()?;
-            key.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), key);
+            headers.insert(HeaderName::from_static(name), secret(key)?);
         }
         let client = Client::builder()
             .user_agent(concat!("headcount/", env!("CARGO_PKG_VERSION")))
@@ -107,13 +130,19 @@ impl Api {
             .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::none())
             .build()
-            .ok()?;
+            .map_err(|error| ClientError::Client(deepest(&error)))?;
         let base = access.url.as_str().trim_end_matches('/').to_owned();
-        Some(Self { client, base, authorization, directory })
+        let rate_limit = directory.rate_limit(key);
+        Ok(Self { client, base, authorization, directory, rate_limit })
     }
 
     pub fn directory(&self) -> &'static dyn Directory {
         self.directory
+    }
+
+    /// The limit that the provider publishes for the source's kind of key.
+    pub fn rate_limit(&self) -> RateLimit {
+        self.rate_limit
     }
 
     /// The answer; `None` where the provider says, by its own code, that there is no such account.
@@ -168,10 +197,14 @@ fn failure(error: reqwest::Error) -> ApiError {
     if error.is_timeout() {
         return ApiError::Hangs;
     }
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
+    ApiError::Unreachable(deepest(&error.without_url()))
+}
+
+/// The first cause, which says the most.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    ApiError::Unreachable(cause.to_string())
+    cause.to_string()
 }

@@ -4,6 +4,7 @@ pub mod clerk;
 pub mod directory;
 pub mod http;
 mod json;
+pub mod setup;
 pub mod signature;
 pub mod standard;
 pub mod supabase;
@@ -17,6 +18,7 @@ use crate::core::timestamp::Timestamp;
 use directory::Directory;
 use http::ApiAccess;
 use serde_json::{Map, Value};
+use setup::{ConfiguredBy, Setup};
 use signature::{KeyError, Scheme, SigningKey};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct Source {
     /// The name in paths, tables and logs; equal to the kind's unless configured otherwise.
     pub name: String,
     pub provider: Arc<dyn Provider>,
+    /// What a message names where something has to be set.
+    pub configured_by: ConfiguredBy,
     /// Every secret that may have signed a delivery; empty where the source takes none.
     pub webhook_keys: Vec<SigningKey>,
     /// How to read the provider's API; `None` where no key is configured.
@@ -49,6 +53,7 @@ impl Source {
         Self {
             name: name.to_owned(),
             provider,
+            configured_by: ConfiguredBy::Recording,
             webhook_keys: Vec::new(),
             api: None,
             instance: None,
@@ -63,6 +68,9 @@ impl Source {
 pub trait Provider: Send + Sync {
     /// The kind's name in configuration.
     fn kind(&self) -> &'static str;
+
+    /// What an operator sets for a source of this kind.
+    fn setup(&self) -> Setup;
 
     /// How its deliveries show where they come from.
     fn scheme(&self) -> Scheme {
@@ -85,6 +93,18 @@ pub trait Provider: Send + Sync {
 
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
+
+    /// The snapshot of a profile that is to be kept, with its own copy of it. An error where a column cannot be held.
+    fn snapshot(
+        &self,
+        version: i64,
+        profile: &Map<String, Value>,
+        layout: &Layout,
+    ) -> Result<Snapshot, Unintelligible> {
+        let snapshot = self.snapshot_of(version, profile, layout);
+        json::checked_columns(&snapshot.columns, layout)?;
+        Ok(Snapshot { profile: json::profile_text(profile), ..snapshot })
+    }
 
     /// What this profile says, as of this version; the snapshot's own copy of it is still to be written down.
     fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot;
@@ -138,17 +158,34 @@ pub enum Unintelligible {
     Nul { field: &'static str },
 }
 
+type MakeProvider = fn() -> Arc<dyn Provider>;
+
+/// The providers that need no description. This is the one list of them: everything else is asked of the provider.
+const PROVIDERS: [(&str, MakeProvider); 3] = [
+    (clerk::KIND, || Arc::new(clerk::Clerk)),
+    (workos::KIND, || Arc::new(workos::WorkOs)),
+    (supabase::KIND, || Arc::new(supabase::Supabase)),
+];
+
 /// Kinds of provider that need no description.
-pub const KINDS: [&str; 3] = ["clerk", "workos", "supabase"];
+pub const KINDS: [&str; PROVIDERS.len()] = {
+    let mut kinds = [""; PROVIDERS.len()];
+    let mut n = 0;
+    while n < kinds.len() {
+        kinds[n] = PROVIDERS[n].0;
+        n += 1;
+    }
+    kinds
+};
 
 /// The provider of one of [`KINDS`].
 pub fn provider(kind: &str) -> Option<Arc<dyn Provider>> {
-    match kind {
-        "clerk" => Some(Arc::new(clerk::Clerk)),
-        "workos" => Some(Arc::new(workos::WorkOs)),
-        "supabase" => Some(Arc::new(supabase::Supabase)),
-        _ => None,
-    }
+    PROVIDERS.iter().find(|(name, _)| *name == kind).map(|(_, provider)| provider())
+}
+
+/// The providers of all [`KINDS`], in their order.
+pub fn providers() -> impl Iterator<Item = Arc<dyn Provider>> {
+    PROVIDERS.iter().map(|(_, provider)| provider())
 }
 
 /// The provider that understands what a source's accounts have said: the configured source's, or else of the kind that

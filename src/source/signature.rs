@@ -29,6 +29,17 @@ pub enum Scheme {
     Bearer,
 }
 
+impl Scheme {
+    /// What a message calls the headers of a delivery.
+    pub fn headers(self) -> &'static str {
+        match self {
+            Scheme::Standard => standard::HEADERS_CALLED,
+            Scheme::Timed => timed::HEADER,
+            Scheme::Bearer => bearer::HEADER,
+        }
+    }
+}
+
 /// In the order in which they are looked for.
 const SCHEMES: [Scheme; 3] = [Scheme::Standard, Scheme::Timed, Scheme::Bearer];
 

@@ -3,9 +3,9 @@
 
 use super::directory::Directory;
 use super::json::{
-    at_path, checked_columns, checked_id, outline_id, printable, profile_text, reason, rfc3339_us, set_paths,
-    text, value_at,
+    at_path, checked_id, outline_id, printable, reason, rfc3339_us, set_paths, text, value_at,
 };
+use super::setup::Setup;
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, ColumnType, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
@@ -33,13 +33,20 @@ pub struct Described {
     pub ignore: Vec<String>,
 }
 
+/// The kind whose sources are described in the file.
+pub const KIND: &str = "standard-webhooks";
+
 /// Keys whose values are never kept, wherever they lie: nobody has told what a provider's secrets are called.
 const SECRETIVE: [&str; 9] =
     ["password", "secret", "token", "hash", "otp", "private", "credential", "recovery", "backup_code"];
 
 impl Provider for Described {
     fn kind(&self) -> &'static str {
-        "standard-webhooks"
+        KIND
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::FileAlone { why: "what its deliveries mean is described in the file" }
     }
 
     fn glance(&self, body: &str) -> Glance {
@@ -70,7 +77,7 @@ impl Provider for Described {
         let occurred_at = self.occurred_at(&body);
         let kind = match self.delete.contains(&self.type_of(&body)) {
             true => EventKind::Delete,
-            false => EventKind::Upsert(self.snapshot(body, layout)?),
+            false => EventKind::Upsert(self.snapshot_of(body, layout)?),
         };
         Ok(Event { key, occurred_at, instance: None, kind })
     }
@@ -153,7 +160,7 @@ impl Described {
         }
     }
 
-    fn snapshot(&self, mut body: Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
+    fn snapshot_of(&self, mut body: Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
         let field = "the version";
         let version = match value_at(&body, &self.version) {
             None | Some(Value::Null) => return Err(Unintelligible::Missing { field }),
@@ -169,9 +176,7 @@ impl Described {
             }
         }
         strip(&mut body);
-        let snapshot = self.snapshot_of(version, &body, layout);
-        checked_columns(&snapshot.columns, layout)?;
-        Ok(Snapshot { profile: profile_text(&body), ..snapshot })
+        self.snapshot(version, &body, layout)
     }
 }
 

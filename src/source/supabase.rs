@@ -9,7 +9,8 @@ mod install;
 mod row;
 
 use super::directory::Directory;
-use super::json::{at_path, checked_columns, checked_id, instant_us, outline_id, printable, set_paths, text};
+use super::json::{at_path, checked_id, instant_us, outline_id, printable, set_paths, text};
+use super::setup::{Setup, Variable, Variables};
 use super::signature::{KeyError, Scheme, SigningKey};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
@@ -23,12 +24,27 @@ use url::Url;
 
 pub struct Supabase;
 
+pub const KIND: &str = "supabase";
+const VARIABLES: Variables = Variables {
+    title: "Supabase",
+    webhook_secret: Variable {
+        name: "SUPABASE_WEBHOOK_SECRET",
+        holds: "a secret of your own, which `headcount source install supabase` puts into the webhook",
+    },
+    api_key: Variable { name: "SUPABASE_SERVICE_ROLE_KEY", holds: "the service_role key of the project" },
+    api_url: Variable { name: "SUPABASE_URL", holds: "the address of the project" },
+};
+
 /// What the table of a delivery is, as `auth.users` has it.
 const TABLE: (&str, &str) = ("auth", "users");
 
 impl Provider for Supabase {
     fn kind(&self) -> &'static str {
-        "supabase"
+        KIND
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::Variables(&VARIABLES)
     }
 
     /// The secret of a database webhook's header, and those of auth hooks (`v1,whsec_…`, separated by `|`).
@@ -82,8 +98,21 @@ impl Provider for Supabase {
         Ok(Event { key, occurred_at: None, instance: None, kind })
     }
 
-    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        snapshot_of(version, profile, layout)
+    fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        let mut columns = columns(user);
+        set_paths(&mut columns, user, layout);
+        let at_us = |field: &str| row::timestamp_us(user.get(field)?.as_str()?);
+        // As of this version: who is banned until a time that lay behind it already is not.
+        let banned_until = at_us("banned_until").filter(|until| *until > version);
+        Snapshot {
+            version,
+            versioned_at: instant_us(version),
+            columns,
+            suspended: banned_until.is_some(),
+            suspended_until: banned_until.and_then(instant_us),
+            ended_at: at_us("deleted_at").and_then(instant_us),
+            ..Snapshot::default()
+        }
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -104,27 +133,7 @@ fn snapshot(user: &Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unin
     let field = "updated_at";
     let updated_at = text(user.get(field)).ok_or(Unintelligible::Missing { field })?;
     let version = row::timestamp_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
-    let profile = Profile::of(user);
-    let snapshot = snapshot_of(version, &profile, layout);
-    checked_columns(&snapshot.columns, layout)?;
-    Ok(Snapshot { profile: Value::Object(profile).to_string(), ..snapshot })
-}
-
-fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
-    let mut columns = columns(user);
-    set_paths(&mut columns, user, layout);
-    let at_us = |field: &str| row::timestamp_us(user.get(field)?.as_str()?);
-    // As of this version: who is banned until a time that lay behind it already is not.
-    let banned_until = at_us("banned_until").filter(|until| *until > version);
-    Snapshot {
-        version,
-        versioned_at: instant_us(version),
-        columns,
-        suspended: banned_until.is_some(),
-        suspended_until: banned_until.and_then(instant_us),
-        ended_at: at_us("deleted_at").and_then(instant_us),
-        ..Snapshot::default()
-    }
+    Supabase.snapshot(version, &Profile::of(user), layout)
 }
 
 /// `user_metadata` is the user's own to write: names and pictures are taken from there, and nothing that must be true.

@@ -8,9 +8,9 @@ mod events;
 
 use super::directory::Directory;
 use super::json::{
-    OnlyId, checked_columns, checked_id, instant_us, outline_id, printable, profile_text, reason, rfc3339_us,
-    set_paths, text,
+    OnlyId, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths, text,
 };
+use super::setup::{Setup, Variable, Variables};
 use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
@@ -22,6 +22,17 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 pub struct WorkOs;
+
+pub const KIND: &str = "workos";
+const VARIABLES: Variables = Variables {
+    title: "WorkOS",
+    webhook_secret: Variable {
+        name: "WORKOS_WEBHOOK_SECRET",
+        holds: "the signing secret of your endpoint (in WorkOS' dashboard: Webhooks, your endpoint)",
+    },
+    api_key: Variable { name: "WORKOS_API_KEY", holds: "the API key of the environment" },
+    api_url: Variable { name: "WORKOS_API_URL", holds: "the address of the API" },
+};
 
 const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
 const DELETE: &str = "user.deleted";
@@ -48,7 +59,11 @@ struct WorkOsDelivery {
 
 impl Provider for WorkOs {
     fn kind(&self) -> &'static str {
-        "workos"
+        KIND
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::Variables(&VARIABLES)
     }
 
     fn scheme(&self) -> Scheme {
@@ -83,8 +98,16 @@ impl Provider for WorkOs {
         Ok(Event { key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
     }
 
-    fn snapshot_of(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
-        snapshot_of(version, profile, layout)
+    fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
+        let mut columns = columns(user);
+        set_paths(&mut columns, user, layout);
+        Snapshot {
+            version,
+            versioned_at: instant_us(version),
+            columns,
+            external_id: text(user.get("external_id")),
+            ..Snapshot::default()
+        }
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -114,21 +137,7 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
     let updated_at = text(user.get("updated_at")).ok_or(Unintelligible::Missing { field })?;
     let version = rfc3339_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
     user.retain(|field, value| !value.is_null() && !LEFT_OUT_OF_PROFILE.contains(&field.as_str()));
-    let snapshot = snapshot_of(version, user, layout);
-    checked_columns(&snapshot.columns, layout)?;
-    Ok(Snapshot { profile: profile_text(&std::mem::take(user)), ..snapshot })
-}
-
-fn snapshot_of(version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
-    let mut columns = columns(user);
-    set_paths(&mut columns, user, layout);
-    Snapshot {
-        version,
-        versioned_at: instant_us(version),
-        columns,
-        external_id: text(user.get("external_id")),
-        ..Snapshot::default()
-    }
+    WorkOs.snapshot(version, user, layout)
 }
 
 fn columns(user: &Map<String, Value>) -> Columns {

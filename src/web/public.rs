@@ -112,12 +112,12 @@ async fn verify_and_store(
     let now = public.clock.now();
     let signed = SignedHeaders::read(headers, &source.webhook_keys)
         .and_then(|signed| signed.check_time(now).map(|_| signed))
-        .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
+        .map_err(|refused| refuse(reason(refused), refusal(refused, source)))?;
     let read = public.budget.read(headers, body).await;
     let body = read.map_err(|error| refuse(error.reason(), error.into()))?;
     let signed_at = signed
         .verify(&source.webhook_keys, &body.bytes, public.clock.now())
-        .map_err(|refused| refuse(reason(refused), refusal(refused)))?;
+        .map_err(|refused| refuse(reason(refused), refusal(refused, source)))?;
     let not_json = || refuse("not_json", Problem::new(StatusCode::BAD_REQUEST, "the body is not JSON"));
     let (text, _share) = body.into_text().map_err(|_| not_json())?;
     let fresh_id = || format!("post_{}", fresh_user_id(now));
@@ -145,12 +145,13 @@ fn reason(refused: Refused) -> &'static str {
 }
 
 /// One message for every cause but absent headers: a forger learns nothing.
-fn refusal(refused: Refused) -> Problem {
+fn refusal(refused: Refused, source: &Source) -> Problem {
     match refused {
-        Refused::MissingHeaders => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "the headers that say who sent it (svix-* or webhook-*, workos-signature, authorization) are missing",
-        ),
+        Refused::MissingHeaders => {
+            let headers = source.signature_headers();
+            let detail = format!("the headers that say who sent it ({headers}) are missing");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        }
         _ => {
             Problem::new(StatusCode::UNAUTHORIZED, "the signature, its secret or its timestamp is not valid")
         }

@@ -14,6 +14,7 @@ mod deceit;
 mod explained;
 mod fixtures;
 mod fuzz;
+mod keys;
 mod process;
 mod provider;
 mod replicas;

@@ -3,6 +3,8 @@
 use super::process::{Server, headcount, json, run, text};
 use super::support::{Backend, Db};
 use headcount::simulate::{Kind, Options, Simulator, Truth, WEBHOOK_SECRET};
+use headcount::source::provider;
+use headcount::source::setup::Setup;
 use serde_json::Value;
 use std::process::{Command, Output};
 
@@ -37,11 +39,13 @@ impl Provider {
     }
 
     pub fn variables(&self) -> Vec<(&str, &str)> {
-        let [key, url, secret] = self.kind.variables();
+        let Setup::Variables(variables) = provider(self.name()).unwrap().setup() else {
+            panic!("no variables")
+        };
         vec![
-            (key, KEY),
-            (url, &self.url),
-            (secret, WEBHOOK_SECRET),
+            (variables.api_key.name, KEY),
+            (variables.api_url.name, &self.url),
+            (variables.webhook_secret.name, WEBHOOK_SECRET),
             ("HEADCOUNT_CONFIRM_AFTER", "300ms"),
             ("HEADCOUNT_RATE_SHARE", "100%"),
             ("HEADCOUNT_LOG", "warn"),

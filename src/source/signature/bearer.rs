@@ -10,11 +10,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
+pub(super) const HEADER: &str = "authorization";
 const SCHEME: &str = "bearer ";
 
 /// Keeps what follows from the secret, and not the secret.
 pub(super) fn read(headers: &HeaderMap) -> Result<SignedHeaders, Refused> {
-    let line = only(headers, "authorization")?;
+    let line = only(headers, HEADER)?;
     let is_bearer = line.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
     let token = line.get(SCHEME.len()..).map(str::trim).filter(|token| is_bearer && !token.is_empty());
     Ok(shown(token.ok_or(Refused::BadHeaders)?.as_bytes()))
@@ -27,7 +28,7 @@ pub(super) fn matches(headers: &SignedHeaders, key: &SigningKey) -> bool {
 
 /// The header as it is sent.
 pub(super) fn line(key: &SigningKey) -> (&'static str, String) {
-    ("authorization", format!("Bearer {}", String::from_utf8_lossy(key.bytes.expose_secret())))
+    (HEADER, format!("Bearer {}", String::from_utf8_lossy(key.bytes.expose_secret())))
 }
 
 pub(super) fn sign(key: &SigningKey) -> SignedHeaders {

@@ -18,6 +18,8 @@ use sha2::Sha256;
 
 /// How far a delivery's timestamp may lie from our clock, on either side. Every official library has this number.
 const TOLERANCE_SECONDS: i64 = 300;
+/// What a message calls the two sets of [`HEADERS`].
+pub(super) const HEADERS_CALLED: &str = "svix-* or webhook-*";
 /// What Svix' ancestors and the specification call them.
 const HEADERS: [[&str; 3]; 2] = [
     ["svix-id", "svix-timestamp", "svix-signature"],

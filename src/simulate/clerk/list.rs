@@ -1,9 +1,11 @@
 //! `GET /v1/users` and `GET /v1/users/count`: filters, orders, cursor and offset, as the specification has them.
 
-use super::answers::Refusal;
-use super::faults::{Faults, ListFault, LostCursor};
-use super::people::Details;
-use super::world::{Person, World};
+use super::refusal::Refusal;
+use super::render::render;
+use crate::simulate::faults::{Faults, ListFault, LostCursor};
+use crate::simulate::people::Details;
+use crate::simulate::query::Query;
+use crate::simulate::world::{Person, World};
 use axum::http::StatusCode;
 use std::str::FromStr;
 
@@ -23,31 +25,6 @@ const ORDERS: [&str; 10] = [
 ];
 const FILTER_VALUES_MAX: usize = 100;
 
-/// A query string, its repeated keys in their order.
-pub(super) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub(super) fn parse(query: &str) -> Self {
-        Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
-    }
-
-    pub(super) fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// `name=a&name=b`, and as some clients have it, `name[]=a`.
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
-        let is = |key: &str| key == name || key.strip_suffix("[]") == Some(name);
-        self.0.iter().filter(|(key, _)| is(key)).map(|(_, value)| value.as_str()).collect()
-    }
-
-    fn number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Refusal> {
-        let wrong =
-            || Refusal::unprocessable("form_param_format_invalid", format!("{name} must be a number"));
-        self.first(name).map(|text| text.parse().map_err(|_| wrong())).transpose()
-    }
-}
-
 /// What a list asks for.
 struct ListRequest {
     limit: usize,
@@ -60,9 +37,9 @@ struct ListRequest {
 impl ListRequest {
     fn read(query: &Query) -> Result<Self, Refusal> {
         // More than the maximum is not an error: it is silently the default.
-        let limit = query.number::<i64>("limit")?.unwrap_or(LIMIT_DEFAULT as i64);
+        let limit = number::<i64>(query, "limit")?.unwrap_or(LIMIT_DEFAULT as i64);
         let limit = usize::try_from(limit).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-        let offset = query.number::<i64>("offset")?.unwrap_or(0);
+        let offset = number::<i64>(query, "offset")?.unwrap_or(0);
         let offset = usize::try_from(offset)
             .map_err(|_| Refusal::unprocessable("form_param_value_invalid", "offset must not be negative"))?;
         let order_by = query.first("order_by").unwrap_or("-created_at");
@@ -83,6 +60,11 @@ impl ListRequest {
         }
         Ok(Self { limit: limit.unwrap_or(LIMIT_DEFAULT), offset, after, order, descending })
     }
+}
+
+fn number<T: FromStr>(query: &Query, name: &'static str) -> Result<Option<T>, Refusal> {
+    let wrong = || Refusal::unprocessable("form_param_format_invalid", format!("{name} must be a number"));
+    query.first(name).map(|text| text.parse().map_err(|_| wrong())).transpose()
 }
 
 /// The page as JSON text.
@@ -122,7 +104,7 @@ pub(super) fn list(world: &World, query: &Query, faults: &Faults) -> Result<Stri
         }
         match faults.odd_every {
             every if every > 0 && person.number % every == every - 1 => out.push_str(&odd(world, person)),
-            _ => world.render(&mut out, person),
+            _ => render(world, &mut out, person),
         }
     }
     out.push(']');
@@ -205,8 +187,8 @@ impl Filter {
             username: many("username")?,
             query: query.first("query").filter(|text| !text.is_empty()).map(str::to_lowercase),
             banned: query.first("banned").map(|text| text == "true"),
-            created_after: query.number("created_at_after")?,
-            created_before: query.number("created_at_before")?,
+            created_after: number(query, "created_at_after")?,
+            created_before: number(query, "created_at_before")?,
         };
         let lists = [
             &filter.user_id,
