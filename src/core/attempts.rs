@@ -32,4 +32,12 @@ mod tests {
         assert_eq!(next_delay_ms(11, 0.0), Some(DELAY_MS_MAX));
         assert_eq!(next_delay_ms(ATTEMPTS_MAX, 0.0), None);
     }
+
+    #[test]
+    fn no_wait_is_longer_than_six_hours_and_all_of_them_together_take_a_day() {
+        let waits: Vec<u64> = (1..ATTEMPTS_MAX).filter_map(|attempts| next_delay_ms(attempts, 0.0)).collect();
+        assert_eq!(waits.iter().max(), Some(&21_600_000));
+        let hours = waits.iter().sum::<u64>() / 3_600_000;
+        assert_eq!((waits.len(), hours), (11, 24));
+    }
 }

@@ -48,4 +48,12 @@ mod tests {
         assert_eq!(DeleteLimit::Default.without_counting(101), None);
         assert_eq!(DeleteLimit::Percent(5.0).allowed(1_000), 50);
     }
+
+    #[test]
+    fn a_limit_that_does_not_depend_on_the_sources_size_is_known_without_counting() {
+        assert_eq!(DeleteLimit::Accounts(7).without_counting(1_000), Some(7));
+        assert_eq!(DeleteLimit::Off.without_counting(1_000), Some(u64::MAX));
+        assert_eq!(DeleteLimit::Percent(5.0).without_counting(0), None, "a share is of something");
+        assert_eq!((DeleteLimit::Accounts(7).allowed(1), DeleteLimit::Off.allowed(1)), (7, u64::MAX));
+    }
 }

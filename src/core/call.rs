@@ -134,3 +134,6 @@ pub fn apply(layout: &Layout, mut user: User, setting: &RowSetting) -> User {
     user.suspended_by_app = setting.suspended.unwrap_or(user.suspended_by_app);
     user
 }
+
+#[cfg(test)]
+mod tests;

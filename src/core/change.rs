@@ -42,3 +42,77 @@ pub(super) fn change_between(layout: &Layout, before: Option<&User>, after: &Use
     };
     Some(Change { user_id: after.id.clone(), kind, changed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::{Column, ColumnSet};
+    use super::super::known::HeldValues;
+    use super::super::timestamp::Timestamp;
+    use super::*;
+
+    fn user(first_name: &str, deleted_ms: Option<i64>) -> User {
+        let mut columns = Columns::default();
+        columns.set(Column::FirstName, Some(first_name.to_owned()));
+        User {
+            id: "id-1".into(),
+            columns,
+            deleted_at: deleted_ms.map(Timestamp::clamped),
+            suspended_by_source: false,
+            suspended_by_app: false,
+            provisional: false,
+            kept: ColumnSet::default(),
+            held: HeldValues::default(),
+        }
+    }
+
+    /// The kind and the names of the way from one row to the other.
+    fn told(before: Option<&User>, after: &User) -> Option<(&'static str, String)> {
+        let change = change_between(&Layout::default(), before, after)?;
+        assert_eq!(change.user_id, "id-1");
+        Some((change.kind.name(), change.changed.join(" ")))
+    }
+
+    #[test]
+    fn each_way_from_one_row_to_another_has_its_kind_and_its_columns() {
+        let (ann, bea) = (user("Ann", None), user("Bea", None));
+        let (gone, gone_as_bea) = (user("Ann", Some(5)), user("Bea", Some(5)));
+        for (before, after, kind, changed) in [
+            (None, &ann, "created", "first_name account_state"),
+            (Some(&ann), &bea, "updated", "first_name"),
+            (Some(&ann), &gone, "deleted", "account_state deleted_at"),
+            (None, &gone, "deleted", "first_name account_state deleted_at"),
+            (Some(&gone), &gone_as_bea, "updated", "first_name"),
+            (Some(&gone), &user("Ann", Some(4)), "updated", "deleted_at"),
+            (Some(&gone), &ann, "revived", "account_state deleted_at"),
+        ] {
+            assert_eq!(told(before, after), Some((kind, changed.to_owned())), "{before:?} {after:?}");
+        }
+        assert_eq!(ChangeKind::Erased.name(), "erased");
+    }
+
+    #[test]
+    fn a_ban_is_told_whoever_pronounced_it_and_a_second_one_is_not() {
+        let free = user("Ann", None);
+        let by_source = User { suspended_by_source: true, ..free.clone() };
+        let by_app = User { suspended_by_app: true, ..free.clone() };
+        let by_both = User { suspended_by_app: true, ..by_source.clone() };
+        let ban = Some(("updated", "account_state".to_owned()));
+        for banned in [&by_source, &by_app, &by_both] {
+            assert_eq!(told(Some(&free), banned), ban);
+            assert_eq!(told(Some(banned), &free), ban);
+        }
+        assert_eq!(told(Some(&by_source), &by_both), None);
+        assert_eq!(told(Some(&by_source), &by_app), None);
+        let heard_of = User { provisional: true, ..free.clone() };
+        assert_eq!(told(Some(&heard_of), &free), ban);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_no_change() {
+        let ann = user("Ann", None);
+        let kept = [Column::FirstName].into_iter().collect();
+        let held = HeldValues { facts: true, ..HeldValues::default() };
+        assert_eq!(told(Some(&ann), &ann), None);
+        assert_eq!(told(Some(&ann), &User { kept, held, ..ann.clone() }), None);
+    }
+}

@@ -231,4 +231,101 @@ mod tests {
         columns.set(Column::Path(2), None);
         assert_eq!(columns, Columns::default());
     }
+
+    #[test]
+    fn a_path_that_is_set_leaves_the_others_alone() {
+        let mut columns = Columns::default();
+        for (n, text) in [(2, "c"), (0, "a"), (1, "b")] {
+            columns.set(Column::Path(n), Some(text.to_owned()));
+        }
+        let held = [0, 1, 2].map(|n| columns.get(Column::Path(n)).map(str::to_owned));
+        assert_eq!(held, ["a", "b", "c"].map(|text| Some(text.to_owned())));
+        columns.set(Column::Path(9), None);
+        assert_eq!(columns.get(Column::Path(2)), Some("c"));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_into_it_and_nothing_else() {
+        let paths =
+            (0..super::super::layout::PATHS_MAX).filter_map(|n| u8::try_from(n).ok()).map(Column::Path);
+        let all: Vec<Column> = Column::ALL.into_iter().chain(paths).collect();
+        for put in &all {
+            let set: ColumnSet = [*put].into_iter().collect();
+            assert!(!set.is_empty());
+            for column in &all {
+                assert_eq!(set.contains(*column), column == put, "{column:?} in a set of {put:?}");
+            }
+        }
+        let mut set: ColumnSet = all.iter().copied().collect();
+        assert!(all.iter().all(|column| set.contains(*column)));
+        set.insert(Column::Email);
+        assert!(set.contains(Column::Email), "what is put in twice is in it");
+        assert!(ColumnSet::default().is_empty());
+    }
+
+    #[test]
+    fn columns_have_the_contracts_names_and_types() {
+        let names = Column::ALL.map(Column::name).join(" ");
+        let contract =
+            "email email_verified phone username first_name last_name display_name avatar_url created_at";
+        assert_eq!(names, contract);
+        for column in Column::ALL {
+            let column_type = match column.name() {
+                "email_verified" => ColumnType::Bool,
+                "created_at" => ColumnType::Timestamp,
+                _ => ColumnType::Text,
+            };
+            assert_eq!(column.column_type(), column_type, "{column:?}");
+        }
+        assert_eq!(Column::Path(0).name(), "");
+    }
+
+    #[test]
+    fn the_name_and_the_picture_are_the_applications_once_set_and_the_rest_is_the_providers() {
+        for column in Column::ALL.into_iter().chain([Column::Path(0)]) {
+            let is_own = ["username", "display_name", "avatar_url"].contains(&column.name());
+            let owner = if is_own { Owner::AppOnceSet } else { Owner::Provider };
+            assert_eq!(column.default_owner(), owner, "{column:?}");
+        }
+    }
+
+    #[test]
+    fn another_value_is_drift_only_where_nobody_has_given_the_column_to_the_application() {
+        for (owner, name, is_drift) in [
+            (Owner::Provider, "provider", true),
+            (Owner::Undeclared, "undeclared", true),
+            (Owner::App, "app", false),
+            (Owner::AppOnceSet, "app-once-set", false),
+        ] {
+            assert_eq!((owner.name(), owner.is_provider()), (name, is_drift));
+        }
+    }
+
+    #[test]
+    fn a_deletion_frees_addresses_and_names_that_somebody_else_may_need() {
+        for column in Column::ALL.into_iter().chain([Column::Path(0)]) {
+            let freed = match column.name() {
+                "email" | "phone" | "username" => Some(None),
+                "email_verified" => Some(Some("false".to_owned())),
+                _ => None,
+            };
+            assert_eq!(column.freed(), freed, "{column:?}");
+        }
+    }
+
+    #[test]
+    fn null_and_empty_and_not_verified_are_nothing_that_anybody_would_miss() {
+        for (column, value, is_vacant) in [
+            (Column::FirstName, None, true),
+            (Column::FirstName, Some(""), true),
+            (Column::FirstName, Some("Ann"), false),
+            (Column::FirstName, Some("false"), false),
+            (Column::EmailVerified, Some("false"), true),
+            (Column::EmailVerified, Some("true"), false),
+        ] {
+            let mut columns = Columns::default();
+            columns.set(column, value.map(str::to_owned));
+            assert_eq!(columns.is_vacant(column), is_vacant, "{column:?} {value:?}");
+        }
+    }
 }

@@ -64,3 +64,16 @@ pub struct Event {
     pub instance: Option<String>,
     pub kind: EventKind,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_and_a_version_that_says_so_end_the_account() {
+        let ended_at = Some(Timestamp::clamped(1));
+        assert!(EventKind::Delete.ends());
+        assert!(EventKind::Upsert(Snapshot { ended_at, ..Snapshot::default() }).ends());
+        assert!(!EventKind::Upsert(Snapshot::default()).ends());
+    }
+}

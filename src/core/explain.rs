@@ -69,3 +69,93 @@ pub fn contradicted(column: Column, user: &User, merged: Option<&Columns>) -> Op
     let merged = merged?.get(column);
     (merged != user.columns.get(column)).then(|| merged.map(str::to_owned))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::ColumnSet;
+    use super::super::known::HeldValues;
+    use super::*;
+
+    const COLUMN: Column = Column::FirstName;
+
+    fn columns(value: Option<&str>) -> Columns {
+        let mut columns = Columns::default();
+        columns.set(COLUMN, value.map(str::to_owned));
+        columns
+    }
+
+    fn user(value: Option<&str>, is_kept: bool) -> User {
+        User {
+            id: "id-1".into(),
+            columns: columns(value),
+            deleted_at: None,
+            suspended_by_source: false,
+            suspended_by_app: false,
+            provisional: false,
+            kept: if is_kept { [COLUMN].into_iter().collect() } else { ColumnSet::default() },
+            held: HeldValues::default(),
+        }
+    }
+
+    #[test]
+    fn before_the_provider_has_spoken_a_value_is_a_calls_or_a_hint() {
+        for (value, is_kept, expected) in [
+            (Some("Ann"), true, "call"),
+            (None, true, "call"),
+            (Some("Ann"), false, "hint"),
+            (Some(""), false, "nobody"),
+            (None, false, "nobody"),
+        ] {
+            let word = word(&Layout::default(), COLUMN, &user(value, is_kept), None);
+            assert_eq!(word.name(), expected, "{value:?} {is_kept}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_the_word_of_the_columns_owner_unless_it_differs() {
+        const PROVIDER: Owner = Owner::Provider;
+        const ANN: Option<&str> = Some("Ann");
+        for (owner, row, is_kept, merged, expected) in [
+            (PROVIDER, ANN, false, ANN, "provider"),
+            (PROVIDER, None, false, None, "nobody"),
+            (PROVIDER, Some(""), false, Some(""), "nobody"),
+            (PROVIDER, ANN, false, Some("Bea"), "drift"),
+            (PROVIDER, None, false, ANN, "drift"),
+            (PROVIDER, ANN, true, Some("Bea"), "drift"),
+            (PROVIDER, ANN, true, ANN, "provider"),
+            (Owner::Undeclared, ANN, true, Some("Bea"), "kept"),
+            (Owner::Undeclared, ANN, true, ANN, "provider"),
+            (Owner::Undeclared, ANN, false, Some("Bea"), "drift"),
+            (Owner::AppOnceSet, ANN, true, Some("Bea"), "call"),
+            (Owner::AppOnceSet, ANN, true, ANN, "call"),
+            (Owner::AppOnceSet, ANN, false, Some("Bea"), "application"),
+            (Owner::AppOnceSet, ANN, false, ANN, "provider"),
+            (Owner::App, ANN, false, Some("Bea"), "application"),
+            (Owner::App, ANN, true, Some("Bea"), "application"),
+        ] {
+            let layout = Layout::new(Vec::new(), |_| owner);
+            let word = word(&layout, COLUMN, &user(row, is_kept), Some(&columns(merged)));
+            assert_eq!(word.name(), expected, "{owner:?} {row:?} {is_kept} {merged:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_back_is_said_to_be_whatever_the_row_holds() {
+        for value in [Some("Ann"), Some("Bea"), None] {
+            let mut user = user(value, true);
+            user.held.instead.insert(COLUMN, None);
+            let word = word(&Layout::default(), COLUMN, &user, Some(&columns(Some("Bea"))));
+            assert_eq!(word.name(), "held-back");
+        }
+    }
+
+    #[test]
+    fn the_providers_word_is_shown_where_the_row_holds_another() {
+        let bea = columns(Some("Bea"));
+        let ann = user(Some("Ann"), false);
+        assert_eq!(contradicted(COLUMN, &ann, Some(&bea)), Some(Some("Bea".to_owned())));
+        assert_eq!(contradicted(COLUMN, &ann, Some(&columns(None))), Some(None), "nothing is a word as well");
+        assert_eq!(contradicted(COLUMN, &ann, Some(&columns(Some("Ann")))), None);
+        assert_eq!(contradicted(COLUMN, &ann, None), None);
+    }
+}

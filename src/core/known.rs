@@ -183,3 +183,97 @@ impl<'a> AccountView<'a> {
         self.identity.state != IdentityState::Deleted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(state: IdentityState, snapshot: Option<Snapshot>) -> Identity {
+        let latest = snapshot.map(|snapshot| Latest { snapshot, occurred_at: None, read_at: None });
+        Identity { state, latest, deletion: None, replaced_version: None, hints: None }
+    }
+
+    #[test]
+    fn something_is_held_back_where_a_value_or_a_fact_is() {
+        assert!(HeldValues::default().is_empty());
+        assert!(!HeldValues { facts: true, ..HeldValues::default() }.is_empty());
+        let instead = BTreeMap::from([(Column::Email, None)]);
+        assert!(!HeldValues { instead: instead.clone(), facts: false }.is_empty());
+        assert!(!HeldValues { instead, facts: true }.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_understood_is_unread_whether_it_is_retired_or_not() {
+        for (is_unread, is_retired, source_status) in [
+            (false, false, SourceStatus::Active),
+            (false, true, SourceStatus::Retired),
+            (true, false, SourceStatus::Unread),
+            (true, true, SourceStatus::Unread),
+        ] {
+            assert_eq!(SourceStatus::of(is_unread, is_retired), source_status);
+        }
+    }
+
+    #[test]
+    fn an_account_lives_until_it_is_deleted_and_a_banned_one_lives() {
+        for (state, is_alive) in [
+            (IdentityState::Present, true),
+            (IdentityState::Suspended, true),
+            (IdentityState::Deleted, false),
+        ] {
+            let identity = identity(state, None);
+            let sibling =
+                Sibling { key: IdentityKey::default(), identity, source_status: SourceStatus::Retired };
+            let view = sibling.view();
+            assert_eq!((sibling.is_alive(), view.is_alive()), (is_alive, is_alive), "{state:?}");
+            assert_eq!((view.identity.state, view.source_status), (state, SourceStatus::Retired));
+        }
+    }
+
+    #[test]
+    fn a_voice_says_what_its_latest_snapshot_says() {
+        let key = IdentityKey::default();
+        let mut columns = Columns::default();
+        columns.set(Column::Email, Some("a@example.com".into()));
+        let snapshot = Snapshot { columns: columns.clone(), ..Snapshot::default() };
+        for (snapshot, said) in [(Some(snapshot), Some(&columns)), (None, None)] {
+            let identity = identity(IdentityState::Present, snapshot);
+            assert_eq!(
+                AccountView { key: &key, identity: &identity, source_status: SourceStatus::Active }.columns(),
+                said
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_that_was_replaced_is_remembered_until_the_source_has_gone_past_it() {
+        for (version, remembered) in [(8, Some(9)), (9, Some(9)), (10, None)] {
+            let snapshot = Snapshot { version, ..Snapshot::default() };
+            let latest = Latest { snapshot, occurred_at: None, read_at: None };
+            let identity = latest.into_identity(Some(9), Timestamp::clamped(1));
+            assert_eq!(identity.replaced_version, remembered, "version {version}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_says_whether_its_account_lives_is_banned_or_has_ended() {
+        let ended_at = Some(Timestamp::clamped(3));
+        for (suspended, ended_at, state) in [
+            (false, None, IdentityState::Present),
+            (true, None, IdentityState::Suspended),
+            (false, ended_at, IdentityState::Deleted),
+            (true, ended_at, IdentityState::Deleted),
+        ] {
+            let snapshot = Snapshot { suspended, ended_at, ..Snapshot::default() };
+            let latest = Latest { snapshot, occurred_at: None, read_at: None };
+            let identity = latest.into_identity(None, Timestamp::clamped(7));
+            assert_eq!(identity.state, state);
+            let deletion = identity.deletion.map(|deletion| (Some(deletion.at), deletion.received_at.ms()));
+            assert_eq!(deletion, ended_at.map(|at| (Some(at), 7)));
+            assert!(
+                identity.deletion.is_none_or(|deletion| deletion.soft),
+                "a later version may take it back"
+            );
+        }
+    }
+}

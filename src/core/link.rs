@@ -102,4 +102,19 @@ mod tests {
         assert!(matches!(matched(&[Candidate { is_erased: true, ..row("1") }]), Match::Ambiguous(_)));
         assert!(matches!(matched(&[Candidate { verified: Some(false), ..row("1") }]), Match::Ambiguous(_)));
     }
+
+    #[test]
+    fn a_rule_is_shown_by_the_word_of_the_configuration() {
+        let column = LinkRule::Column("clerk_id".into());
+        let rules = [LinkRule::ExternalId, LinkRule::SharedId, LinkRule::VerifiedEmail, column];
+        let words = ["external-id", "shared-id", "verified-email", "column:clerk_id"];
+        assert_eq!(rules.map(|rule| rule.name()), words);
+    }
+
+    #[test]
+    fn an_address_that_the_table_calls_verified_is_a_match() {
+        let row =
+            Candidate { user_id: "1".into(), verified: Some(true), sources: Vec::new(), is_erased: false };
+        assert_eq!(super::matched(&[row], "clerk"), Match::Row("1".into()));
+    }
 }

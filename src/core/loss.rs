@@ -67,4 +67,30 @@ mod tests {
         let loss = Loss { delivered: 70, created: 10, updated: 15, deleted: 5, ..Loss::default() };
         assert_eq!(loss.rate(), Some(0.3));
     }
+
+    #[test]
+    fn silence_is_counted_from_the_later_of_the_last_delivery_and_the_first_run() {
+        let at = Timestamp::clamped;
+        for (last_delivery, first_run) in
+            [(Some(1_000), Some(0)), (Some(0), Some(1_000)), (None, Some(1_000))]
+        {
+            let loss = Loss {
+                last_delivery: last_delivery.map(at),
+                first_run: first_run.map(at),
+                since_delivery: 1,
+                ..Loss::default()
+            };
+            assert_eq!(loss.silence(at(60_999), 60_000), None, "{loss:?}");
+            assert!(loss.silence(at(61_000), 60_000).is_some(), "{loss:?}");
+        }
+        let never_looked = Loss { since_delivery: 1, ..Loss::default() };
+        assert_eq!(never_looked.silence(at(61_000), 60_000), None);
+    }
+
+    #[test]
+    fn lost_is_every_change_that_no_delivery_told() {
+        let loss = Loss { created: 1, updated: 10, deleted: 100, ..Loss::default() };
+        assert_eq!((loss.lost(), loss.rate()), (111, Some(1.0)));
+        assert_eq!(Loss { delivered: 3, ..Loss::default() }.rate(), Some(0.0));
+    }
 }

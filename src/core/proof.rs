@@ -116,4 +116,12 @@ mod tests {
         assert_eq!(SweepLimit::Accounts(1_000).allowed(100), 50);
         assert_eq!(SweepLimit::Percent(5.0).allowed(1_000), 50);
     }
+
+    #[test]
+    fn a_failed_proof_says_what_was_seen_and_what_was_expected() {
+        let short = prove(&Walked { seen: 98, count_after: Some(99), ..WHOLE });
+        assert_eq!(short, Err(Unproven::Incomplete { seen: 98, counted: 99 }));
+        let strange = prove(&Walked { missing: 51, ..WHOLE });
+        assert_eq!(strange, Err(Unproven::MoreThanHalf { missing: 51, known: 100 }));
+    }
 }

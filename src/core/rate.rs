@@ -57,4 +57,15 @@ mod tests {
             assert_eq!(pace.grant, grant);
         }
     }
+
+    #[test]
+    fn the_pace_leaves_room_for_the_first_request_and_for_what_is_made_up() {
+        let limit = RateLimit { requests: 1_000, window_ms: 10_000 };
+        // 10.05 s, over the 999 requests that follow the first.
+        let pace = limit.pace(1.0);
+        assert_eq!(pace, Pace { interval_us: 10_061, slack_us: 50_000, grant: 4 });
+        assert!((pace.per_second() - 99.39).abs() < 0.01, "{}", pace.per_second());
+        // A share of one request per window: none follows, so the next one waits for two windows.
+        assert_eq!(limit.pace(0.001), Pace { interval_us: 20_100_000, slack_us: 50_000, grant: 1 });
+    }
 }

@@ -102,4 +102,25 @@ mod tests {
         assert_eq!(every.due(&failed(3), 0.0), Some(at("2026-01-01T06:04:30Z")));
         assert_eq!(every.due(&failed(40), 0.0), Some(at("2026-01-01T07:00:30Z")));
     }
+
+    #[test]
+    fn no_wait_after_a_failure_is_longer_than_the_interval_or_an_hour() {
+        let failed =
+            History { failed_at: Some(at("2026-01-01T06:00:00Z")), failures: 40, ..History::default() };
+        let often = Schedule::EveryMs(10 * 60_000);
+        assert_eq!(often.due(&failed, 0.0), Some(at("2026-01-01T06:10:00Z")));
+        let daily = Schedule::cron("0 0 * * *").unwrap();
+        assert_eq!(daily.due(&failed, 0.0), Some(at("2026-01-01T07:00:00Z")));
+    }
+
+    #[test]
+    fn a_failure_long_ago_does_not_bring_the_next_run_forward() {
+        let every = Schedule::EveryMs(3_600_000);
+        let history = History {
+            failed_at: Some(at("2026-01-01T00:01:00Z")),
+            failures: 1,
+            ..settled("2026-01-01T00:00:00Z")
+        };
+        assert_eq!(every.due(&history, 0.0), Some(at("2026-01-01T01:00:00Z")));
+    }
 }

@@ -88,4 +88,15 @@ mod tests {
         assert_eq!(Timestamp::from_ms(TIMESTAMP_MS_MAX + 1), None);
         assert_eq!(Timestamp::parse("yesterday"), None);
     }
+
+    #[test]
+    fn seconds_are_rounded_down() {
+        assert_eq!([0, 999, 1_000, 7_999].map(|ms| Timestamp::clamped(ms).seconds()), [0, 0, 1, 7]);
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_range_is_clamped_to_its_ends() {
+        assert_eq!(Timestamp::clamped(-1).ms(), 0);
+        assert_eq!(Timestamp::clamped(i64::MAX).ms(), TIMESTAMP_MS_MAX);
+    }
 }

@@ -15,6 +15,7 @@ mod explained;
 mod fixtures;
 mod fuzz;
 mod keys;
+mod noise;
 mod process;
 mod provider;
 mod replicas;

@@ -1,10 +1,8 @@
 //! Several accounts of one user: who is heard, and who is not.
 
 use super::*;
-use crate::core::event::IdentityKey;
-use crate::core::event::Snapshot;
-use crate::core::known::Identity;
-use crate::core::known::{Deletion, Latest};
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::{Deletion, Identity, Latest};
 use crate::core::layout::PathColumn;
 use crate::core::words::DeletedBy;
 
@@ -129,4 +127,73 @@ fn what_stands_in_for_nothing_is_no_word() {
     assert_eq!(merged.columns.unwrap_or_default().get(Column::Path(0)), Some("admin"));
     let who = winner(&layout, Column::Path(0), vec![view(&clerk, &silent), view(&workos, &says)]);
     assert_eq!(who.map(|view| view.key.source.as_str()), Some("workos"));
+}
+
+#[test]
+fn who_is_not_in_a_columns_order_comes_behind_in_the_order_of_all() {
+    let layout = layout(&["supabase", "clerk", "workos"], &[("username", &["workos"])]);
+    for (sources, column, speaks) in [
+        (&["auth0", "clerk", "supabase", "workos"][..], Column::Username, "workos"),
+        (&["auth0", "clerk", "supabase", "workos"], Column::FirstName, "supabase"),
+        (&["clerk", "workos"], Column::Username, "workos"),
+        (&["clerk", "workos"], Column::FirstName, "clerk"),
+        (&["supabase", "workos"], Column::Username, "workos"),
+        (&["auth0", "clerk", "supabase"], Column::Username, "supabase"),
+        // Whom no order names comes last, and of those the first by name speaks.
+        (&["auth0", "clerk"], Column::Username, "clerk"),
+        (&["zitadel", "auth0"], Column::Username, "auth0"),
+    ] {
+        let keys: Vec<IdentityKey> = sources.iter().map(|source| key(source)).collect();
+        let says = identity(IdentityState::Present, &[(Column::Username, "x"), (Column::FirstName, "x")]);
+        let views = keys.iter().map(|key| view(key, &says)).collect();
+        let winner = winner(&layout, column, views).map(|view| view.key.source.as_str());
+        assert_eq!(winner, Some(speaks), "{column:?} of {sources:?}");
+    }
+}
+
+#[test]
+fn a_user_is_provisional_where_accounts_live_and_none_has_said_anything() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let speaks = identity(IdentityState::Present, &[(Column::Email, "c@example.com")]);
+    let silent = Identity { latest: None, ..speaks.clone() };
+    let ended = identity(IdentityState::Deleted, &[]);
+    let ended_silently = Identity { latest: None, ..ended.clone() };
+    for (at_clerk, at_workos, provisional) in [
+        (&silent, &silent, true),
+        (&silent, &speaks, false),
+        (&speaks, &speaks, false),
+        (&ended, &silent, true),
+        (&ended, &ended, false),
+        (&ended_silently, &ended_silently, false),
+    ] {
+        let views = vec![view(&clerk, at_clerk), view(&workos, at_workos)];
+        let after = merge(&Layout::default(), views, None);
+        assert_eq!(after.provisional, provisional, "{at_clerk:?} {at_workos:?}");
+        assert_eq!(
+            after.deleted_at.is_some(),
+            !at_workos.deletion.is_none(),
+            "the user ends with the last one"
+        );
+    }
+}
+
+#[test]
+fn the_last_end_is_the_users_and_a_ban_is_only_of_who_has_spoken() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let layout = layout(&["clerk", "workos"], &[]);
+    let at = |ms| {
+        let mut ended = identity(IdentityState::Deleted, &[]);
+        ended.deletion = ended.deletion.map(|deletion| Deletion { at: Timestamp::clamped(ms), ..deletion });
+        ended
+    };
+    let (first, last) = (at(3), at(8));
+    let both = merge(&layout, vec![view(&clerk, &last), view(&workos, &first)], None);
+    assert_eq!(both.deleted_at, Some(Timestamp::clamped(8)));
+    let banned = identity(IdentityState::Suspended, &[(Column::Email, "c@example.com")]);
+    let heard_of = Identity { latest: None, ..banned.clone() };
+    let free = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
+    for (at_clerk, suspended) in [(&banned, true), (&heard_of, false), (&free, false)] {
+        let after = merge(&layout, vec![view(&clerk, at_clerk), view(&workos, &free)], None);
+        assert_eq!(after.suspended, suspended, "{at_clerk:?}");
+    }
 }

@@ -249,3 +249,100 @@ fn an_edit_of_the_providers_columns_is_drift_and_the_applications_stay() {
     assert_eq!(columns.get(Column::Username), Some("chosen"));
     assert_eq!(repair.change.unwrap().changed, ["email"]);
 }
+
+#[test]
+fn a_version_is_believed_up_to_a_day_ahead_to_the_millisecond() {
+    let day = 24 * HOUR;
+    for (version, is_future) in [(20, false), (20 + day, false), (20 + day + 1, true)] {
+        assert_eq!(super::is_future(&snapshot(version, "a"), at(20)), is_future, "{version}");
+    }
+    let timeless = Snapshot { versioned_at: None, ..snapshot(i64::MAX, "a") };
+    assert!(!super::is_future(&timeless, at(20)), "a version that is no time lies nowhere");
+}
+
+#[test]
+fn what_is_received_in_the_millisecond_of_a_mark_may_be_later_than_the_read() {
+    let earlier = same(20);
+    // The first reading, then whether the second one confirms it.
+    for (received_ms, confirms) in [(19, true), (20, false), (21, false)] {
+        let first =
+            decide_read(&Layout::default(), &known(9, "new"), &read(4, "old", 20), received(received_ms), "");
+        assert_eq!(first, doubt(Doubt::Older, received_ms < 20), "received at {received_ms}");
+        let second = decide_read(
+            &Layout::default(),
+            &known(9, "new"),
+            &read(4, "old", 80),
+            after(earlier, received_ms),
+            "",
+        );
+        assert_eq!(matches!(second, ReadDecision::Apply(_)), confirms, "received at {received_ms}");
+        let absent = decide_read(
+            &Layout::default(),
+            &known(9, "new"),
+            &gone(80),
+            after(absent_before(20), received_ms),
+            "",
+        );
+        assert_eq!(absent == ReadDecision::Gone, confirms, "received at {received_ms}");
+    }
+}
+
+#[test]
+fn only_readings_marked_after_the_deletion_was_received_bring_an_account_back() {
+    let deleted = delivered(&known(9, "before"), EventKind::Delete, 50).account;
+    for (first_ms, present, revives) in
+        [(49, true, false), (50, true, false), (51, true, true), (51, false, false)]
+    {
+        let earlier = Earlier { marked_at: at(first_ms), present, same: false };
+        // Nothing is known to have been received: the deletion alone says when.
+        let circumstances = Circumstances { received_at: None, ..after(earlier, 0) };
+        let second = decide_read(&Layout::default(), &deleted, &read(9, "before", 200), circumstances, "");
+        assert_eq!(matches!(second, ReadDecision::Apply(_)), revives, "{earlier:?}");
+    }
+    let first = Circumstances { received_at: None, ..received(0) };
+    for (marked_ms, counts) in [(49, false), (50, false), (51, true)] {
+        let decision = decide_read(&Layout::default(), &deleted, &read(9, "before", marked_ms), first, "");
+        assert_eq!(decision, doubt(Doubt::Revival, counts), "marked at {marked_ms}");
+    }
+}
+
+#[test]
+fn an_earlier_reading_confirms_only_what_it_has_seen_itself() {
+    let elsewhere = Earlier { same: false, ..same(20) };
+    for (account, reading, earlier) in [
+        (known(9, "new"), read(4, "old", 200), elsewhere),
+        (known(9, "new"), gone(200), same(20)),
+        (known(9, "new"), read(200 + 48 * HOUR, "next", 200), elsewhere),
+    ] {
+        let decision = decide_read(&Layout::default(), &account, &reading, after(earlier, 10), "");
+        assert!(matches!(decision, ReadDecision::Again(Again { counts: true, .. })), "{decision:?}");
+    }
+}
+
+#[test]
+fn the_absence_of_an_account_that_has_ended_is_no_news() {
+    let deleted = delivered(&known(9, "before"), EventKind::Delete, 50).account;
+    let decision = decide_read(&Layout::default(), &deleted, &gone(80), after(absent_before(60), 50), "");
+    assert_eq!(decision, ReadDecision::Unchanged);
+}
+
+#[test]
+fn a_read_of_the_same_version_and_content_changes_nothing_whenever_it_was_marked() {
+    let account = known(9, "new");
+    for received_ms in [10, 20, 30] {
+        let decision =
+            decide_read(&Layout::default(), &account, &read(9, "new", 20), received(received_ms), "");
+        assert_eq!(decision, ReadDecision::Unchanged);
+    }
+}
+
+#[test]
+fn a_version_that_was_read_again_after_it_had_been_replaced_keeps_the_highest_in_mind() {
+    let account = known(9, "new");
+    let confirmed = |marked_ms| after(same(marked_ms), 10);
+    let down =
+        applied(decide_read(&Layout::default(), &account, &read(4, "restored", 80), confirmed(20), ""));
+    let further = decide_read(&Layout::default(), &down.account, &read(2, "older", 200), confirmed(100), "");
+    let identity = applied(further).account.identity.unwrap();
+    assert_eq!(identity.replaced_version, Some(9), "deliveries up to the highest are doubted still");
+}
