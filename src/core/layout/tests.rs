@@ -13,7 +13,7 @@ fn columns(email: &str, username: Option<&str>) -> Columns {
 fn what_the_application_wrote_stays_and_the_rest_follows() {
     let layout = Layout::default();
     let follow = |row: &Columns, before: &Columns, after| {
-        let before = LastSeen { said: before.clone(), each: Vec::new() };
+        let before = LastSeen { merged: before.clone(), each: Vec::new() };
         layout.follow(row, ColumnSet::default(), &before, after).0
     };
     let row = columns("old@example.com", Some("ann"));
@@ -49,7 +49,7 @@ fn what_a_linked_row_held_stays_until_it_agrees() {
     // An edit of what was not kept is drift; once the two agree, the column follows for good.
     let mut edited = linked.clone();
     edited.set(Column::Path(0), Some("owner".into()));
-    let before = LastSeen { said: after.clone(), each: Vec::new() };
+    let before = LastSeen { merged: after.clone(), each: Vec::new() };
     let (repaired, still) = layout.follow(&edited, kept, &before, &after);
     assert_eq!((repaired, still), (linked.clone(), kept));
     let mut agreed = linked;
@@ -83,7 +83,7 @@ fn headcount_never_writes_a_column_of_the_applications() {
     let row = columns("ours@example.com", None);
     let after = columns("theirs@example.com", Some("ann"));
     assert_eq!(layout.follow_first(&row, &after).0, row);
-    let before = LastSeen { said: row.clone(), each: Vec::new() };
+    let before = LastSeen { merged: row.clone(), each: Vec::new() };
     assert_eq!(layout.follow(&row, ColumnSet::default(), &before, &after).0, row);
 }
 
@@ -173,7 +173,7 @@ fn a_column_that_is_the_applications_once_set_follows_until_it_holds_another_val
         (row.get(Column::Username).map(str::to_owned), kept.contains(Column::Username))
     };
     let before = |said, each: &[Option<&str>]| LastSeen {
-        said: row(None, said, None),
+        merged: row(None, said, None),
         each: each.iter().map(|said| row(None, *said, None)).collect(),
     };
     let (ann, bea, own) = (Some("ann"), Some("bea"), Some("own"));
@@ -200,7 +200,7 @@ fn a_column_that_is_the_applications_once_set_follows_until_it_holds_another_val
 fn a_kept_value_stays_while_it_differs_and_is_something() {
     let layout = Layout::new(Vec::new(), |_| Owner::Undeclared);
     let kept: ColumnSet = [Column::FirstName].into_iter().collect();
-    let before = LastSeen { said: row(None, None, Some("Bea")), each: Vec::new() };
+    let before = LastSeen { merged: row(None, None, Some("Bea")), each: Vec::new() };
     for (held, is_kept, holds, stays) in [
         (Some("Ann"), true, "Ann", true),
         (Some("Ann"), false, "Bea", false),
@@ -209,7 +209,7 @@ fn a_kept_value_stays_while_it_differs_and_is_something() {
         (Some(""), true, "Bea", false),
     ] {
         let kept = if is_kept { kept } else { ColumnSet::default() };
-        let (row, kept) = layout.follow(&row(None, None, held), kept, &before, &before.said);
+        let (row, kept) = layout.follow(&row(None, None, held), kept, &before, &before.merged);
         assert_eq!(row.get(Column::FirstName), Some(holds), "{held:?} {is_kept}");
         assert_eq!(kept.contains(Column::FirstName), stays, "{held:?} {is_kept}");
     }
