@@ -4,14 +4,15 @@ use super::env::BenchEnv;
 use super::load::{self, Load, LoadResult, Measured, Requests, percentile_ms};
 use super::report::{BenchReport, Line, Machine, most};
 use super::traffic::Traffic;
-use crate::clock::{Clock, SystemClock, fresh_run_id};
+use crate::clock::{Clock, SystemClock};
 use crate::core::columns::Column;
 use crate::store::Store;
 use anyhow::{Context as _, ensure};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// More than one worker stores.
@@ -55,7 +56,7 @@ impl ApplyBench {
         let mut visible_us = Vec::new();
         let mut backlogs = Vec::new();
         // One for all runs: on a database that was given, a later run has to be newer than the one before.
-        let mut traffic = Arc::new(Traffic::new(env.key()?, &fresh_run_id(), self.accounts, 0));
+        let mut traffic = Arc::new(Traffic::new(env.key()?, &SystemClock.fresh_id(), self.accounts, 0));
         for run in 1..=self.runs {
             progress(format!("run {run} of {}", self.runs));
             let seen = self.once(env, &mut traffic).await?;
@@ -139,8 +140,9 @@ async fn backlog(store: Store, done: CancellationToken) -> anyhow::Result<Vec<u6
     let mut seen = Vec::new();
     while !done.is_cancelled() {
         tokio::select! {
-            () = tokio::time::sleep(BACKLOG_EVERY) => seen.push(store.backlog().await?),
+            biased;
             () = done.cancelled() => {}
+            () = tokio::time::sleep(BACKLOG_EVERY) => seen.push(store.backlog().await?),
         }
     }
     Ok(seen)

@@ -5,7 +5,7 @@ use super::load::{self, Load, Measured, Requests};
 use super::report::{BenchReport, Line, Machine};
 use super::traffic::Traffic;
 use super::worker::Worker;
-use crate::clock::{Clock, SystemClock, fresh_run_id};
+use crate::clock::{Clock, SystemClock};
 use crate::store::{DatabaseUrl, one_row_a_commit};
 use anyhow::ensure;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl IngestBench {
         connections: usize,
         per_second_max: f64,
     ) -> anyhow::Result<(Measured, u64)> {
-        let mut traffic = Traffic::new(env.key()?, &fresh_run_id(), self.accounts, 0);
+        let mut traffic = Traffic::new(env.key()?, &SystemClock.fresh_id(), self.accounts, 0);
         traffic.sign((self.seconds * per_second_max) as u64, SystemClock.now());
         let traffic = Arc::new(traffic);
         let load = Load {

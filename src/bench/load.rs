@@ -3,11 +3,12 @@
 use anyhow::{Context as _, bail};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use url::Url;
 
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -173,7 +174,7 @@ impl Connection {
             if due > self.began + self.load.duration {
                 return false;
             }
-            tokio::time::sleep_until(due.into()).await;
+            tokio::time::sleep_until(due).await;
         }
         self.began.elapsed() < self.load.duration
     }

@@ -4,7 +4,8 @@ use anyhow::{Context as _, bail};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use url::Url;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! The way to the admin listener: its address, and the token that is made where nobody has set one.
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::digest::hex;
 use crate::store::DatabaseUrl;
@@ -23,12 +24,12 @@ fn path(config: &Config) -> PathBuf {
 
 /// Has the configuration hold a token for operators: the one that is set, the one of the file, or a new one. Without a
 /// place to write it down nobody could know it, and operators are not let in.
-pub fn settle_token(config: &mut Config) {
+pub fn settle_token(config: &mut Config, clock: &dyn Clock) {
     if config.admin.token.is_some() {
         return;
     }
     let path = path(config);
-    match read_or_make(&path) {
+    match read_or_make(&path, clock) {
         Ok((token, is_new)) => {
             if is_new {
                 info!("a token for the admin listener was made: it is in {}", path.display());
@@ -41,8 +42,8 @@ pub fn settle_token(config: &mut Config) {
     }
 }
 
-fn read_or_make(path: &PathBuf) -> anyhow::Result<(String, bool)> {
-    let made = hex(rand::random::<[u8; 32]>());
+fn read_or_make(path: &PathBuf, clock: &dyn Clock) -> anyhow::Result<(String, bool)> {
+    let made = hex(clock.random_bytes());
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match opened {
         Ok(mut file) => {

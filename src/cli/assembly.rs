@@ -1,6 +1,6 @@
 //! A worker put together from its parts.
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::config::{Config, OnDelete, Poll};
 use crate::intake::Ingest;
 use crate::reconcile::{Calls, Deliveries, ErasedRow};
@@ -59,10 +59,14 @@ pub struct Serving {
 }
 
 impl Serving {
-    pub fn start(config: &Config, store: &Store, roles: &[Role]) -> anyhow::Result<Self> {
+    pub fn start(
+        config: &Config,
+        store: &Store,
+        roles: &[Role],
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let plays = |role| roles.contains(&role);
         let sources = Arc::new(config.sources.clone());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stored = Arc::new(Notify::new());
         let refusals = Arc::new(Refusals::default());
         let (applies, reads) = (CancellationToken::new(), CancellationToken::new());
@@ -83,37 +87,38 @@ impl Serving {
             });
             let held = deliveries.clone();
             let (calls, erasure, stop) = (calls.clone(), erasure(config), applies.clone());
-            loops.push(supervised("calls", move || run_calls(calls.clone(), erasure, stop.clone())));
+            loops.push(supervised("calls", clock, move || run_calls(calls.clone(), erasure, stop.clone())));
             let stop = applies.clone();
-            loops.push(supervised("held values", move || run_held(held.clone(), stop.clone())));
+            loops.push(supervised("held values", clock, move || run_held(held.clone(), stop.clone())));
             for _ in 0..store.appliers() {
                 let (deliveries, stored, stop) = (deliveries.clone(), stored.clone(), applies.clone());
-                loops.push(supervised("applier", move || {
+                loops.push(supervised("applier", clock, move || {
                     run_applier(deliveries.clone(), stored.clone(), stop.clone())
                 }));
             }
         }
         if plays(Role::Resync) {
             for source in sources.iter().filter(|source| source.api.is_some()) {
-                loops.extend(reading(config, store, source, &sources, &clock, &reads)?);
+                loops.extend(reading(config, store, source, &sources, clock, &reads)?);
             }
         }
         {
             let (store, refusals, stop) = (store.clone(), refusals.clone(), applies.clone());
             let (retention_ms, prunes) = (config.inbox_retention_ms, plays(Role::Apply));
-            loops.push(supervised("housekeeping", move || {
+            loops.push(supervised("housekeeping", clock, move || {
                 run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
             }));
         }
         let retired = Retired::default();
         {
             let (store, retired, stop) = (store.clone(), retired.clone(), applies.clone());
-            loops.push(supervised("retired sources", move || {
+            loops.push(supervised("retired sources", clock, move || {
                 run_retired(store.clone(), retired.clone(), stop.clone())
             }));
         }
         let bytes_max = config.body_bytes_max;
-        let public = Public::new(sources, ingest, store.clone(), clock, refusals.clone(), retired, bytes_max);
+        let public =
+            Public::new(sources, ingest, store.clone(), clock.clone(), refusals.clone(), retired, bytes_max);
         Ok(Self { public, admin, writer, loops, applies, reads, refusals, store: store.clone() })
     }
 
@@ -239,10 +244,10 @@ fn reading(
     let (store_of_runs, stop_of_runs) = (store.clone(), stop.clone());
     let (store, stop) = (store.clone(), stop.clone());
     Ok([
-        supervised("resync", move || {
+        supervised("resync", clock, move || {
             run_schedule(store_of_runs.clone(), runs.clone(), times.clone(), stop_of_runs.clone())
         }),
-        supervised("confirmations", move || {
+        supervised("confirmations", clock, move || {
             run_confirmations(store.clone(), confirmations.clone(), stop.clone())
         }),
     ])

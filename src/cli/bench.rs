@@ -7,7 +7,7 @@ use crate::bench::load::{self, Load};
 use crate::bench::{
     ApplyBench, BenchEnv, BenchReport, EnsureBench, IngestBench, ResyncBench, Traffic, ceiling,
 };
-use crate::clock::{Clock, SystemClock, fresh_run_id};
+use crate::clock::Clock;
 use crate::simulate::WEBHOOK_SECRET;
 use crate::source::signature::SigningKey;
 use anyhow::ensure;
@@ -141,8 +141,8 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// Runs with no settings but these; `database` is what --database names.
-pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Result<u8> {
-    let scratch = Scratch::new("bench")?;
+pub fn run(command: Bench, database: Option<String>, json: bool, clock: &dyn Clock) -> anyhow::Result<u8> {
+    let scratch = Scratch::new("bench", clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let env = async || BenchEnv::new(scratch.path().to_owned(), database).await;
@@ -152,7 +152,7 @@ pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Resu
                 ceiling::serve(listener, SigningKey::parse(WEBHOOK_SECRET)?).await?;
                 return Ok(DONE);
             }
-            Bench::Load(command) => return send(command, json).await,
+            Bench::Load(command) => return send(command, json, clock).await,
             Bench::Ingest(IngestCommand { connections, runs, accounts }) => {
                 let bench = IngestBench { connections, seconds: runs.seconds, runs: runs.runs, accounts };
                 bench.run(&mut env().await?, progress).await?
@@ -175,10 +175,10 @@ pub fn run(command: Bench, database: Option<String>, json: bool) -> anyhow::Resu
     })
 }
 
-async fn send(command: LoadCommand, json: bool) -> anyhow::Result<u8> {
+async fn send(command: LoadCommand, json: bool, clock: &dyn Clock) -> anyhow::Result<u8> {
     let mut traffic =
-        Traffic::new(SigningKey::parse(&command.secret)?, &fresh_run_id(), command.accounts, command.first);
-    traffic.sign(command.deliveries, SystemClock.now());
+        Traffic::new(SigningKey::parse(&command.secret)?, &clock.fresh_id(), command.accounts, command.first);
+    traffic.sign(command.deliveries, clock.now());
     let load = Load {
         to: command.to,
         connections: command.connections,

@@ -23,11 +23,13 @@ mod source;
 mod status;
 mod users;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, Environment};
 use crate::resync::ResyncError;
 use crate::store::{DatabaseUrl, Store, StoreError};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing::warn;
 
 /// Everything is in order.
@@ -103,6 +105,8 @@ enum Command {
 struct Context {
     config: Config,
     json: bool,
+    /// The time, ids and chance of everything that the command does.
+    clock: Arc<dyn Clock>,
 }
 
 /// Runs the command that the process was called with.
@@ -128,6 +132,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // The one place that chooses a crypto provider for TLS; a second call finds it chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut flags = Vec::new();
@@ -135,10 +140,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         flags.push(("database_url", without_password(url)?));
     }
     if let Command::Demo(command) = cli.command {
-        return demo::run(command, &flags, cli.global.log, cli.global.json);
+        return demo::run(command, &flags, cli.global.log, cli.global.json, clock);
     }
     if let Command::Bench(command) = cli.command {
-        return bench::run(command, flags.pop().map(|(_, url)| url), cli.global.json);
+        return bench::run(command, flags.pop().map(|(_, url)| url), cli.global.json, &*clock);
     }
     if let Some(filter) = cli.global.log {
         flags.push(("log", filter));
@@ -151,7 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let context = Context { config, json: cli.global.json };
+    let context = Context { config, json: cli.global.json, clock };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
         match cli.command {
             Command::Serve(command) => serve::run(command, context).await,

@@ -47,7 +47,7 @@ pub async fn run(command: Record, context: Context) -> anyhow::Result<u8> {
         },
         folder: command.out.clone(),
         raw: command.raw,
-        redaction_key: rand::random(),
+        redaction_key: context.clock.random_bytes(),
     };
     let (written, without_body) = record(&store, &recording).await?;
     store.close().await;

@@ -2,7 +2,6 @@
 
 use super::output::{json_of, print, print_json, users_table};
 use super::{Context, DONE, FAILED, FOUND};
-use crate::clock::SystemClock;
 use crate::config::ConfigError;
 use crate::replay::{ReplayCounts, Replayed, collect_paths, replay, send};
 use crate::store::{Store, UserView};
@@ -11,7 +10,6 @@ use clap::Args;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use url::Url;
 
 /// Users that are shown when it is done.
@@ -51,7 +49,7 @@ pub async fn run(command: Replay, context: Context) -> anyhow::Result<u8> {
     };
     let config = &context.config;
     let replayed =
-        replay(&store, &config.sources, Arc::new(SystemClock), config.delete_limit, &paths, progress).await?;
+        replay(&store, &config.sources, context.clock.clone(), config.delete_limit, &paths, progress).await?;
     let users = resulting_users(&store, &replayed).await?;
     store.close().await;
     for (path, reason) in &replayed.rejections {
@@ -103,7 +101,7 @@ async fn send_to(context: &Context, paths: &[PathBuf], to: &Url) -> anyhow::Resu
     if !matches!(to.scheme(), "http" | "https") {
         return Err(ConfigError("--to must be an http or https URL".into()).into());
     }
-    let sent = send(&context.config.sources, &SystemClock, paths, to).await?;
+    let sent = send(&context.config.sources, &*context.clock, paths, to).await?;
     if context.json {
         print_json(&json!(sent));
     } else {

@@ -3,7 +3,6 @@
 use super::assembly::settings;
 use super::output::{json_of, print, print_json, table, visible};
 use super::{Context, DONE, FAILED, FOUND};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::reconcile::Drift;
 use crate::resync::{Forecast, Phase, Progress, Report, Resync, Watch};
@@ -98,9 +97,8 @@ impl Context {
         watch: Watch,
         stop: CancellationToken,
     ) -> anyhow::Result<Resync> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sources = Arc::new(self.config.sources.clone());
-        Ok(Resync::new(store, source, &sources, &clock, settings(&self.config, source), watch, stop)?)
+        Ok(Resync::new(store, source, &sources, &self.clock, settings(&self.config, source), watch, stop)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A folder for what nobody keeps.
 
+use crate::clock::Clock;
 use std::path::{Path, PathBuf};
 
 /// Removed when it is dropped.
@@ -7,8 +8,8 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Makes it; `purpose` is part of its name.
-    pub fn new(purpose: &str) -> std::io::Result<Self> {
-        let name = format!("headcount-{purpose}-{}", crate::clock::fresh_run_id());
+    pub fn new(purpose: &str, clock: &dyn Clock) -> std::io::Result<Self> {
+        let name = format!("headcount-{purpose}-{}", clock.fresh_id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(Self(folder))

@@ -84,14 +84,14 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     let mut admin = None;
     if command.role.contains(&Role::Admin) {
         admin = super::access::listen(config).await?;
-        super::access::settle_token(&mut context.config);
+        super::access::settle_token(&mut context.config, &*context.clock);
     }
     let config = &context.config;
     announce(config, listener.local_addr()?);
     if let Some(admin) = &admin {
         info!("answers applications and operators at http://{}/v1", admin.local_addr()?);
     }
-    let serving = Serving::start(config, &store, &command.role)?;
+    let serving = Serving::start(config, &store, &command.role, &context.clock)?;
     serving.until(listener, admin, stop).await?;
     store.close().await;
     info!("stopped");
@@ -130,6 +130,7 @@ pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

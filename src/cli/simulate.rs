@@ -117,7 +117,8 @@ pub async fn run(command: Simulate, context: Context) -> anyhow::Result<u8> {
     );
     let stop = CancellationToken::new();
     super::serve::stop_on_signals(stop.clone())?;
-    let mut simulator = Simulator::start(command.options()?, command.listen).await?;
+    let mut simulator =
+        Simulator::start_by(command.options()?, command.listen, context.clock.clone()).await?;
     if command.rate > 0.0 {
         simulator.start_traffic();
     }

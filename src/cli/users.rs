@@ -3,7 +3,6 @@
 use super::assembly::erased_row;
 use super::output::{confirm, json_of, print, print_fields, print_json, users_table};
 use super::{Context, DONE};
-use crate::clock::SystemClock;
 use crate::config::ConfigError;
 use crate::core::call::RowSetting;
 use crate::core::event::IdentityKey;
@@ -110,7 +109,7 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
     let calls = Calls {
         store: store.clone(),
         sources: Arc::new(context.config.sources.clone()),
-        clock: Arc::new(SystemClock),
+        clock: context.clock.clone(),
     };
     match command {
         Users::List(_) | Users::Show { .. } => Ok(DONE),

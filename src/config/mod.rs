@@ -11,6 +11,7 @@ pub use values::Poll;
 
 use crate::core::brake::DeleteLimit;
 use crate::core::proof::SweepLimit;
+use crate::core::retention::{self, Period, Retention};
 use crate::core::schedule::Schedule;
 use crate::source::Source;
 use crate::store::{DatabaseUrl, UsersConfig};
@@ -221,6 +222,24 @@ impl Config {
     pub fn source_kinds(&self) -> Vec<(String, String)> {
         let kind = |source: &Source| (source.name.clone(), source.provider.kind().to_owned());
         self.sources.iter().map(kind).collect()
+    }
+
+    /// What is kept for a while: each with its period as people write it.
+    pub fn retentions(&self) -> impl Iterator<Item = (Retention, String)> {
+        retention::ALL.into_iter().map(|kept| {
+            let period = match kept.period {
+                Period::Fixed(period_ms) => retention::in_days(period_ms),
+                Period::Setting(key) => self.shown(key),
+            };
+            (kept, period)
+        })
+    }
+
+    /// A setting's value as `headcount config` shows it.
+    fn shown(&self, key: &str) -> String {
+        let variable = SETTINGS.iter().find(|setting| setting.key == key).map(|setting| setting.variable);
+        let entry = self.entries.iter().find(|entry| Some(entry.name.as_str()) == variable);
+        entry.map(|entry| entry.value.clone()).unwrap_or_default()
     }
 
     /// How a source is read: as all are, but for what it has settings of its own for.

@@ -2,7 +2,6 @@
 //!
 //! Time and fresh ids come in as parameters, so every rule here can be tested by calling it.
 
-pub mod attempts;
 pub mod brake;
 pub mod call;
 pub mod change;
@@ -18,6 +17,8 @@ pub mod merge;
 pub mod proof;
 pub mod rate;
 pub mod read;
+pub mod retention;
+pub mod retry_policy;
 pub mod schedule;
 pub mod timestamp;
 pub mod words;

@@ -1,5 +1,6 @@
 //! When the next full resync is due.
 
+use super::retry_policy::FULL_RUN;
 use super::timestamp::Timestamp;
 use chrono::{DateTime, Utc};
 use croner::Cron;
@@ -14,10 +15,6 @@ pub enum Schedule {
     /// In UTC.
     Cron(Box<Cron>),
 }
-
-/// After a failed run: a minute, then twice as long each time, never longer than the schedule's own interval.
-const AFTER_FAILURE_MS: i64 = 60_000;
-const AFTER_FAILURE_MS_MAX: i64 = 3_600_000;
 
 /// What is known of the latest full runs of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,12 +48,12 @@ impl Schedule {
             }
         };
         let Some(failed_at) = history.failed_at else { return Some(slot) };
-        let doubled = AFTER_FAILURE_MS << history.failures.saturating_sub(1).min(10);
+        let delay = i64::try_from(FULL_RUN.delay_ms(history.failures, 0.0)).unwrap_or(i64::MAX);
         let latest = match self {
-            Schedule::EveryMs(every) => AFTER_FAILURE_MS_MAX.min(*every),
-            _ => AFTER_FAILURE_MS_MAX,
+            Schedule::EveryMs(every) => *every,
+            _ => i64::MAX,
         };
-        let retry = Timestamp::clamped(failed_at.ms() + doubled.min(latest));
+        let retry = Timestamp::clamped(failed_at.ms() + delay.min(latest));
         Some(slot.max(retry))
     }
 }

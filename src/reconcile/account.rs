@@ -2,7 +2,7 @@
 //! for a read.
 
 use super::partial_write::write_partly;
-use crate::clock::{Clock, fresh_user_id};
+use crate::clock::Clock;
 use crate::core::change::Change;
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, Latest};
@@ -129,7 +129,7 @@ impl FreshIds {
         if self.made.is_empty() {
             self.made = tx.fresh_ids(1, self.dry).await?;
         }
-        Ok(self.made.pop().unwrap_or_else(|| fresh_user_id(self.clock.now())))
+        Ok(self.made.pop().unwrap_or_else(|| self.clock.fresh_id()))
     }
 }
 

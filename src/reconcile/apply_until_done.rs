@@ -1,12 +1,9 @@
 //! For somebody who has stored deliveries and waits for what becomes of them.
 
 use super::deliveries::Deliveries;
+use super::lock_wait::Attempts;
+use crate::core::retry_policy::DELIVERIES_AWAITED;
 use crate::store::StoreError;
-use std::time::Duration;
-
-/// Another process may hold some of them; it is waited for so long, in such steps.
-const WAIT_STEP: Duration = Duration::from_millis(50);
-const WAITS_MAX: u32 = 200;
 
 impl Deliveries {
     /// Applies until none of these deliveries waits any more, or until what waits waits for its next attempt: message ids
@@ -16,7 +13,9 @@ impl Deliveries {
         source: &str,
         ids: &[String],
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let mut waits = 0;
+        // Another process may hold some of them.
+        let mut attempts = Attempts::of(&DELIVERIES_AWAITED);
+        attempts.next().await;
         loop {
             let applied = self.apply_batch().await?;
             if applied.finished > 0 {
@@ -26,11 +25,9 @@ impl Deliveries {
             let statuses: Vec<(String, String)> =
                 statuses.into_iter().map(|(id, status, _)| (id, status)).collect();
             let contended = applied.claimed > 0 || statuses.iter().any(|(_, status)| status == "pending");
-            if !contended || waits == WAITS_MAX {
+            if !contended || !attempts.next().await {
                 return Ok(statuses);
             }
-            waits += 1;
-            tokio::time::sleep(WAIT_STEP).await;
         }
     }
 }

@@ -2,26 +2,23 @@
 
 use super::account::{FreshIds, LockedAccount, difference, feed_change, locked_account, write_each};
 use super::assignment::{Assignment, NoRoom, with_theirs};
+use super::held_values::HeldValuesRetry;
 use super::linking::link;
+use super::lock_wait::while_busy;
 use super::partial_write::ConstraintCheck;
-use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::call::{self, Called};
 use crate::core::change::Change;
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::Account;
+use crate::core::retry_policy::LOCK_WAIT;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError, TheirCell};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
-
-/// What is held by another transaction is tried again so often.
-const ATTEMPTS_MAX: u32 = 60;
-const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
 
 /// Carries calls out.
 #[derive(Clone)]
@@ -81,15 +78,10 @@ impl Calls {
         hints: &Columns,
         assignment: &Assignment,
     ) -> Result<(), CallError> {
-        for attempt in 0..ATTEMPTS_MAX {
-            pause(attempt).await;
-            match self.try_provisional(key, hints, assignment).await {
-                Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, assignment, hints).await?),
-                Ok(()) => return Ok(()),
-            }
+        match while_busy(&LOCK_WAIT, || self.try_provisional(key, hints, assignment)).await {
+            Err(error) => Err(self.with_columns(error, assignment, hints).await?),
+            Ok(()) => Ok(()),
         }
-        Err(CallError::Busy)
     }
 
     async fn try_provisional(
@@ -171,15 +163,11 @@ impl Calls {
         caller: Caller<'_>,
         decide: impl Fn(&Account) -> Result<Called, CallError>,
     ) -> Result<bool, CallError> {
-        for attempt in 0..ATTEMPTS_MAX {
-            pause(attempt).await;
-            match self.try_on_user(user_id, assignment, what, caller, &decide).await {
-                Err(CallError::Busy) => {}
-                Err(error) => return Err(self.with_columns(error, assignment, &Columns::default()).await?),
-                Ok(written) => return Ok(written),
-            }
+        let attempt = || self.try_on_user(user_id, assignment, what, caller, &decide);
+        match while_busy(&LOCK_WAIT, attempt).await {
+            Err(error) => Err(self.with_columns(error, assignment, &Columns::default()).await?),
+            Ok(written) => Ok(written),
         }
-        Err(CallError::Busy)
     }
 
     async fn try_on_user(
@@ -289,7 +277,7 @@ impl Calls {
             }
             return Err(CallError::NoRoom(no_room));
         }
-        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
+        let retry = HeldValuesRetry { sources: &self.sources, clock: &self.clock, dry: false };
         let mut changes = retry.after(tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
         let change = with_theirs(change, &write);
         let own = feed_change(change, &outcomes[0])
@@ -307,7 +295,8 @@ impl Calls {
     ) -> Result<Vec<String>, CallError> {
         let layout = self.store.layout().clone();
         let mut guilty = Vec::new();
-        let mut tries: HashMap<String, AccountWrite> = HashMap::new();
+        // In the order of names: what the database is asked does not depend on chance.
+        let mut tries: BTreeMap<String, AccountWrite> = BTreeMap::new();
         for (column, _) in &assignment.setting.columns {
             let mut without = write.clone();
             let before = write.before.as_ref().and_then(|before| before.columns.get(*column));
@@ -327,7 +316,6 @@ impl Calls {
                 Err(error) => return Err(error.into()),
             }
         }
-        guilty.sort();
         Ok(guilty)
     }
 
@@ -359,10 +347,4 @@ impl Calls {
 
 fn is_deleted(known: &Account) -> bool {
     known.user.as_ref().is_some_and(|user| user.deleted_at.is_some())
-}
-
-pub(super) async fn pause(attempt: u32) {
-    if attempt > 0 {
-        tokio::time::sleep(ATTEMPT_EVERY).await;
-    }
 }

@@ -2,18 +2,18 @@
 
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
 use super::finished::{
-    DeliveriesOutcome, HELD_DELAY_MS, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
+    DeliveriesOutcome, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
 };
+use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link};
 use super::partial_write::ConstraintCheck;
-use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::Account;
-use crate::core::words::Doubt;
-use crate::core::words::IdentityState;
+use crate::core::retry_policy::DELIVERY_LOCKED;
+use crate::core::words::{Doubt, IdentityState};
 use crate::intake::READ_EVENT;
 use crate::source::Source;
 use crate::store::{
@@ -73,7 +73,7 @@ impl Deliveries {
                     let mut tx = self.store.reconciliation().await?;
                     let put_off: Vec<Finished> = claimed
                         .iter()
-                        .map(|&(seq, attempts)| put_off(seq, attempts, HELD_DELAY_MS))
+                        .map(|&(seq, attempts)| put_off(seq, attempts, &DELIVERY_LOCKED))
                         .collect();
                     tx.finish(&put_off).await?;
                     tx.commit(&[]).await?;
@@ -94,8 +94,8 @@ impl Deliveries {
         match result {
             Err((StoreError::Rejected(reason), claimed)) => {
                 let mut tx = self.store.reconciliation().await?;
-                let finished: Vec<Finished> =
-                    claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
+                let failed = |&(seq, attempts)| failed(seq, attempts + 1, &reason, self.clock.random());
+                let finished: Vec<Finished> = claimed.iter().map(failed).collect();
                 tx.finish(&finished).await?;
                 tx.commit(&[]).await?;
                 Ok(DeliveriesOutcome { claimed: 1, finished: 1, retried: 1, ..DeliveriesOutcome::default() })
@@ -132,8 +132,8 @@ impl Deliveries {
         self.retry().slice(&self.store, after).await
     }
 
-    fn retry(&self) -> Retry<'_> {
-        Retry { sources: &self.sources, clock: &self.clock, dry: false }
+    fn retry(&self) -> HeldValuesRetry<'_> {
+        HeldValuesRetry { sources: &self.sources, clock: &self.clock, dry: false }
     }
 
     async fn apply_claimed(
@@ -275,7 +275,7 @@ impl Deliveries {
         events: &[(Pending, Event)],
         locked: &BTreeMap<IdentityKey, StoredAccount>,
     ) -> Result<HashMap<String, u64>, StoreError> {
-        let mut wanted: HashMap<String, u64> = HashMap::new();
+        let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
         for (_, event) in events {
             let deletes = event.kind.ends()
                 && locked.get(&event.key).is_some_and(|account| account.state != IdentityState::Deleted);
@@ -362,7 +362,7 @@ impl Deliveries {
             for mut done in work.finished {
                 match (&note, done.status) {
                     (Some(reason), status) if is_refused && status != "held" => {
-                        done = failed(done.seq, done.attempts, reason);
+                        done = failed(done.seq, done.attempts, reason, self.clock.random());
                     }
                     (Some(_), "applied") => done.last_error.clone_from(&note),
                     _ => {}

@@ -1,6 +1,7 @@
 //! Erasing a person: the row is emptied or removed, hashes stand in for the accounts, and nothing brings them back.
 
-use super::calls::{CallError, Caller, Calls, pause};
+use super::calls::{CallError, Caller, Calls};
+use super::lock_wait::while_busy;
 use crate::core::call::blank;
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
@@ -8,13 +9,10 @@ use crate::core::event::IdentityKey;
 use crate::core::known::Deletion;
 use crate::core::known::HeldValues;
 use crate::core::known::{Identity, User};
-use crate::core::words::ChangeKind;
-use crate::core::words::DeletedBy;
-use crate::core::words::IdentityState;
+use crate::core::retry_policy::LOCK_WAIT;
+use crate::core::words::{ChangeKind, DeletedBy, IdentityState};
 use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
 use tracing::warn;
-
-const ATTEMPTS_MAX: u32 = 60;
 
 /// What becomes of the row of somebody who is erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,32 +42,28 @@ impl Calls {
         erased_row: ErasedRow,
         caller: Caller<'_>,
     ) -> Result<Erased, CallError> {
-        for attempt in 0..ATTEMPTS_MAX {
-            pause(attempt).await;
-            let accounts = self.store.accounts_of_user(user_id).await?;
-            if accounts.is_empty() {
-                let user = self.store.users_by_id(&[user_id.to_owned()]).await?;
-                return Err(if user.is_empty() { CallError::Unknown } else { CallError::NoAccount });
-            }
-            let keys: Vec<IdentityKey> = accounts
-                .into_iter()
-                .filter(|account| !account.is_erased)
-                .map(|account| account.key)
-                .collect();
-            if keys.is_empty() {
-                return Ok(Erased::default());
-            }
-            match self.erase_accounts(&keys, user_id, erased_row, caller).await {
-                Err(CallError::Busy) => {}
-                result => {
-                    if result.is_ok() {
-                        self.scrub().await;
-                    }
-                    return result;
-                }
-            }
+        while_busy(&LOCK_WAIT, || self.try_erase(user_id, erased_row, caller)).await
+    }
+
+    async fn try_erase(
+        &self,
+        user_id: &str,
+        erased_row: ErasedRow,
+        caller: Caller<'_>,
+    ) -> Result<Erased, CallError> {
+        let accounts = self.store.accounts_of_user(user_id).await?;
+        if accounts.is_empty() {
+            let user = self.store.users_by_id(&[user_id.to_owned()]).await?;
+            return Err(if user.is_empty() { CallError::Unknown } else { CallError::NoAccount });
         }
-        Err(CallError::Busy)
+        let keys: Vec<IdentityKey> =
+            accounts.into_iter().filter(|account| !account.is_erased).map(|account| account.key).collect();
+        if keys.is_empty() {
+            return Ok(Erased::default());
+        }
+        let erased = self.erase_accounts(&keys, user_id, erased_row, caller).await?;
+        self.scrub().await;
+        Ok(erased)
     }
 
     /// Erases those that ended more than `age_ms` ago; how many it were.

@@ -1,16 +1,10 @@
 //! What becomes of a delivery, as the inbox keeps it.
 
-use crate::clock::jitter;
-use crate::core::attempts::next_delay_ms;
 use crate::core::event::Event;
+use crate::core::retry_policy::{DELIVERY, DELIVERY_PASSED_OVER, RetryPolicy};
 use crate::source::Source;
 use crate::store::{Finished, Pending, SourceState};
 use std::collections::HashMap;
-
-/// How long a delivery is put off whose account somebody else holds: their transactions are short.
-const ELSEWHERE_DELAY_MS: u64 = 100;
-/// And one that could not be got at although it was waited for.
-pub(super) const HELD_DELAY_MS: u64 = 2_000;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +37,9 @@ pub(super) fn ended(pending: &Pending, status: &'static str, last_error: Option<
     Finished { seq: pending.seq, status, attempts, retry_in_ms: None, last_error }
 }
 
-pub(super) fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
-    let retry_in_ms = next_delay_ms(attempts, jitter());
+/// `random` lies in `0.0..1.0`: see [`DELIVERY`].
+pub(super) fn failed(seq: i64, attempts: u32, reason: &str, random: f64) -> Finished {
+    let retry_in_ms = DELIVERY.next_delay_ms(attempts, random);
     Finished {
         seq,
         status: if retry_in_ms.is_some() { "pending" } else { "dead" },
@@ -56,15 +51,16 @@ pub(super) fn failed(seq: i64, attempts: u32, reason: &str) -> Finished {
 
 /// Put off, so that what waits behind it does not wait for it.
 pub(super) fn elsewhere(pending: &Pending) -> Finished {
-    put_off(pending.seq, pending.attempts, ELSEWHERE_DELAY_MS)
+    put_off(pending.seq, pending.attempts, &DELIVERY_PASSED_OVER)
 }
 
-pub(super) fn put_off(seq: i64, attempts: u32, retry_in_ms: u64) -> Finished {
+/// Another transaction holds its account: that is no failure, and does not count as one.
+pub(super) fn put_off(seq: i64, attempts: u32, policy: &RetryPolicy) -> Finished {
     Finished {
         seq,
         status: "pending",
         attempts,
-        retry_in_ms: Some(retry_in_ms),
+        retry_in_ms: Some(policy.delay_ms(1, 0.0)),
         last_error: Some("another transaction holds the account".to_owned()),
     }
 }

@@ -1,20 +1,20 @@
 //! Accounts that a person ties to another user, and users that the application has made by itself.
 
 use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, siblings, write_each};
-use super::calls::{CallError, Caller, Calls, pause};
+use super::calls::{CallError, Caller, Calls};
 use super::erase::ErasedRow;
+use super::held_values::HeldValuesRetry;
+use super::lock_wait::while_busy;
 use super::partial_write::ConstraintCheck;
-use super::retry::Retry;
 use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
 use crate::core::decide::again;
 use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, User};
 use crate::core::known::{Sibling, SourceStatus};
+use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::IdentityState;
 use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
-
-const ATTEMPTS_MAX: u32 = 60;
 
 /// What tying an account to a user came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,7 @@ impl Calls {
         user_id: &str,
         caller: Caller<'_>,
     ) -> Result<ManualLink, CallError> {
-        for attempt in 0..ATTEMPTS_MAX {
-            pause(attempt).await;
-            match self.try_link(key, user_id, caller).await {
-                Err(CallError::Busy) => {}
-                result => return result,
-            }
-        }
-        Err(CallError::Busy)
+        while_busy(&LOCK_WAIT, || self.try_link(key, user_id, caller)).await
     }
 
     async fn try_link(
@@ -92,7 +85,7 @@ impl Calls {
         if let Outcome::Refused(reason) = &outcomes[0] {
             return Err(CallError::Conflict(reason.clone()));
         }
-        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
+        let retry = HeldValuesRetry { sources: &self.sources, clock: &self.clock, dry: false };
         let retried = retry.after(&mut tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
         changes.extend(feed_change(change, &outcomes[0]));
         if let Some(from) = tied.from.as_ref().filter(|_| !tied.ended) {

@@ -9,13 +9,14 @@ mod doubts;
 mod erase;
 mod expire;
 mod finished;
+mod held_values;
 mod linking;
+mod lock_wait;
 mod manual_link;
 mod outcome;
 mod partial_write;
 mod prior_counts;
 mod reads;
-mod retry;
 mod sweep;
 mod undo;
 

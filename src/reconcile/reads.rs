@@ -4,11 +4,11 @@
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
 use super::assignment::Assignment;
 use super::doubts::{digest, doubt, earlier, goes_on};
+use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link, link_as_planned};
 use super::outcome::{ReadsOutcome, count};
 use super::partial_write::ConstraintCheck;
 use super::prior_counts::PriorCounts;
-use super::retry::Retry;
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::read::{Circumstances, Observation, ReadDecision, Reading, Repair, decide_read};
@@ -20,7 +20,7 @@ use crate::store::{
     StoreError,
 };
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// An account that another transaction held, or whose row was refused, is read again after so long.
@@ -172,10 +172,10 @@ impl Reads {
         keys: &[IdentityKey],
         readings: &[(IdentityKey, Reading)],
         context: &ReadContext,
-    ) -> Result<HashMap<IdentityKey, LockedAccount>, StoreError> {
+    ) -> Result<BTreeMap<IdentityKey, LockedAccount>, StoreError> {
         let layout = self.store.layout();
         let locked = tx.lock(keys).await?;
-        let mut accounts: HashMap<IdentityKey, LockedAccount> = locked
+        let mut accounts: BTreeMap<IdentityKey, LockedAccount> = locked
             .into_iter()
             .map(|(key, locked)| (key.clone(), locked_account(&self.sources, layout, &key, locked)))
             .collect();
@@ -281,7 +281,7 @@ impl Reads {
             let layout = self.store.layout();
             applied.no_room = outcomes.iter().find_map(|outcome| context.assignment.unmet(layout, outcome));
         }
-        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: context.dry };
+        let retry = HeldValuesRetry { sources: &self.sources, clock: &self.clock, dry: context.dry };
         let mut changes = retry.after(tx, check, &mut outcomes).await?;
         if context.plan.is_some() {
             // Who is not tied to their row now will be by the next call, or by a full run.
@@ -368,8 +368,8 @@ impl ReadContext {
     }
 }
 
-/// Of two accounts of one user the other one is read again.
-fn one_of_each_user(accounts: &mut HashMap<IdentityKey, LockedAccount>) {
+/// Of two accounts of one user the first by its key stays, and the other one is read again.
+fn one_of_each_user(accounts: &mut BTreeMap<IdentityKey, LockedAccount>) {
     let mut users = HashSet::new();
     accounts.retain(|_, account| account.is_first_of_its_user(&mut users));
 }

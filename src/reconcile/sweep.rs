@@ -1,19 +1,16 @@
 //! Accounts that the source is proven to have no more.
 
 use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, write_each};
+use super::held_values::HeldValuesRetry;
+use super::lock_wait::Attempts;
 use super::partial_write::ConstraintCheck;
 use super::reads::{ReadContext, Reads};
-use super::retry::Retry;
 use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
+use crate::core::retry_policy::SWEEP_LOCK_WAIT;
 use crate::core::timestamp::Timestamp;
 use crate::store::{CausedChange, Reconciliation, StoreError, StoredAccount};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
-
-/// How often, and how long apart, an account is looked for that another transaction holds.
-const LOOKS_MAX: u32 = 20;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Reads {
     /// Deletes those of the accounts, all proven to be gone, about which nothing was received since `marked_at`. Those
@@ -25,16 +22,12 @@ impl Reads {
         marked_at: Timestamp,
         context: &ReadContext,
     ) -> Result<(Vec<IdentityKey>, Vec<CausedChange>), StoreError> {
-        let mut locked = tx.lock(keys).await?;
+        let mut locked = BTreeMap::new();
         // A call may hold one for a moment; whoever is held for longer is found by the next run.
-        for _ in 0..LOOKS_MAX {
-            let is_elsewhere = |key: &&IdentityKey| !locked.contains_key(*key) && !tx.is_erased(key);
-            let elsewhere: Vec<IdentityKey> = keys.iter().filter(is_elsewhere).cloned().collect();
-            if elsewhere.is_empty() {
-                break;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+        let (mut elsewhere, mut attempts) = (keys.to_vec(), Attempts::of(&SWEEP_LOCK_WAIT));
+        while !elsewhere.is_empty() && attempts.next().await {
             locked.extend(tx.lock(&elsewhere).await?);
+            elsewhere.retain(|key| !locked.contains_key(key) && !tx.is_erased(key));
         }
         let received = tx.received(keys).await?;
         let (mut deleted, mut caused) = (Vec::new(), Vec::new());
@@ -87,7 +80,7 @@ impl Reads {
         tx.delete_placeholders(&is_placeholder).await?;
         let keys: Vec<IdentityKey> = writes.iter().map(|write| write.key.clone()).collect();
         let mut outcomes = write_each(tx, writes).await?;
-        let retry = Retry { sources: &self.sources, clock: &self.clock, dry: false };
+        let retry = HeldValuesRetry { sources: &self.sources, clock: &self.clock, dry: false };
         let mut caused = retry.after(tx, ConstraintCheck::OnWrite, &mut outcomes).await?;
         let cause = self.cause(context);
         let mut deleted = Vec::new();

@@ -8,7 +8,7 @@ use crate::intake::odd_user;
 use crate::source::Source;
 use crate::source::directory::Entry;
 use crate::store::{Known, NewDelivery, RangeEnd, Store, StoreError, UsersTable};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// Known accounts that are read at once.
 const SLICE: i64 = 2_000;
@@ -35,7 +35,7 @@ struct Comparison<'a> {
     source: &'a Source,
     users: &'a UsersTable,
     marked_at: Timestamp,
-    open: HashMap<&'a str, &'a Snapshot>,
+    open: BTreeMap<&'a str, &'a Snapshot>,
     compared: Compared,
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn compare_ids(
 
 impl<'a> Comparison<'a> {
     fn new(store: &'a Store, source: &'a Source, entries: &'a [Entry], marked_at: Timestamp) -> Self {
-        let mut open = HashMap::with_capacity(entries.len());
+        let mut open = BTreeMap::new();
         let mut compared = Compared { seen: entries.len() as u64, ..Compared::default() };
         for entry in entries {
             match (&entry.provider_id, &entry.snapshot) {

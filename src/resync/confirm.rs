@@ -4,6 +4,7 @@ use super::full::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::{Observation, Reading};
+use crate::core::retry_policy::CONFIRMATION;
 use crate::core::words::Doubt;
 use crate::intake::odd_user;
 use crate::reconcile::{Drift, ReadContext, ReadsOutcome};
@@ -17,8 +18,6 @@ use tracing::{info, warn};
 const READERS: usize = 8;
 /// Accounts that are taken up together.
 const BATCH: i64 = 64;
-/// After so many readings an account is given up in this run.
-const ATTEMPTS_MAX: u32 = 10;
 /// Between two looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Known accounts that are asked for, until one is there.
@@ -43,14 +42,15 @@ impl Resync {
             if wait_ms > 0 {
                 let wait = Duration::from_millis(wait_ms.unsigned_abs()).min(LOOK_EVERY);
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
+                    biased;
                     () = self.stop.cancelled() => {}
+                    () = tokio::time::sleep(wait) => {}
                 }
                 continue;
             }
             let due = self.store.due_confirmations(&self.source.name, Some(&run_id), BATCH).await?;
             let (due, given_up): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|confirmation| confirmation.attempts < ATTEMPTS_MAX);
+                due.into_iter().partition(|confirmation| !CONFIRMATION.is_spent(confirmation.attempts));
             self.give_up(running, &given_up).await?;
             self.read_due(running, due).await?;
         }
@@ -227,7 +227,7 @@ impl Resync {
             return Ok(0);
         }
         let (due, given_up): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|confirmation| confirmation.attempts < ATTEMPTS_MAX);
+            due.into_iter().partition(|confirmation| !CONFIRMATION.is_spent(confirmation.attempts));
         let given_up: Vec<IdentityKey> = given_up.into_iter().map(|confirmation| confirmation.key).collect();
         self.forget(&given_up).await?;
         let count = due.len();

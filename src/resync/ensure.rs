@@ -3,27 +3,26 @@
 
 use super::compare::key;
 use super::{Resync, ResyncError};
-use crate::clock::fresh_run_id;
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, PROVIDER_ID_BYTES_MAX};
 use crate::core::read::{Observation, Reading};
+use crate::core::retry_policy::SHARED_LOOKUP;
 use crate::digest::short_digest;
 use crate::intake::odd_user;
 use crate::reconcile::{Assignment, CallError, Caller, Calls, NoRoom, ReadContext};
 use crate::store::{Counts, StoreError, UserView};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How much longer than the call a dead process's lease stays.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Between two looks at what another replica is about to write.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What somebody else's call failed for is tried once more with one's own values, and not for ever.
-const LOOKUPS_MAX: u32 = 3;
 
 /// Answers for whoever has just signed up.
 pub struct Ensure {
@@ -131,11 +130,11 @@ impl Ensure {
                 Lookup::There => {}
                 Lookup::Absent => return Err(EnsureError::Absent),
                 Lookup::Erased => return Err(CallError::Erased.into()),
-                Lookup::NoRoom(_) if !mine && lookups < LOOKUPS_MAX => lookups = 0,
+                Lookup::NoRoom(_) if !mine && !SHARED_LOOKUP.is_spent(lookups) => lookups = 0,
                 Lookup::NoRoom(no_room) => return Err(CallError::NoRoom(no_room).into()),
                 Lookup::Failed(error) => return Err(error.into()),
             }
-            if lookups >= LOOKUPS_MAX {
+            if SHARED_LOOKUP.is_spent(lookups) {
                 return Err(CallError::Busy.into());
             }
         }
@@ -202,7 +201,7 @@ impl Ensure {
         let store = &self.calls.store;
         let deadline = Instant::now() + self.timeout;
         if let Some(resync) = self.asking.get(&key.source) {
-            let (lease, holder) = (lease_name(key), fresh_run_id());
+            let (lease, holder) = (lease_name(key), self.calls.clock.fresh_id());
             let ttl = self.timeout + LEASE_MARGIN;
             let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
             if store.lease(&lease, &holder, ttl_ms).await?.is_none() {
@@ -239,7 +238,7 @@ impl Ensure {
         if self.calls.is_erased(key).await? {
             return Ok(Some(Lookup::Erased));
         }
-        let checked = tokio::time::timeout_at(deadline.into(), self.check(&key.source)).await;
+        let checked = tokio::time::timeout_at(deadline, self.check(&key.source)).await;
         let reading = match checked {
             Ok(Ok(())) => resync.read_by(deadline, key).await,
             Ok(Err(error)) => Err(error),

@@ -7,14 +7,14 @@ use super::lease::Lease;
 use super::pages::{AbortOnDrop, UnderWay};
 use super::walk::{WalkPlace, page};
 use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
-use crate::clock::fresh_run_id;
 use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
 use crate::core::words::RunMode;
 use crate::reconcile::{Assignment, Drift, ReadContext, RunRef};
 use crate::store::{Counts, Ending, NewConfirmation, Run, run_lease};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::info;
 
 /// A run that was interrupted longer ago is begun anew: too much has changed since its read mark.
@@ -121,7 +121,7 @@ impl Resync {
     /// `waits` says whether to wait for the lease of a process that may have died.
     pub async fn full(&self, cause: &str, waits: bool) -> Result<Report, ResyncError> {
         self.check_retired().await?;
-        let holder = fresh_run_id();
+        let holder = self.clock.fresh_id();
         let name = run_lease(&self.source.name);
         let lease = match waits {
             true => Lease::acquire_patiently(&self.store, &name, &holder, &self.stop).await?,
@@ -138,7 +138,7 @@ impl Resync {
                 run
             }
             None => {
-                let id = fresh_run_id();
+                let id = self.clock.fresh_id();
                 self.store.begin_run(&id, &self.source.name, RunMode::Full, cause, &holder).await?
             }
         };
@@ -146,8 +146,9 @@ impl Resync {
         self.store.adopt_confirmations(&self.source.name, &run.id).await?;
         let mut running = Running::new(run, &holder, RunMode::Full);
         let ending = tokio::select! {
-            ending = self.walk_and_sweep(&mut running, is_new) => ending,
+            biased;
             () = lease.lost().cancelled() => Err(ResyncError::Stopped),
+            ending = self.walk_and_sweep(&mut running, is_new) => ending,
         };
         let report = self.end(running, ending).await;
         lease.release().await?;
@@ -170,7 +171,7 @@ impl Resync {
     /// Begins a run beside which others may run; its lease says that its process is alive.
     pub(super) async fn begin(&self, mode: RunMode, cause: &str) -> Result<(Running, Lease), ResyncError> {
         self.check_retired().await?;
-        let (id, holder) = (fresh_run_id(), fresh_run_id());
+        let (id, holder) = (self.clock.fresh_id(), self.clock.fresh_id());
         let lease = Lease::acquire(&self.store, &format!("read/{id}"), &holder).await?;
         let lease = lease.ok_or_else(|| ResyncError::Busy { source_name: self.source.name.clone() })?;
         let run = self.store.begin_run(&id, &self.source.name, mode, cause, &holder).await?;

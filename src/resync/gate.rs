@@ -2,31 +2,25 @@
 //! outage.
 
 use super::ResyncError;
+use crate::clock::Clock;
 use crate::core::layout::Layout;
 use crate::core::rate::Pace;
+use crate::core::retry_policy::{BREAKER, BREAKER_FAILURES, REQUEST, RetryPolicy, THROTTLED_REQUEST};
 use crate::core::timestamp::Timestamp;
-use crate::retry::Retry;
+use crate::retry::Backoff;
 use crate::source::directory::{Answer, Directory, Entry, Malformed};
 use crate::source::http::{Api, ApiError};
 use crate::store::{Grant, Store};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Attempts of one request that fail, hang, or are answered with nonsense.
-const ATTEMPTS_MAX: u32 = 4;
-/// Times in a row that one request is told to come later.
-const THROTTLES_MAX: u32 = 12;
-/// Where a 429 does not say how long: the window of the limit.
-const RETRY_AFTER_MS: i64 = 10_000;
 /// Longer than this nobody waits in a run; it fails, and the next one comes when the time is over.
 const PATIENCE_MS_MAX: i64 = 300_000;
-/// After so many failures in a row nobody asks for a while, whoever they happened to.
-const BREAKER_FAILURES: i64 = 8;
-const BREAKER_OPEN_MS: i64 = 15_000;
-const BREAKER_OPEN_MS_MAX: i64 = 240_000;
 /// A grant that was not used for so long is given up: requests do not save up.
 const GRANT_IDLE_MAX: Duration = Duration::from_millis(500);
 /// A block is looked at again after so long at the most: somebody may have lifted it.
@@ -38,6 +32,7 @@ pub struct Gate {
     api: Api,
     pace: Pace,
     granted: Mutex<Option<Granted>>,
+    clock: Arc<dyn Clock>,
     requests: AtomicU64,
     throttled: AtomicU64,
     stop: CancellationToken,
@@ -69,14 +64,27 @@ impl Permit {
     }
 }
 
+/// A policy without jitter, as the limiter's row counts time.
+fn delay_ms(policy: &RetryPolicy, failures: u32) -> i64 {
+    i64::try_from(policy.delay_ms(failures, 0.0)).unwrap_or(i64::MAX)
+}
+
 impl Gate {
-    pub(super) fn new(store: Store, source: &str, api: Api, pace: Pace, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        store: Store,
+        source: &str,
+        api: Api,
+        pace: Pace,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             store,
             source: source.to_owned(),
             api,
             pace,
             granted: Mutex::new(None),
+            clock,
             requests: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             stop,
@@ -153,15 +161,16 @@ impl Gate {
         path: &str,
         read: impl Fn(&Answer) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
-        let mut retry = Retry::new();
+        let mut backoff = Backoff::new(&REQUEST, &self.clock);
         let (mut attempts, mut throttles) = (0, 0);
         loop {
             let permit = self.acquire(deadline).await?;
             let marked_at = permit.mark();
             self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = tokio::select! {
-                answer = self.api.get(path) => answer,
+                biased;
                 () = self.stop.cancelled() => return Err(ResyncError::Stopped),
+                answer = self.api.get(path) => answer,
             };
             let read = answer.and_then(|answer| match answer {
                 Some(answer) => Ok(Some(read(&answer)?)),
@@ -184,10 +193,10 @@ impl Gate {
                     attempts += if matches!(error, ApiError::Hangs) { 2 } else { 1 };
                     debug!(source.name = self.source, "a request failed, attempt {attempts}: {error}");
                     self.failed(&error).await?;
-                    if attempts >= ATTEMPTS_MAX {
+                    if REQUEST.is_spent(attempts) {
                         return Err(error.into());
                     }
-                    self.sleep(retry.next_delay()).await?;
+                    self.sleep(backoff.next_delay()).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -197,11 +206,12 @@ impl Gate {
     /// Told to come later: so is everybody else.
     async fn throttled(&self, retry_after_ms: Option<i64>, throttles: u32) -> Result<(), ResyncError> {
         self.throttled.fetch_add(1, Ordering::Relaxed);
-        let for_ms = retry_after_ms.unwrap_or(RETRY_AFTER_MS).max(1);
+        // Where the answer does not say how long: the window of the limit.
+        let for_ms = retry_after_ms.unwrap_or_else(|| delay_ms(&THROTTLED_REQUEST, throttles)).max(1);
         let reason = "the API answered 429: others use up its limit as well";
         self.store.block(&self.source, for_ms, reason).await?;
         self.give_up_grant().await;
-        if throttles >= THROTTLES_MAX {
+        if THROTTLED_REQUEST.is_spent(throttles) {
             return Err(ResyncError::ThrottledToDeath(throttles));
         }
         Ok(())
@@ -210,10 +220,10 @@ impl Gate {
     async fn failed(&self, error: &ApiError) -> Result<(), ResyncError> {
         let failures = self.store.count_failure(&self.source).await?;
         if failures >= BREAKER_FAILURES {
-            let doubled = BREAKER_OPEN_MS << (failures - BREAKER_FAILURES).min(6);
+            let times = u32::try_from(failures - BREAKER_FAILURES + 1).unwrap_or(u32::MAX);
             let reason = format!("{failures} requests in a row have failed, the last one because: {error}");
             warn!(source.name = self.source, "the source is left alone for a while: {reason}");
-            self.store.block(&self.source, doubled.min(BREAKER_OPEN_MS_MAX), &reason).await?;
+            self.store.block(&self.source, delay_ms(&BREAKER, times), &reason).await?;
             self.give_up_grant().await;
         }
         Ok(())
@@ -256,7 +266,7 @@ impl Gate {
                     }
                     let wait = Duration::from_millis(for_ms.unsigned_abs());
                     // Not everybody at the same moment.
-                    let jitter = Duration::from_secs_f64(crate::clock::jitter() / 4.0);
+                    let jitter = Duration::from_secs_f64(self.clock.random() / 4.0);
                     self.sleep(wait.min(LOOK_AGAIN) + jitter).await?;
                 }
             }
@@ -290,8 +300,9 @@ impl Gate {
 
     async fn sleep(&self, time: Duration) -> Result<(), ResyncError> {
         tokio::select! {
-            () = tokio::time::sleep(time) => Ok(()),
+            biased;
             () = self.stop.cancelled() => Err(ResyncError::Stopped),
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 }

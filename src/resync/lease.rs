@@ -53,8 +53,9 @@ impl Lease {
             }
             before_ms = left_ms;
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                biased;
                 () = stop.cancelled() => return Err(ResyncError::Stopped),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }

@@ -57,6 +57,7 @@ pub struct Settings {
 pub struct Resync {
     store: Store,
     source: Source,
+    clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
     reads: Arc<Reads>,
     settings: Settings,
@@ -201,8 +202,8 @@ impl Resync {
             ClientError::Unreadable(unreadable) => ResyncError::Unreadable(unreadable),
             error => ResyncError::Client { source_name: source.name.clone(), error },
         })?;
-        let limit = api.rate_limit();
-        let gate = Gate::new(store.clone(), &source.name, api, limit.pace(settings.rate_share), stop.clone());
+        let pace = api.rate_limit().pace(settings.rate_share);
+        let gate = Gate::new(store.clone(), &source.name, api, pace, clock.clone(), stop.clone());
         let reads = Reads {
             store: store.clone(),
             source: source.clone(),
@@ -210,8 +211,12 @@ impl Resync {
             clock: clock.clone(),
             confirm_after_ms: settings.confirm_after_ms,
         };
-        let (store, source) = (store.clone(), source.clone());
-        Ok(Self { store, source, gate: Arc::new(gate), reads: Arc::new(reads), settings, watch, stop })
+        let (store, source, clock) = (store.clone(), source.clone(), clock.clone());
+        Ok(Self { store, source, clock, gate: Arc::new(gate), reads: Arc::new(reads), settings, watch, stop })
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     pub fn source(&self) -> &Source {

@@ -4,7 +4,6 @@ use super::people::Details;
 use super::shared::Shared;
 use super::vendor::UserEvent;
 use super::world::World;
-use crate::clock::{Clock, SystemClock};
 use serde_json::{Map, Value};
 
 /// Why a person was not changed.
@@ -15,10 +14,6 @@ pub(super) enum Unchanged {
     Taken(&'static str),
     /// This field must be a text.
     NotText(&'static str),
-}
-
-pub(super) fn now_ms() -> i64 {
-    SystemClock.now().ms()
 }
 
 /// Deletes the person; false where there is no such one.
@@ -34,7 +29,7 @@ pub(super) fn delete(shared: &Shared, id: &str) -> bool {
 pub(super) fn soft_delete(shared: &Shared, id: &str) -> bool {
     let mut world = shared.world();
     let Some(number) = world.alive(id).map(|person| person.number) else { return false };
-    world.soft_delete(number, now_ms());
+    world.soft_delete(number, shared.now_ms());
     shared.notify(&world, number, UserEvent::Updated);
     true
 }
@@ -44,7 +39,7 @@ pub(super) fn edit(shared: &Shared, id: &str, fields: &Value) -> bool {
     let none = Map::new();
     let fields = fields.as_object().unwrap_or(&none);
     let mut world = shared.world();
-    let changed = change_details(&mut world, id, |details| {
+    let changed = change_details(&mut world, shared.now_ms(), id, |details| {
         take_fields(details, fields);
         patch(details, fields)
     });
@@ -54,6 +49,7 @@ pub(super) fn edit(shared: &Shared, id: &str, fields: &Value) -> bool {
 /// Changes what a person holds; their number. Nothing is changed where somebody else has an identifier of it.
 pub(super) fn change_details(
     world: &mut World,
+    now_ms: i64,
     id: &str,
     change: impl FnOnce(&mut Details) -> Result<(), Unchanged>,
 ) -> Result<u64, Unchanged> {
@@ -62,7 +58,7 @@ pub(super) fn change_details(
     let mut details = world.details(person).into_owned();
     change(&mut details)?;
     check_free(world, &details, Some(number))?;
-    world.edit(number, now_ms(), |kept| *kept = details);
+    world.edit(number, now_ms, |kept| *kept = details);
     Ok(number)
 }
 

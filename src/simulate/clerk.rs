@@ -4,7 +4,7 @@ mod list;
 mod refusal;
 mod render;
 
-use super::acts::{self, Unchanged, change_details, now_ms, patch};
+use super::acts::{self, Unchanged, change_details, patch};
 use super::answers::json_text;
 use super::ids::IdForm;
 use super::people::Details;
@@ -159,7 +159,7 @@ async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, R
         list.extend(values.into_iter().filter_map(|value| value.as_str().map(str::to_owned)));
     }
     patch(&mut details, &fields)?;
-    let now_ms = now_ms();
+    let now_ms = shared.now_ms();
     let created_at = fields.get("created_at").and_then(Value::as_str).and_then(Timestamp::parse);
     let mut world = shared.world();
     acts::check_free(&world, &details, None)?;
@@ -235,7 +235,7 @@ async fn act_on_user(
     };
     let mut world = shared.world();
     let number = world.alive(&id).ok_or_else(|| Refusal::not_found("User"))?.number;
-    world.change(number, now_ms(), change);
+    world.change(number, shared.now_ms(), change);
     answer(&shared, &world, number, UserEvent::Updated)
 }
 
@@ -253,7 +253,7 @@ fn change(
     change: impl FnOnce(&mut Details) -> Result<(), Unchanged>,
 ) -> Result<Response, Refusal> {
     let mut world = shared.world();
-    let number = change_details(&mut world, id, change)?;
+    let number = change_details(&mut world, shared.now_ms(), id, change)?;
     answer(shared, &world, number, UserEvent::Updated)
 }
 

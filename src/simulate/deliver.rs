@@ -3,7 +3,7 @@
 use super::faults::Faults;
 use super::people::Dice;
 use super::vendor::{Notice, UserEvent, Vendor};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::source::signature::SigningKey;
 use reqwest::{Client, StatusCode, redirect};
 use serde::Serialize;
@@ -69,6 +69,7 @@ struct Inner {
     seed: u64,
     vendor: &'static dyn Vendor,
     log: Mutex<Vec<Logged>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// An event as an API of events has it.
@@ -89,7 +90,11 @@ struct Message {
 
 impl Outbox {
     /// An error where no HTTP client can be made.
-    pub(super) fn new(route: Route, faults: Arc<Mutex<Faults>>) -> reqwest::Result<Self> {
+    pub(super) fn new(
+        route: Route,
+        faults: Arc<Mutex<Faults>>,
+        clock: Arc<dyn Clock>,
+    ) -> reqwest::Result<Self> {
         let client = Client::builder().timeout(ATTEMPT_TIMEOUT).redirect(redirect::Policy::none()).build()?;
         Ok(Self(Arc::new(Inner {
             key: route.key,
@@ -106,6 +111,7 @@ impl Outbox {
             seed: route.seed,
             vendor: route.vendor,
             log: Mutex::default(),
+            clock,
         })))
     }
 
@@ -124,6 +130,7 @@ impl Outbox {
                 return;
             }
             tokio::select! {
+                biased;
                 () = settled => {}
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}
             }
@@ -171,7 +178,7 @@ impl Outbox {
     /// Id and body, as the provider makes them.
     fn message(&self, event: UserEvent, user_id: &str, data: &str, number: u64) -> (String, String) {
         let inner = &self.0;
-        let (at, seed, instance) = (SystemClock.now(), inner.seed, &inner.instance);
+        let (at, seed, instance) = (inner.clock.now(), inner.seed, &inner.instance);
         let notice = Notice { event, user_id, data, number, seed, at, instance };
         let id = inner.vendor.message_id(&notice);
         let body = inner.vendor.body(&notice, &id);
@@ -183,7 +190,7 @@ impl Outbox {
         if !self.0.vendor.has_event_log() {
             return;
         }
-        let at_ms = SystemClock.now().ms();
+        let at_ms = self.0.clock.now().ms();
         let late_ms = if number.is_multiple_of(3) { faults.events_late_ms } else { 0 };
         let visible_ms = at_ms + i64::try_from(late_ms).unwrap_or(0);
         let (id, body) = (id.to_owned(), body.to_owned());
@@ -201,7 +208,7 @@ async fn attempts(inner: Arc<Inner>, message: Arc<Message>, first_delay: Duratio
     let mut asked_for = Duration::ZERO;
     for seconds in SCHEDULE_SECONDS {
         // Not of the seeded ones: attempts run beside each other, and would mix the numbers up.
-        let jitter = 1.0 - JITTER + 2.0 * JITTER * crate::clock::jitter();
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * inner.clock.random();
         let planned = Duration::from_secs(seconds).mul_f64(jitter);
         // A receiver's Retry-After is honoured between once and twice the planned delay.
         let delay = asked_for.clamp(planned, planned * 2);
@@ -230,7 +237,7 @@ async fn attempts(inner: Arc<Inner>, message: Arc<Message>, first_delay: Duratio
 async fn attempt(inner: &Inner, message: &Message, to: Url) -> Result<(), Duration> {
     lock(&inner.tally).attempts += 1;
     let mut request = inner.client.post(to).header("content-type", "application/json");
-    for (name, value) in inner.key.headers(&message.id, SystemClock.now(), message.body.as_bytes()) {
+    for (name, value) in inner.key.headers(&message.id, inner.clock.now(), message.body.as_bytes()) {
         request = request.header(name, value);
     }
     let answer = request

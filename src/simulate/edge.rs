@@ -6,7 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(super) async fn guard(State(shared): ApiState, request: Request, next: Next) -> Response {
     let (faults, vendor) = (shared.faults(), shared.vendor);

@@ -1,7 +1,8 @@
 //! The rate limit, and what was asked of it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(10);
 

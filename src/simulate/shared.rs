@@ -6,6 +6,7 @@ use super::limit::Window;
 use super::people::{Dice, Mix};
 use super::vendor::{UserEvent, Vendor};
 use super::world::World;
+use crate::clock::Clock;
 use axum::extract::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub fault_dice: Mutex<Dice>,
     pub window: Mutex<Window>,
     pub outbox: Outbox,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Shared {
@@ -34,6 +36,10 @@ impl Shared {
 
     pub(super) fn faults(&self) -> Faults {
         lock(&self.faults).clone()
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.now().ms()
     }
 
     /// Has a change be delivered.

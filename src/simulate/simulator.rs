@@ -8,6 +8,7 @@ use super::people::Dice;
 use super::shared::{Shared, lock};
 use super::world::{Truth, World};
 use super::{acts, router, traffic};
+use crate::clock::{Clock, SystemClock};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -26,6 +27,15 @@ pub struct Simulator {
 impl Simulator {
     /// Listens, and delivers what changes. The traffic is [`Simulator::start_traffic`]'s.
     pub async fn start(options: Options, listen: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_by(options, listen, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Simulator::start`], with this clock's time and chance.
+    pub async fn start_by(
+        options: Options,
+        listen: SocketAddr,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let key = options.kind.signing_key(&options.webhook_secret)?;
@@ -49,11 +59,12 @@ impl Simulator {
             changes_per_second: options.changes_per_second,
             mix: options.mix,
             world: Mutex::new(World::new(vendor.id_form(), seed, options.users)),
-            outbox: Outbox::new(route, faults.clone())?,
+            outbox: Outbox::new(route, faults.clone(), clock.clone())?,
             faults,
             dice: Mutex::new(Dice::new(seed ^ 0xca)),
             fault_dice: Mutex::new(Dice::new(seed ^ 0xfa)),
             window: Mutex::new(Window::new(requests_max)),
+            clock,
         });
         let router = router::router(kind.api(), shared.clone());
         let stopped = stop.clone();

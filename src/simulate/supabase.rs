@@ -1,7 +1,7 @@
 //! Supabase's stand-in: the admin API as supabase/auth has it, and rows of `auth.users` as a database webhook carries
 //! them, with everything that must not be kept.
 
-use super::acts::{self, now_ms, take_fields};
+use super::acts::{self, take_fields};
 use super::answers::{JSON, json_text, json_with};
 use super::faults::ListFault;
 use super::ids::IdForm;
@@ -250,7 +250,7 @@ async fn get_user(State(shared): ApiState, Path(id): Path<String>) -> Result<Res
 async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
     let fields = fields(&body).ok_or_else(bad_json)?;
     let mut world = shared.world();
-    let now = now_ms();
+    let now = shared.now_ms();
     let number = world.add(now, now, Some(Details::default()));
     world.edit(number, now, |details| take_fields(details, &fields));
     Ok(told(&shared, &world, number, UserEvent::Created))
@@ -265,9 +265,9 @@ async fn put_user(
     let mut world = shared.world();
     let number = world.alive(&id).ok_or_else(|| Supabase.not_found())?.number;
     let banned = fields.get("ban_duration").and_then(Value::as_str).map(|duration| duration != "none");
-    world.edit(number, now_ms(), |details| take_fields(details, &fields));
+    world.edit(number, shared.now_ms(), |details| take_fields(details, &fields));
     if let Some(banned) = banned {
-        world.change(number, now_ms(), |person| person.banned = banned);
+        world.change(number, shared.now_ms(), |person| person.banned = banned);
     }
     Ok(told(&shared, &world, number, UserEvent::Updated))
 }

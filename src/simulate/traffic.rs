@@ -1,6 +1,6 @@
 //! Changes: sign-ups, edits, bans, deletions, at a rate, from a seed.
 
-use super::acts::{delete, now_ms};
+use super::acts::delete;
 use super::shared::{Shared, lock};
 use super::vendor::UserEvent;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut due = 0.0;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(TICK) => {}
         }
         due += shared.changes_per_second * TICK.as_secs_f64();
         while due >= 1.0 {
@@ -34,7 +35,7 @@ pub(super) fn change(shared: &Shared) {
     let mix = shared.mix;
     let mut world = shared.world();
     let somebody = world.somebody(place).filter(|_| kind >= mix.created);
-    let now_ms = now_ms();
+    let now_ms = shared.now_ms();
     let (number, event) = match somebody {
         None => (world.add(now_ms, now_ms, None), UserEvent::Created),
         Some(number) if kind < mix.created + mix.deleted => {

@@ -1,6 +1,6 @@
 //! WorkOS' stand-in: its API as `@workos-inc/node` speaks it (users by cursor and by id, and events), and what it delivers.
 
-use super::acts::{self, now_ms, take_fields};
+use super::acts::{self, take_fields};
 use super::answers::{json_text, json_with};
 use super::faults::{ListFault, LostCursor};
 use super::ids::IdForm;
@@ -180,7 +180,7 @@ async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, R
     let fields: Map<String, Value> = serde_json::from_slice(&body)
         .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
-    let now = now_ms();
+    let now = shared.now_ms();
     let number = world.add(now, now, Some(Details::default()));
     world.edit(number, now, |details| take_fields(details, &fields));
     Ok(told(&shared, &world, number, UserEvent::Created))
@@ -195,7 +195,7 @@ async fn put_user(
         .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
     let number = world.alive(&id).ok_or_else(|| WorkOs.not_found())?.number;
-    world.edit(number, now_ms(), |details| take_fields(details, &fields));
+    world.edit(number, shared.now_ms(), |details| take_fields(details, &fields));
     Ok(told(&shared, &world, number, UserEvent::Updated))
 }
 
@@ -229,7 +229,7 @@ async fn list_events(State(shared): ApiState, RawQuery(query): RawQuery) -> Resu
     }
     let start_ms = start.and_then(Timestamp::parse).map_or(0, Timestamp::ms);
     let log = shared.outbox.log();
-    let now = now_ms();
+    let now = shared.now_ms();
     let behind = match after {
         None => 0,
         Some(after) => log

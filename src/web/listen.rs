@@ -31,8 +31,9 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
+            biased;
             () = stop.cancelled() => break,
+            accepted = accepted => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

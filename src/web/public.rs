@@ -2,7 +2,7 @@
 
 use super::body::BodyBudget;
 use super::problem::Problem;
-use crate::clock::{Clock, fresh_user_id};
+use crate::clock::Clock;
 use crate::intake::verified;
 use crate::intake::{Ingest, IngestError};
 use crate::source::Source;
@@ -120,7 +120,7 @@ async fn verify_and_store(
         .map_err(|refused| refuse(reason(refused), refusal(refused, source)))?;
     let not_json = || refuse("not_json", Problem::new(StatusCode::BAD_REQUEST, "the body is not JSON"));
     let (text, _share) = body.into_text().map_err(|_| not_json())?;
-    let fresh_id = || format!("post_{}", fresh_user_id(now));
+    let fresh_id = || format!("post_{}", public.clock.fresh_id());
     let delivery = verified(source, &signed, signed_at, text, fresh_id).ok_or_else(not_json)?;
     ingest.accept(delivery).await.map_err(|error| {
         let (reason, detail) = match error {

@@ -1,7 +1,9 @@
 //! The loop that applies what lies in the inbox.
 
+use crate::core::retry_policy::PROCESS;
 use crate::reconcile::{Deliveries, DeliveriesOutcome};
-use crate::retry::Retry;
+use crate::retry::Backoff;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,19 +21,20 @@ const FEW: usize = 16;
 /// the tables are the truth.
 pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop: CancellationToken) {
     let mut poll = POLL_MIN;
-    let mut retry = Retry::new();
+    let mut backoff = Backoff::new(&PROCESS, &deliveries.clock);
     while !stop.is_cancelled() {
-        // Interest is registered before the look, so that no signal falls between the two.
-        let signal = stored.notified();
+        // Registered before the look, so that no signal falls between the two: a future that was not polled is not.
+        let mut signal = pin!(stored.notified());
+        signal.as_mut().enable();
         let wait = match deliveries.apply_batch().await {
             Ok(DeliveriesOutcome { claimed: 0, .. }) => {
-                retry.reset();
+                backoff.reset();
                 let wait = poll;
                 poll = (poll * 2).min(POLL_MAX);
                 wait
             }
             Ok(applied) => {
-                retry.reset();
+                backoff.reset();
                 poll = POLL_MIN;
                 if applied.claimed as i64 >= deliveries.batch_max {
                     stored.notify_one();
@@ -49,13 +52,14 @@ pub async fn run_applier(deliveries: Arc<Deliveries>, stored: Arc<Notify>, stop:
                 } else {
                     error!("a batch cannot be applied: {failure}");
                 }
-                retry.next_delay()
+                backoff.next_delay()
             }
         };
         tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
             () = signal => {}
             () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => {}
         }
     }
 }

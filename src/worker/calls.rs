@@ -1,9 +1,11 @@
 //! What follows from calls, and from time: users that the application has made by itself are told to the feed, bans end,
 //! and those whose time of keeping is over are erased.
 
+use crate::core::retry_policy::PROCESS;
 use crate::reconcile::{Calls, ErasedRow};
-use crate::retry::Retry;
-use std::time::{Duration, Instant};
+use crate::retry::Backoff;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,15 +24,15 @@ pub struct ErasurePolicy {
 
 /// Looks until `stop`. Without `keeping` deleted users stay as they are.
 pub async fn run_calls(calls: Calls, erasure: Option<ErasurePolicy>, stop: CancellationToken) {
-    let mut retry = Retry::new();
+    let mut backoff = Backoff::new(&PROCESS, &calls.clock);
     let mut erased_at: Option<Instant> = None;
     while !stop.is_cancelled() {
         let mut wait = LOOK_EVERY;
         match calls.announce(SLICE).await {
-            Ok(_) => retry.reset(),
+            Ok(_) => backoff.reset(),
             Err(failure) => {
                 warn!("users that the application has made could not be told to the feed: {failure}");
-                wait = retry.next_delay();
+                wait = backoff.next_delay();
             }
         }
         if let Err(failure) = calls.end_bans(SLICE).await {
@@ -41,8 +43,9 @@ pub async fn run_calls(calls: Calls, erasure: Option<ErasurePolicy>, stop: Cance
             erase(&calls, erasure, &stop).await;
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            biased;
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The loop that tries again what the application's constraints have kept out of its rows.
 
+use crate::core::retry_policy::HELD_VALUES;
 use crate::reconcile::Deliveries;
+use crate::retry::Backoff;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Between two looks: what the application frees by plain SQL nobody tells us.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-
 /// Looks at a slice of what is held back at a time, until `stop`.
 pub async fn run_held(deliveries: Arc<Deliveries>, stop: CancellationToken) {
+    let mut backoff = Backoff::new(&HELD_VALUES, &deliveries.clock);
     let mut after = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_delay()) => {}
         }
         after = match deliveries.retry_held(after.as_ref()).await {
             Ok(next) => next,

@@ -1,14 +1,13 @@
 //! What has to be done now and then: forgetting what is old, and writing down how much was refused.
 
+use crate::core::retention;
 use crate::store::Store;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How long the feed goes back: 120 days.
-const CHANGES_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// Pruning is gone about every so many flushes: once an hour.
 const FLUSHES_PER_PRUNE: u32 = 720;
@@ -17,7 +16,7 @@ const SLICE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Counts of refused deliveries by source and reason, gathered in memory: a flood costs one row.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<(String, &'static str), u64>>);
+pub struct Refusals(Mutex<BTreeMap<(String, &'static str), u64>>);
 
 impl Refusals {
     pub fn count(&self, source: &str, reason: &'static str) {
@@ -25,7 +24,7 @@ impl Refusals {
         *counts.entry((source.to_owned(), reason)).or_default() += 1;
     }
 
-    fn drain(&self) -> HashMap<(String, &'static str), u64> {
+    fn drain(&self) -> BTreeMap<(String, &'static str), u64> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -57,7 +56,8 @@ impl Refusals {
     }
 }
 
-/// Runs until `stop`.
+/// Runs until `stop`. Where `prunes`, once an hour it forgets what [`retention::ALL`] says is over: bodies after
+/// `retention_ms`.
 pub async fn run_housekeeping(
     store: Store,
     refusals: Arc<Refusals>,
@@ -70,10 +70,12 @@ pub async fn run_housekeeping(
         if prunes && flushes % FLUSHES_PER_PRUNE == 0 {
             prune(&store, retention_ms, &stop).await;
             prune_changes(&store, &stop).await;
+            prune_runs(&store).await;
         }
         tokio::select! {
-            () = tokio::time::sleep(FLUSH_EVERY) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(FLUSH_EVERY) => {}
         }
         refusals.flush(&store).await;
         flushes += 1;
@@ -82,7 +84,7 @@ pub async fn run_housekeeping(
 
 async fn prune_changes(store: &Store, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        match store.prune_changes(CHANGES_RETENTION_MS).await {
+        match store.prune_changes(retention::CHANGES_MS).await {
             Ok(false) => return,
             Ok(true) => tokio::time::sleep(SLICE_PAUSE).await,
             Err(error) => {
@@ -90,6 +92,12 @@ async fn prune_changes(store: &Store, stop: &CancellationToken) {
                 return;
             }
         }
+    }
+}
+
+async fn prune_runs(store: &Store) {
+    if let Err(error) = store.prune_runs(retention::RUNS_MS).await {
+        warn!("old runs could not be forgotten: {error}");
     }
 }
 

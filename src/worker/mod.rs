@@ -14,24 +14,28 @@ pub use housekeeping::{Refusals, run_housekeeping};
 pub use retired::{Retired, run_retired};
 pub use schedule::{Times, run_confirmations, run_schedule};
 
+use crate::clock::Clock;
+use crate::core::retry_policy::PROCESS;
+use crate::retry::Backoff;
 use std::future::Future;
+use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tracing::error;
 
 /// Runs `work` until it returns; a panic in it is logged and it is started again, so that no loop dies unnoticed.
-pub fn supervised<F, W>(name: &'static str, make: F) -> JoinHandle<()>
+pub fn supervised<F, W>(name: &'static str, clock: &Arc<dyn Clock>, make: F) -> JoinHandle<()>
 where
     F: Fn() -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
 {
+    let mut backoff = Backoff::new(&PROCESS, clock);
     tokio::spawn(async move {
-        let mut retry = crate::retry::Retry::new();
         while let Err(failure) = tokio::spawn(make()).await {
             if failure.is_cancelled() {
                 return;
             }
             error!(worker.name = name, "the {name} loop panicked and is started again");
-            tokio::time::sleep(retry.next_delay()).await;
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     })
 }

@@ -35,8 +35,9 @@ pub async fn run_retired(store: Store, retired: Retired, stop: CancellationToken
         }
         is_failing = looked.is_err();
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            biased;
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }

@@ -1,22 +1,20 @@
 //! The loop that reads a source when it is time: full runs on schedule, the newest changes where there is no webhook,
 //! accounts that deliveries have asked about, and what a person has approved.
 
-use crate::clock::jitter;
+use crate::core::retry_policy::PROCESS;
 use crate::core::schedule::Schedule;
 use crate::core::timestamp::Timestamp;
 use crate::resync::{Poll, Report, Resync, ResyncError};
-use crate::retry::Retry;
+use crate::retry::Backoff;
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
-/// How long finished runs are kept: 120 days.
-const RUN_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// When a source is read.
 #[derive(Clone)]
@@ -30,15 +28,14 @@ pub struct Times {
 /// Full runs and polls, until `stop`.
 pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop: CancellationToken) {
     let name = resync.source().name.clone();
-    let jitter = jitter();
+    let jitter = resync.clock().random();
     // Pinned before any delivery is judged by it, whenever the first run may be.
     if !is_retired(&resync).await
         && let Err(failure) = resync.check_instance().await
     {
         log(&name, "could not be asked which instance it is", &failure);
     }
-    let mut retry = Retry::new();
-    let mut pruned_at: Option<Instant> = None;
+    let mut backoff = Backoff::new(&PROCESS, resync.clock());
     let mut poll_due = Instant::now();
     let mut polls_failing = false;
     while !stop.is_cancelled() {
@@ -56,21 +53,15 @@ pub async fn run_schedule(store: Store, resync: Arc<Resync>, times: Times, stop:
                 Err(ResyncError::Retired(_)) => {}
                 Err(failure) => log(&name, "could not be read in full", &failure),
             },
-            Ok(false) => retry.reset(),
+            Ok(false) => backoff.reset(),
             Err(failure) => {
                 warn!(source.name = name, "the schedule cannot be read: {failure}");
-                pause(retry.next_delay(), &stop).await;
+                pause(backoff.next_delay(), &stop).await;
             }
         }
         if let Some(every) = times.poll_every.filter(|_| Instant::now() >= poll_due) {
             poll_due = Instant::now() + every;
             polls_failing = poll(&resync, &name, polls_failing).await;
-        }
-        if pruned_at.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
-            pruned_at = Some(Instant::now());
-            if let Err(failure) = store.prune_runs(RUN_RETENTION_MS).await {
-                warn!("old runs could not be forgotten: {failure}");
-            }
         }
         pause(TICK.min(times.poll_every.unwrap_or(TICK)), &stop).await;
     }
@@ -100,7 +91,7 @@ async fn poll(resync: &Resync, name: &str, were_failing: bool) -> bool {
 /// Accounts that deliveries have asked about, and runs that a person has approved, until `stop`.
 pub async fn run_confirmations(store: Store, resync: Arc<Resync>, stop: CancellationToken) {
     let name = resync.source().name.clone();
-    let mut retry = Retry::new();
+    let mut backoff = Backoff::new(&PROCESS, resync.clock());
     while !stop.is_cancelled() {
         if is_retired(&resync).await {
             pause(TICK, &stop).await;
@@ -108,17 +99,17 @@ pub async fn run_confirmations(store: Store, resync: Arc<Resync>, stop: Cancella
         }
         let wait = match confirm(&store, &resync, &name).await {
             Ok(0) => {
-                retry.reset();
+                backoff.reset();
                 TICK
             }
             Ok(_) => {
-                retry.reset();
+                backoff.reset();
                 continue;
             }
             Err(ResyncError::Stopped) => return,
             Err(failure) => {
                 log(&name, "has accounts that could not be read again", &failure);
-                retry.next_delay()
+                backoff.next_delay()
             }
         };
         pause(wait, &stop).await;
@@ -207,7 +198,8 @@ fn log(name: &str, what: &str, failure: &ResyncError) {
 
 async fn pause(time: Duration, stop: &CancellationToken) {
     tokio::select! {
-        () = tokio::time::sleep(time) => {}
+        biased;
         () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Nothing waits longer than this for something that has to come.
 const PATIENCE: Duration = Duration::from_secs(60);

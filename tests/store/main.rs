@@ -16,6 +16,7 @@ mod migrating;
 mod offering;
 mod reading;
 mod rows;
+mod seeding;
 mod sources;
 mod states;
 

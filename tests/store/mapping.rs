@@ -4,6 +4,7 @@ use super::adopting::{adopted, created, either, open, try_open};
 use super::deliver;
 use super::support::{Backend, Db};
 use crate::on_each_database;
+use headcount::clock::{Clock, SystemClock};
 use headcount::store::{DatabaseUrl, Store, StoreError};
 
 on_each_database!(
@@ -131,7 +132,7 @@ mod postgres {
     }
 
     async fn role(db: &Db) -> String {
-        let name = format!("r{:x}", rand::random::<u32>());
+        let name = format!("r{}", SystemClock.fresh_id().replace('-', ""));
         db.execute(&format!("CREATE ROLE {name} LOGIN")).await;
         name
     }

@@ -1,5 +1,6 @@
 //! What the test binaries share: a database of each kind, Clerk's deliveries, and a model of what must come of them.
 
+use headcount::clock::{Clock, SystemClock};
 use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::SigningKey;
 use headcount::store::{DatabaseUrl, Store};
@@ -63,7 +64,7 @@ impl Db {
             return db;
         }
         let postgres = server("HEADCOUNT_TEST_POSTGRES");
-        let name = format!("t{:016x}", rand::random::<u64>());
+        let name = format!("t{}", SystemClock.fresh_id().replace('-', ""));
         let mut admin = sqlx::PgConnection::connect(&format!("{postgres}/postgres")).await.unwrap();
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();

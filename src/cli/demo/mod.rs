@@ -5,9 +5,11 @@ mod story;
 
 use super::scratch::Scratch;
 use super::{DONE, FAILED};
+use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::simulate::WEBHOOK_SECRET;
 use clap::Args;
+use std::sync::Arc;
 use story::Story;
 
 /// Of the kind whose limit is a hundred requests a second.
@@ -37,13 +39,14 @@ pub fn run(
     flags: &[(&'static str, String)],
     log: Option<String>,
     json: bool,
+    clock: Arc<dyn Clock>,
 ) -> anyhow::Result<u8> {
-    let scratch = Scratch::new("demo")?;
+    let scratch = Scratch::new("demo", &*clock)?;
     let given = flags.iter().find(|(key, _)| *key == "database_url").map(|(_, url)| url.clone());
     let database = given.unwrap_or_else(|| format!("sqlite://{}", scratch.path().join("demo.db").display()));
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let log = log.as_deref().unwrap_or("error");
-        let equal = Story::new(&command, &database, log, json).await?.tell(command.exit).await?;
+        let equal = Story::new(&command, &database, log, json, clock).await?.tell(command.exit).await?;
         Ok(if equal { DONE } else { FAILED })
     })
 }

@@ -6,7 +6,7 @@ use crate::cli::assembly::{Role, Serving, settings};
 use crate::cli::output::{print, print_json};
 use crate::cli::resync::sentence;
 use crate::cli::serve::stop_on_signals;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::columns::Column;
 use crate::reconcile::Drift;
@@ -44,13 +44,20 @@ pub struct Story {
     worker_address: std::net::SocketAddr,
     stop: CancellationToken,
     json: bool,
+    clock: Arc<dyn Clock>,
     /// A person is looking.
     paints: bool,
     users: u64,
 }
 
 impl Story {
-    pub async fn new(command: &Demo, database: &str, log: &str, json: bool) -> anyhow::Result<Self> {
+    pub async fn new(
+        command: &Demo,
+        database: &str,
+        log: &str,
+        json: bool,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         stop_on_signals(stop.clone())?;
         let options = Options {
@@ -61,19 +68,19 @@ impl Story {
             time_compression: 1_000.0,
             ..Options::default()
         };
-        let simulator = Simulator::start(options, "127.0.0.1:0".parse()?).await?;
+        let simulator = Simulator::start_by(options, "127.0.0.1:0".parse()?, clock.clone()).await?;
         let config = config(database, log, &simulator.url())?;
         crate::telemetry::init(&config.log, config.log_format)?;
         let store = Store::open(&config.database).await?;
         store.migrate(None).await?;
         let listener = TcpListener::bind(config.listen).await.context("cannot listen on loopback")?;
         let worker_address = listener.local_addr()?;
-        let serving = Serving::start(&config, &store, &[Role::Ingest, Role::Apply])?;
+        let serving = Serving::start(&config, &store, &[Role::Ingest, Role::Apply], &clock)?;
         let worker = tokio::spawn(serving.until(listener, None, stop.clone()));
         simulator.deliver_to(format!("http://{worker_address}/webhooks/clerk").parse()?);
         let paints = std::io::stdout().is_terminal() && !json;
         let users = command.users;
-        Ok(Self { simulator, config, store, worker, worker_address, stop, json, paints, users })
+        Ok(Self { simulator, config, store, worker, worker_address, stop, json, clock, paints, users })
     }
 
     /// Whether source and tables were equal in the end.
@@ -141,11 +148,18 @@ impl Story {
     }
 
     fn resync(&self) -> anyhow::Result<Resync> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let source = self.config.sources.first().context("the demo has no source")?;
         let settings = settings(&self.config, source);
         let sources = Arc::new(vec![source.clone()]);
-        Ok(Resync::new(&self.store, source, &sources, &clock, settings, Arc::new(|_| {}), self.stop.clone())?)
+        Ok(Resync::new(
+            &self.store,
+            source,
+            &sources,
+            &self.clock,
+            settings,
+            Arc::new(|_| {}),
+            self.stop.clone(),
+        )?)
     }
 
     /// Changes, some of whose deliveries are lost, repeated and overtaken; then everything on its way arrives.
@@ -228,12 +242,13 @@ impl Story {
             ));
         }
         self.simulator.start_traffic();
-        let reading = Serving::start(&self.config, &self.store, &[Role::Resync])?;
+        let reading = Serving::start(&self.config, &self.store, &[Role::Resync], &self.clock)?;
         let mut shown = String::new();
         while !self.stop.is_cancelled() {
             tokio::select! {
-                () = tokio::time::sleep(NEWS_EVERY) => {}
+                biased;
                 () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(NEWS_EVERY) => {}
             }
             let run = self.store.last_full_run("clerk").await?.filter(|run| run.id != shown);
             if let Some(run) = run.filter(|run| run.status != "running") {

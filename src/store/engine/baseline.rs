@@ -5,8 +5,9 @@ use crate::store::engine::error::StoreError;
 use crate::store::engine::url::DatabaseUrl;
 use crate::store::engine::{postgres, sqlite};
 use sqlx::{ConnectOptions, Connection, Executor};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const DROP: &str = "DROP TABLE IF EXISTS headcount_bench_baseline";
 const CREATE: &str =

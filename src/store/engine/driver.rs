@@ -2,6 +2,13 @@
 //!
 //! Every value travels as text (a column's canonical form), so one statement and one decoding serve both databases;
 //! what differs in SQL is in [`super::dialect`].
+//!
+//! The time: a driver has no method for it. Statements ask the database by themselves, with the expressions of
+//! [`Dialect::clock`] (this moment), [`Dialect::began`] (the transaction's beginning) and those that add to them, and what
+//! the database answers is the time of marks, leases, limits and due dates. A process's own clock (`crate::clock`) is never
+//! compared with it. So a driver with a simulated time cannot be written behind this trait alone: the expressions are the
+//! engine's own functions. It needs an engine that lets these functions be replaced, or a dialect whose expressions read
+//! the time from the connection. Ids that a column's default makes and the erasure key are the engine's as well.
 
 use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;

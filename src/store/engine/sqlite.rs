@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer, readers beside it. Several processes may share the file.
 
+use crate::core::retry_policy::SCRUB;
 use crate::store::engine::delivery::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, first_states};
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx};
@@ -26,7 +27,6 @@ const CHECKPOINT_BYTES: usize = 8 * 1024 * 1024;
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-const SCRUB_ATTEMPTS_MAX: u32 = 40;
 
 pub(in crate::store) struct SqliteDriver {
     /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
@@ -113,16 +113,20 @@ impl Driver for SqliteDriver {
 
     /// The log holds what was written last: it goes into the file and is cut off. A reader may hold it for a moment.
     async fn scrub(&self) -> Result<(), StoreError> {
-        for _ in 0..SCRUB_ATTEMPTS_MAX {
+        let mut failures = 0;
+        loop {
             let row = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
             if row.try_get_unchecked::<i64, _>(0)? == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            failures += 1;
+            let Some(delay_ms) = SCRUB.next_delay_ms(failures, 0.0) else {
+                return Err(StoreError::Unavailable(
+                    "a reader holds the database's log, which still has what was erased".to_owned(),
+                ));
+            };
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
-        Err(StoreError::Unavailable(
-            "a reader holds the database's log, which still has what was erased".to_owned(),
-        ))
     }
 
     async fn close(&self) {
@@ -136,8 +140,9 @@ impl Driver for SqliteDriver {
 async fn checkpoints(readers: SqlitePool, due: Arc<Notify>) {
     loop {
         tokio::select! {
-            () = due.notified() => {}
+            biased;
             () = readers.close_event() => return,
+            () = due.notified() => {}
         }
         if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&readers).await {
             debug!("the log stays as it is until the next commit that finds it long: {error}");

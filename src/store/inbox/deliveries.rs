@@ -1,13 +1,12 @@
 //! The inbox: deliveries as they lie there, and what becomes of them.
 
 use crate::core::columns::ColumnType;
+use crate::core::retention;
 use crate::store::Store;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
 
-/// How long message ids are kept: longer than any provider's replay window.
-const MESSAGE_ID_RETENTION_MS: i64 = 120 * 24 * 3_600_000;
 /// Rows that housekeeping touches in one transaction.
 const PRUNE_ROWS_MAX: i64 = 500;
 
@@ -173,7 +172,7 @@ impl Store {
         (format!("status IN ('dead', 'held') AND {condition}"), arg)
     }
 
-    /// Forgets what is old in the slice after `after`: bodies after `retention_ms`, whole rows after 120 days. What
+    /// Forgets what is old in the slice after `after`: bodies after `retention_ms`, whole rows after [`retention::MESSAGE_IDS_MS`]. What
     /// nobody has decided about yet stays. The slice's end; `None` where nothing after `after` is old.
     ///
     /// By the order of numbers, which is nearly that of time: an index on the time would cost every insert.
@@ -209,7 +208,7 @@ impl Store {
         let [Some(end)] = first(found) else { return Ok(None) };
         let end = number(Some(end));
         let mut removed = 0;
-        for (sql, age_ms) in [(bodies, retention_ms), (rows, MESSAGE_ID_RETENTION_MS)] {
+        for (sql, age_ms) in [(bodies, retention_ms), (rows, retention::MESSAGE_IDS_MS)] {
             removed = tx.execute(&sql, vec![Arg::Int(after), Arg::Int(end), Arg::Int(-age_ms)]).await?;
         }
         if removed > 0 {

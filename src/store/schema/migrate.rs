@@ -3,6 +3,7 @@
 //! Our own bookkeeping rather than sqlx's: it runs behind a pooler (unnamed statements, one transaction, no advisory
 //! lock), shows its plan, and covers the state trigger, which depends on configuration.
 
+use crate::core::retry_policy::MIGRATION_BOOTSTRAP;
 use crate::digest::hex;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
@@ -38,8 +39,6 @@ const USERS_ADOPTED: &str = "users_table";
 /// The schema version from which on it may be.
 const ADOPTED_SINCE: i64 = 3;
 pub(in crate::store) const REQUIRED_BY_DEFAULT: &str = "email";
-/// `CREATE … IF NOT EXISTS` of two processes at once can still collide.
-const BOOTSTRAP_ATTEMPTS_MAX: u32 = 5;
 
 impl Store {
     /// What [`Store::migrate`] would do now.
@@ -100,7 +99,7 @@ impl Store {
                  checksum text NOT NULL, oldest_reader integer NOT NULL, applied_at text NOT NULL)"
             }
         });
-        let mut attempt = 1;
+        let mut failures = 0;
         loop {
             let result = async {
                 let mut tx = self.begin(Access::Write).await?;
@@ -108,10 +107,11 @@ impl Store {
                 tx.commit().await
             };
             match result.await {
-                Err(StoreError::Rejected(_) | StoreError::Setup(_) | StoreError::Forbidden(_))
-                    if attempt < BOOTSTRAP_ATTEMPTS_MAX =>
-                {
-                    attempt += 1
+                Err(error @ (StoreError::Rejected(_) | StoreError::Setup(_) | StoreError::Forbidden(_))) => {
+                    failures += 1;
+                    if MIGRATION_BOOTSTRAP.is_spent(failures) {
+                        return Err(error);
+                    }
                 }
                 result => return result,
             }

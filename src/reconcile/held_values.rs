@@ -23,7 +23,7 @@ const STEPS_MAX: usize = 8;
 const SLICE: i64 = 50;
 
 /// Tries again what is held back.
-pub(super) struct Retry<'a> {
+pub(super) struct HeldValuesRetry<'a> {
     pub sources: &'a [Source],
     pub clock: &'a Arc<dyn Clock>,
     pub dry: bool,
@@ -35,9 +35,9 @@ struct Member {
     account: LockedAccount,
 }
 
-impl Retry<'_> {
+impl HeldValuesRetry<'_> {
     /// Values that wait for one that these writes have given up, or that wait for each other. The outcomes of those
-    /// that were settled are replaced.
+    /// that were outcomes_of_members are replaced.
     pub async fn after(
         &self,
         tx: &mut Reconciliation,
