@@ -68,7 +68,7 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     if config.sources.is_empty() {
         let each: Vec<String> = providers().filter_map(|provider| setup::advice(&*provider)).collect();
         return Err(ConfigError(format!(
-            "no source is configured. {}. For anything else write a table [sources.NAME] into headcount.toml",
+            "no source is configured. {}. For anything else: write a table [sources.NAME] into headcount.toml",
             each.join(". ")
         ))
         .into());

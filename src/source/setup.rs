@@ -72,12 +72,9 @@ impl Variables {
 
     /// What to set so that there is a source of this kind.
     fn advice(&self, needs_url: bool) -> String {
-        let Variable { name, holds } = &self.webhook_secret;
+        let Self { title, webhook_secret: Variable { name, holds }, .. } = self;
         let key = self.key_advice(needs_url);
-        format!(
-            "For {}, set {name} to {holds} to take its deliveries, or {key} to read its API, or both",
-            self.title
-        )
+        format!("For {title}: to take its deliveries, set {name} to {holds}; to read its API, {key}")
     }
 }
 
@@ -142,4 +139,38 @@ pub fn key_advice(provider: &dyn Provider) -> Option<String> {
     let Setup::Variables(variables) = provider.setup() else { return None };
     let needs_url = provider.directory()?.default_url().is_none();
     Some(variables.key_advice(needs_url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::providers;
+
+    #[test]
+    fn a_message_names_the_headers_of_the_sources_own_keys() {
+        let headers = |secret: &str| -> Vec<String> {
+            let with_key = |provider: std::sync::Arc<dyn Provider>| {
+                let webhook_keys = provider.keys(secret).unwrap();
+                Source { webhook_keys, ..Source::recorded("any", provider) }
+            };
+            providers().map(|provider| with_key(provider).signature_headers()).collect()
+        };
+        let standard = "svix-* or webhook-*";
+        // A secret of a Supabase auth hook is one of Standard Webhooks as well.
+        assert_eq!(
+            headers("whsec_AAAA"),
+            [standard, "workos-signature", &format!("{standard}, authorization")]
+        );
+    }
+
+    #[test]
+    fn an_address_is_asked_for_where_there_is_none_by_default() {
+        for provider in providers() {
+            let Setup::Variables(variables) = provider.setup() else { continue };
+            let has_address = provider.directory().is_some_and(|directory| directory.default_url().is_some());
+            let asked = key_advice(&*provider).unwrap();
+            assert_eq!(asked.contains(variables.api_url.name), !has_address, "{asked}");
+            assert!(advice(&*provider).unwrap().contains(&asked), "{asked}");
+        }
+    }
 }
