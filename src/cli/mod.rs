@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, Environment};
 use crate::resync::ResyncError;
 use crate::store::{DatabaseUrl, Store, StoreError};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::warn;
@@ -123,6 +123,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The names of all commands, as `headcount --help` lists them.
+pub fn command_names() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

@@ -22,7 +22,7 @@ const USERS: usize = 600;
 
 /// `HEADCOUNT_TEST_USERS=80000 ./tests/run adopt` adopts a large table.
 fn size() -> usize {
-    std::env::var("HEADCOUNT_TEST_USERS").ok().and_then(|users| users.parse().ok()).unwrap_or(USERS)
+    usize::try_from(super::support::sizes::size("HEADCOUNT_TEST_USERS", USERS as u64)).unwrap()
 }
 
 impl Application {

@@ -2,17 +2,19 @@
 //!
 //! Three rounds in the suite; `HEADCOUNT_TEST_KILLS=20 ./tests/run crashes` does as many as one likes.
 
-use super::process::Server;
+use super::process::{Server, text};
+use super::support::sizes::size;
 use super::support::{Backend, Db, event, user};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn rounds() -> usize {
-    std::env::var("HEADCOUNT_TEST_KILLS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+    usize::try_from(size("HEADCOUNT_TEST_KILLS", 3)).unwrap()
 }
 
 /// Sends from several tasks until told to stop; the ids that were acknowledged.
@@ -112,8 +114,8 @@ fn cluster(command: &str, folder: &Path) -> String {
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", super::process::text(&output.stderr));
-    super::process::text(&output.stdout).trim().to_owned()
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).trim().to_owned()
 }
 
 /// A cluster of its own, with fsync on, since it is crashed.
@@ -166,29 +168,30 @@ async fn postgres_itself_is_restarted() {
 
 async fn a_graceful_end_answers_what_is_in(db: Db) {
     let server = Server::start(&db).await;
-    let client = server.client().clone();
-    let url = format!("http://{}/webhooks/clerk", server.address);
     // A body of which half is sent when the end comes.
     let body = event("user.created", user("user_1", 0, Some("a@example.com"), None, "A"), 0);
     let now = headcount::clock::Clock::now(&headcount::clock::SystemClock).seconds();
     let signature = super::support::signature(&super::support::key(), "msg_1", now, body.as_bytes());
     let (first, second) = body.split_at(body.len() / 2);
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(2);
-    sender.send(Ok(first.to_owned())).await.unwrap();
-    let request = client
-        .post(url)
-        .header("svix-id", "msg_1")
-        .header("svix-timestamp", now.to_string())
-        .header("svix-signature", signature)
-        .body(reqwest::Body::wrap_stream(ReceiverStream::new(receiver)))
-        .send();
-    let request = tokio::spawn(request);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut connection = TcpStream::connect(&server.address).await.unwrap();
+    let head = format!(
+        "POST /webhooks/clerk HTTP/1.1\r\nhost: {}\r\nsvix-id: msg_1\r\nsvix-timestamp: {now}\r\n\
+         svix-signature: {signature}\r\ncontent-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+        server.address,
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    // It says so when it begins to read the body: from here on the request is one that is in.
+    let mut begun = [0; 25];
+    connection.read_exact(&mut begun).await.unwrap();
+    assert_eq!(text(&begun), "HTTP/1.1 100 Continue\r\n\r\n");
+    connection.write_all(first.as_bytes()).await.unwrap();
     server.terminate();
     server.until(|| async { server.get("/healthz").await.is_none() }).await;
-    sender.send(Ok(second.to_owned())).await.unwrap();
-    drop(sender);
-    assert_eq!(request.await.unwrap().unwrap().status().as_u16(), 202);
+    connection.write_all(second.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.unwrap();
+    assert!(text(&answer).starts_with("HTTP/1.1 202 "), "{}", text(&answer));
     let mut server = server;
     assert_eq!(server.exit_code(), Some(0));
     assert_eq!(db.count("headcount.inbox").await, 1);

@@ -1,8 +1,9 @@
 //! A public fuzzer over the OpenAPI document, against a running server: no answer is a 5xx, and none is outside the
-//! document. Where it cannot be installed it is not run, and tests/run says so.
+//! document. Where it cannot be installed it is not run.
 
 use super::process::{ADMIN_TOKEN, Server};
-use super::support::{Db, event, user};
+use super::support::needs::FUZZER;
+use super::support::{Backend, Db, event, user};
 use crate::on_each_database;
 use std::process::Command;
 
@@ -12,10 +13,10 @@ on_each_database!(every_answer_is_in_the_document);
 const EXAMPLES: &str = "25";
 
 async fn every_answer_is_in_the_document(db: Db) {
-    let fuzzer = std::env::var("HEADCOUNT_TEST_SCHEMATHESIS").unwrap_or_default();
-    if fuzzer.is_empty() || db.backend == super::support::Backend::Bouncer {
+    if db.backend == Backend::Bouncer {
         return;
     }
+    let Some(fuzzer) = FUZZER.found() else { return };
     let server = Server::start(&db).await;
     for n in 0..3 {
         let person = user(&format!("user_{n}"), 0, Some("a@example.com"), None, "Ann");

@@ -1,5 +1,6 @@
 //! Running the binary, and talking to it as Svix would.
 
+use super::support::wait::PATIENCE;
 use super::support::{Db, SECRET, key, signature};
 use headcount::clock::{Clock, SystemClock};
 use nix::sys::signal::Signal;
@@ -11,9 +12,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Nothing waits longer than this for something that has to come.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
 pub const APP_TOKEN: &str = "the-app-token-of-the-tests";

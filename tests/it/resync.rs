@@ -3,6 +3,7 @@
 use super::process::fails_quietly_with;
 use super::provider::{Provider, footprint, people};
 use super::support::Db;
+use super::support::sizes::size;
 use crate::on_each_database;
 use headcount::simulate::{Faults, ListFault};
 use serde_json::json;
@@ -24,7 +25,7 @@ on_each_database!(
 
 /// Drops, repeats, reordering before the run, changes while it walks. `HEADCOUNT_TEST_USERS` for more of them.
 async fn lost_deliveries_are_repaired_and_the_second_run_writes_nothing(db: Db) {
-    let users: u64 = std::env::var("HEADCOUNT_TEST_USERS").map_or(1_200, |users| users.parse().unwrap());
+    let users: u64 = size("HEADCOUNT_TEST_USERS", 1_200);
     let provider = Provider::with_users(users).await;
     let (code, first, _) = provider.resync(&db, &[]);
     assert_eq!((code, &first["created"], &first["status"]), (Some(0), &json!(users), &json!("succeeded")));
@@ -322,11 +323,17 @@ async fn the_newest_changes_are_read_without_a_webhook(db: Db) {
     server.until(|| async { db.count("users WHERE first_name = 'Polled'").await == 1 }).await;
     // It deletes nobody, and a poll that finds nothing leaves no trace.
     provider.simulator.delete(&id);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    polls(&provider, &server).await;
     let runs = db.count("headcount.runs").await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    polls(&provider, &server).await;
     assert_eq!(db.count("headcount.runs").await, runs);
     assert_eq!(db.count("users WHERE first_name = 'Polled' AND account_state <> 'deleted'").await, 1);
+}
+
+/// Waits for several polls, each of which has at least one request.
+async fn polls(provider: &Provider, server: &super::process::Server) {
+    let before = provider.simulator.requests().1;
+    server.until(|| async { provider.simulator.requests().1 >= before + 8 }).await;
 }
 
 async fn one_account_by_its_id(db: Db) {

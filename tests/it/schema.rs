@@ -1,14 +1,14 @@
 //! ORMs beside headcount: `drizzle-kit push` for real, against PostgreSQL.
 
 use super::process::{headcount, run, text};
+use super::support::needs::DRIZZLE;
 use super::support::{Backend, Db};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The folder with drizzle-kit; `None` where there is no registry, which ./tests/run has said.
+/// The folder with drizzle-kit.
 fn drizzle() -> Option<PathBuf> {
-    let folder = std::env::var("HEADCOUNT_TEST_DRIZZLE").expect("run the tests by ./tests/run");
-    (!folder.is_empty()).then(|| PathBuf::from(folder))
+    DRIZZLE.found().map(PathBuf::from)
 }
 
 /// A folder for one application, from which drizzle's packages are found.

@@ -2,10 +2,13 @@
 
 use super::process::{Server, fails_quietly_with, headcount, text};
 use super::provider::{Provider, people};
+use super::support::needs::CLERK_CLIENT;
+use super::support::wait::until;
 use super::support::{Backend, Db, Dice};
 use headcount::simulate::{Options, Simulator, WEBHOOK_SECRET};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 
 const KEY: &str = "sk_test_simulated";
@@ -25,14 +28,9 @@ async fn get(url: &str, path: &str) -> (StatusCode, Value) {
     (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
-/// `tests/run` installs it; its variable is empty where there is neither node nor a registry.
 #[tokio::test(flavor = "multi_thread")]
 async fn clerks_own_client_gets_along_with_it() {
-    let folder = std::env::var("HEADCOUNT_TEST_CLERK").expect("run the tests by ./tests/run");
-    if folder.is_empty() {
-        eprintln!("skipped: @clerk/backend could not be installed");
-        return;
-    }
+    let Some(folder) = CLERK_CLIENT.found() else { return };
     let (_simulator, url) = simulator(50).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clerk/check.cjs");
     let checked = tokio::task::spawn_blocking(move || {
@@ -112,7 +110,7 @@ async fn deliveries_are_tried_again_until_they_arrive() {
     // Nobody listens there, yet.
     provider.simulator.deliver_to("http://127.0.0.1:9/webhooks/clerk".parse().unwrap());
     provider.simulator.change(40);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    until("each was tried", || async { provider.simulator.tally().attempts >= 40 }).await;
     assert_eq!(provider.simulator.tally().delivered, 0);
     let server = provider.server(&db).await;
     provider.simulator.delivered().await;
@@ -182,14 +180,15 @@ async fn the_demo_ends_with_source_and_tables_equal() {
     // For a person without a terminal: plain lines, in the order of the story.
     let mut told =
         headcount("").args(["demo", "--users", "40"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let mut output = BufReader::new(told.stdout.take().unwrap());
+    let mut lines = String::new();
+    output.read_line(&mut lines).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(told.id()).unwrap()),
         nix::sys::signal::Signal::SIGINT,
     )
     .unwrap();
     assert!(told.wait().is_ok());
-    let mut lines = String::new();
-    std::io::Read::read_to_string(&mut told.stdout.take().unwrap(), &mut lines).unwrap();
+    output.read_to_string(&mut lines).unwrap();
     assert!(lines.starts_with("1  A stand-in Clerk with 40 users") && !lines.contains('\u{1b}'), "{lines}");
 }

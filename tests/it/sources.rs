@@ -322,11 +322,7 @@ async fn the_webhooks_sql_tells_of_everything_but_secrets() {
 /// The official SDKs against the simulator: they verify what it signs, and read its lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_clients_get_along_with_the_simulator() {
-    let folder = std::env::var("HEADCOUNT_TEST_SDKS").expect("run the tests by ./tests/run");
-    if folder.is_empty() {
-        eprintln!("skipped: @workos-inc/node and @supabase/auth-js could not be installed");
-        return;
-    }
+    let Some(folder) = super::support::needs::OTHER_CLIENTS.found() else { return };
     for kind in [Kind::WorkOs, Kind::Supabase] {
         let provider = of(kind, 150, false).await;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdks/check.cjs");

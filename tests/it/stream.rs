@@ -1,6 +1,7 @@
 //! Ten thousand deliveries, signed by an official library, shuffled, a tenth of them repeated: the tables equal the model.
 
 use super::process::Server;
+use super::support::sizes::size;
 use super::support::{Backend, Db, Dice, SECRET, event, history, user};
 use headcount::clock::{Clock, SystemClock};
 use standardwebhooks::Webhook;
@@ -12,7 +13,7 @@ const CONCURRENT: usize = 64;
 
 async fn ten_thousand(db: Db) {
     let server = Arc::new(Server::start(&db).await);
-    let (mut sent, people) = history(2_026, 10_000);
+    let (mut sent, people) = history(2_026, size("HEADCOUNT_TEST_DELIVERIES", 10_000).try_into().unwrap());
     let mut dice = Dice(1);
     for _ in 0..sent.len() / 10 {
         sent.push(sent[dice.roll(sent.len())].clone());

@@ -1,7 +1,8 @@
 //! From the inbox to `users`: order and repetition do not matter, nobody fails a neighbour, one writer per account.
 
+use super::support::wait::until;
 use super::support::{Backend, Db, Dice, event, history, user};
-use super::{applier, deliver, delivery, drain};
+use super::{applier, deliver, delivery, drain, with_status};
 use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use serde_json::json;
@@ -63,18 +64,13 @@ async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
         // Each with connections of its own, as another process would have.
         let store = db.store().await;
         workers.push(tokio::spawn(async move {
-            let mut idle = 0;
             let mut applier = applier(&store, DeleteLimit::Off);
             applier.batch_max = 20;
-            while idle < 30 {
-                match applier.apply_batch().await.unwrap().finished {
-                    0 => {
-                        idle += 1;
-                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                    }
-                    _ => idle = 0,
-                }
-            }
+            until("nothing is pending", || async {
+                while applier.apply_batch().await.unwrap().finished > 0 {}
+                store.deliveries(&with_status("pending"), false).await.unwrap().is_empty()
+            })
+            .await;
         }));
     }
     for worker in workers {

@@ -1,5 +1,6 @@
 //! Calls: rows before their first snapshot, columns that the application sets, bans, ways back, and one user of two.
 
+use super::support::wait::until;
 use super::support::{Db, event, user};
 use super::{deliver, source};
 use crate::on_each_database;
@@ -9,6 +10,7 @@ use headcount::core::event::IdentityKey;
 use headcount::reconcile::{Assignment, CallError, Caller, Calls};
 use headcount::store::{Store, UserView};
 use serde_json::json;
+use sqlx::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -309,28 +311,27 @@ async fn a_long_transaction_of_the_application_holds_up_only_itself(db: Db) {
         return;
     }
     let store = db.store().await;
-    let hold = "BEGIN; SELECT headcount.ensure('clerk', 'user_5'); SELECT pg_sleep(8); COMMIT";
-    let holding = async { db.execute(hold).await };
-    let others = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let bodies: Vec<String> =
-            (0..10).map(|n| created(&format!("user_{n}"), Some("a@example.com"), None, "Ann")).collect();
-        let deliveries: Vec<_> =
-            bodies.iter().map(|body| super::delivery(&body.len().to_string(), body)).collect();
-        let deliveries = deliveries.into_iter().enumerate().map(|(n, mut delivery)| {
-            delivery.message_id = format!("msg_{n}");
-            delivery
-        });
-        store.accept(&deliveries.collect::<Vec<_>>()).await.unwrap();
-        super::applier(&store, headcount::core::brake::DeleteLimit::Off).apply_batch().await.unwrap();
-        // While the application's transaction is open still.
-        assert_eq!(db.count("headcount.inbox WHERE status = 'applied'").await, 9);
-    };
-    tokio::join!(holding, others);
-    while db.count("headcount.inbox WHERE status = 'applied'").await < 10 {
+    let mut application = sqlx::PgConnection::connect(&db.direct).await.unwrap();
+    let begin = "BEGIN; SELECT headcount.ensure('clerk', 'user_5')";
+    sqlx::raw_sql(begin).execute(&mut application).await.unwrap();
+    let bodies: Vec<String> =
+        (0..10).map(|n| created(&format!("user_{n}"), Some("a@example.com"), None, "Ann")).collect();
+    let deliveries: Vec<_> =
+        bodies.iter().map(|body| super::delivery(&body.len().to_string(), body)).collect();
+    let deliveries = deliveries.into_iter().enumerate().map(|(n, mut delivery)| {
+        delivery.message_id = format!("msg_{n}");
+        delivery
+    });
+    store.accept(&deliveries.collect::<Vec<_>>()).await.unwrap();
+    super::applier(&store, headcount::core::brake::DeleteLimit::Off).apply_batch().await.unwrap();
+    // While the application's transaction is open still.
+    assert_eq!(db.count("headcount.inbox WHERE status = 'applied'").await, 9);
+    sqlx::raw_sql("COMMIT").execute(&mut application).await.unwrap();
+    until("what was put off is applied", || async {
         super::drain(&store).await;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        db.count("headcount.inbox WHERE status = 'applied'").await == 10
+    })
+    .await;
     assert_eq!(db.count("users").await, 10);
     assert_eq!(of(&store, "user_5").await.account_state, "active");
 }

@@ -2,7 +2,7 @@
 
 use super::calling::{calls, key, of};
 use super::support::{Backend, Db, event, user};
-use super::{deliver, reads, source};
+use super::{deliver, reads, source, tick};
 use crate::on_each_database;
 use headcount::core::columns::Column;
 use headcount::core::event::EventKind;
@@ -201,7 +201,7 @@ async fn deleted_people_are_erased_when_their_time_is_over(db: Db) {
         "there is time yet"
     );
     assert!(everything(&db).await.contains("Erasemark"));
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tick(&store).await;
     assert_eq!(calls(&store).erase_ended(1, ErasedRow::Emptied, 10).await.unwrap(), 2);
     assert_eq!(calls(&store).erase_ended(1, ErasedRow::Emptied, 10).await.unwrap(), 0);
     let left = everything(&db).await;
@@ -218,7 +218,7 @@ async fn the_feed_is_bounded_and_says_so(db: Db) {
         deliver(&store, &[event("user.updated", person, version)]).await;
     }
     assert_eq!(store.feed(None, 100).await.unwrap().changes.len(), 5);
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tick(&store).await;
     while store.prune_changes(1).await.unwrap() {}
     let feed = store.feed(None, 100).await.unwrap();
     assert_eq!((feed.changes.len(), feed.pruned, feed.latest), (0, 5, 5));

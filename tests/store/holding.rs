@@ -1,5 +1,6 @@
 //! What an application's own constraints keep out of a row: everything else is applied, and the value once it fits.
 
+use super::support::wait::until;
 use super::support::{Backend, Db, Dice, event, user};
 use super::{applier, deliver, delivery, with_status};
 use crate::on_each_database;
@@ -163,18 +164,16 @@ async fn names_that_go_round_among_many_end_where_they_belong(db: Db) {
         let mut applier = applier(&db.store().await, DeleteLimit::Off);
         applier.batch_max = 5;
         workers.push(tokio::spawn(async move {
-            let mut idle = 0;
-            while idle < 30 {
+            until("nothing is pending", || async {
                 match applier.apply_batch().await {
-                    Ok(applied) if applied.finished > 0 => idle = 0,
-                    Ok(_) => {
-                        idle += 1;
-                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                    }
+                    Ok(applied) if applied.finished > 0 => return false,
+                    Ok(_) => {}
                     // Two that wait for each other's names: PostgreSQL ends one of them, which tries again.
                     Err(failure) => assert!(failure.is_transient(), "{failure}"),
                 }
-            }
+                applier.store.deliveries(&with_status("pending"), false).await.unwrap().is_empty()
+            })
+            .await;
         }));
     }
     for worker in workers {

@@ -7,6 +7,7 @@ mod support;
 mod adopting;
 mod applying;
 mod calling;
+mod catalog;
 mod erasing;
 mod holding;
 mod inbox;
@@ -19,6 +20,7 @@ mod rows;
 mod seeding;
 mod sources;
 mod states;
+mod upgrading;
 
 use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
@@ -27,6 +29,7 @@ use headcount::reconcile::{Deliveries, DeliveriesOutcome, Reads};
 use headcount::source::{Source, provider};
 use headcount::store::{DeliveryFilter, NewDelivery, Store};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub fn source() -> Source {
     Source::recorded("clerk", provider("clerk").unwrap())
@@ -86,6 +89,15 @@ pub async fn drain(store: &Store) -> DeliveriesOutcome {
         if applied.claimed == 0 {
             return total;
         }
+    }
+}
+
+/// Waits until the database's clock shows a later millisecond. Marks, receipts and ages are compared to the millisecond, and
+/// what falls into one and the same is in doubt, whatever the test is about.
+pub async fn tick(store: &Store) {
+    let before = store.now().await.unwrap();
+    while store.now().await.unwrap() <= before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reads beside deliveries, on a database: the timelines of rules 3, 4 and 7.
 
-use super::support::{Db, EPOCH_MS, event, user};
-use super::{applier, delivery, drain, reads, source};
+use super::support::wait::until;
+use super::support::{Backend, Db, EPOCH_MS, event, user};
+use super::{applier, delivery, drain, reads, source, tick};
 use crate::on_each_database;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::event::{EventKind, IdentityKey};
@@ -14,6 +15,7 @@ use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 on_each_database!(
@@ -113,7 +115,7 @@ async fn a_pending_delivery_outweighs_an_equal_version(db: Db) {
     let applied = read(&store, &[present("user_1", 5, "read", marked_at)], None).await;
     assert_eq!((applied.doubted, name(&db).await.as_str()), (1, "first"), "it is to be read again");
     drain(&store).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     let marked_at = store.now().await.unwrap();
     read(&store, &[present("user_1", 5, "read", marked_at)], None).await;
     assert_eq!(name(&db).await, "read", "nothing was received since");
@@ -124,7 +126,7 @@ async fn a_404_that_races_a_pending_delivery_deletes_nobody(db: Db) {
     receive(&store, "msg_1", "user_1", 5, "here").await;
     receive(&store, "msg_2", "user_2", 5, "gone").await;
     drain(&store).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     let run_mark = store.now().await.unwrap();
     for round in 0..2 {
         let marked_at = Timestamp::clamped(run_mark.ms() + 1 + round);
@@ -133,7 +135,7 @@ async fn a_404_that_races_a_pending_delivery_deletes_nobody(db: Db) {
         assert_eq!(applied.gone.len(), if round == 0 { 0 } else { 2 });
     }
     // Between the second 404 and the sweep a delivery comes in, and is still pending.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     receive(&store, "msg_3", "user_1", 6, "back").await;
     let mut tx = store.reconciliation().await.unwrap();
     let keys = [key("user_1"), key("user_2")];
@@ -152,7 +154,7 @@ async fn a_single_read_in_flight_across_a_sweep_revives_nobody(db: Db) {
     let store = db.store().await;
     receive(&store, "msg_1", "user_1", 5, "here").await;
     drain(&store).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     // An `ensure` asks; before it has its answer, a sweep deletes.
     let asked_at = store.now().await.unwrap();
     let mut tx = store.reconciliation().await.unwrap();
@@ -165,7 +167,7 @@ async fn a_single_read_in_flight_across_a_sweep_revives_nobody(db: Db) {
         read(&store, &[present("user_1", 9, "in flight", asked_at)], None).await;
         assert_eq!(db.count(deleted).await, 1);
     }
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     let first = store.now().await.unwrap();
     read(&store, &[present("user_1", 2, "imported", first)], None).await;
     assert_eq!(db.count(deleted).await, 1, "one read is not enough");
@@ -195,6 +197,22 @@ async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: D
     assert_eq!(due[0].key, key("user_true"));
 }
 
+/// Whether a transaction of somebody else's is open, and has written or locked something.
+async fn locks_are_held(db: &Db) -> bool {
+    match db.backend {
+        // There is one writer: whoever would be it too is refused.
+        Backend::Sqlite => {
+            db.try_execute("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK").await.is_err()
+        }
+        // Of pg_stat_activity only what this database's sessions do: between two statements of one transaction.
+        _ => {
+            let idle =
+                "pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+            db.count(idle).await > 0
+        }
+    }
+}
+
 async fn a_page_commits_behind_the_page_before_it(db: Db) {
     let store = db.store().await;
     store.begin_run("run_1", "clerk", RunMode::Full, "test", "first").await.unwrap();
@@ -214,11 +232,14 @@ async fn a_page_commits_behind_the_page_before_it(db: Db) {
             reads(&store).apply(&readings, &[], &context, "second page", before).await
         }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // Where the machine is so busy that nobody looks for two seconds, it has given them back again before anybody saw it.
+    let began = Instant::now();
+    let overlooked = || began.elapsed() > Duration::from_secs(10);
+    until("the page waits with its locks", || async { locks_are_held(&db).await || overlooked() }).await;
     assert!(!page.is_finished());
     assert_eq!(db.count("users").await, 0, "its page would be skipped, should the one before it fail");
     // It gives its locks back rather than holding them for as long as that one takes.
-    tokio::time::sleep(std::time::Duration::from_millis(2_300)).await;
+    until("the page gives its locks back", || async { !locks_are_held(&db).await }).await;
     assert!(!page.is_finished());
     let mut tx = store.reconciliation().await.unwrap();
     assert_eq!(tx.lock(&[key("user_2")]).await.unwrap().len(), 1);
@@ -335,15 +356,15 @@ async fn the_limiter_is_one_for_all_and_keeps_its_pace(db: Db) {
 
 async fn a_lease_is_held_by_one_until_it_runs_out(db: Db) {
     let store = db.store().await;
-    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None);
-    assert!(store.lease("x", "b", 400).await.unwrap().is_some_and(|left_ms| left_ms <= 400));
-    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None, "renewed");
+    assert_eq!(store.lease("x", "a", 60_000).await.unwrap(), None);
+    assert!(store.lease("x", "b", 60_000).await.unwrap().is_some_and(|left_ms| left_ms <= 60_000));
+    assert_eq!(store.lease("x", "a", 60_000).await.unwrap(), None, "renewed");
     store.release("x", "b").await.unwrap();
-    assert!(store.lease("x", "b", 400).await.unwrap().is_some());
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert_eq!(store.lease("x", "b", 400).await.unwrap(), None);
+    assert!(store.lease("x", "b", 60_000).await.unwrap().is_some());
+    assert_eq!(store.lease("x", "a", 1).await.unwrap(), None, "renewed, and nearly over");
+    until("the lease runs out", || async { store.lease("x", "b", 60_000).await.unwrap().is_none() }).await;
     store.release("x", "b").await.unwrap();
-    assert_eq!(store.lease("x", "a", 400).await.unwrap(), None);
+    assert_eq!(store.lease("x", "a", 60_000).await.unwrap(), None);
 }
 
 /// A lock makes a row; what is not believed leaves none.

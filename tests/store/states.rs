@@ -1,7 +1,7 @@
 //! `account_state` and `missing` are true whoever wrote the row.
 
-use super::deliver;
 use super::support::{Db, event, user};
+use super::{deliver, tick};
 use crate::on_each_database;
 use headcount::store::UserFilter;
 use serde_json::json;
@@ -26,7 +26,7 @@ async fn plain_sql_moves_the_state(db: Db) {
     assert_eq!(seen().await, [text("incomplete"), text("[\"username\"]")]);
     let updated = "SELECT CAST(updated_at AS text) FROM users";
     let before = db.one(updated).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tick(&store).await;
     db.execute("UPDATE users SET username = 'ann'").await;
     assert_eq!(seen().await, [text("active"), text("[]")]);
     assert!(db.one(updated).await > before, "updated_at is the row's last change");

@@ -1,5 +1,9 @@
 //! What the test binaries share: a database of each kind, Clerk's deliveries, and a model of what must come of them.
 
+pub mod needs;
+pub mod sizes;
+pub mod wait;
+
 use headcount::clock::{Clock, SystemClock};
 use headcount::core::timestamp::Timestamp;
 use headcount::source::signature::SigningKey;
@@ -27,7 +31,7 @@ pub struct Db {
     /// What headcount is given.
     pub url: String,
     /// What the test itself uses, as the application would.
-    direct: String,
+    pub direct: String,
     _folder: TempDir,
 }
 

@@ -14,6 +14,7 @@ use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
 use crate::store::schema::migrations::{MIGRATIONS, Migration};
+use crate::store::users_table::columns::{FIRST_VERSION, MadeColumn, latest_version};
 use sha2::{Digest, Sha256};
 
 /// Something that is to be done, in order.
@@ -126,7 +127,7 @@ impl Store {
         let applied = self.applied(tx).await?;
         check_history(&applied)?;
         let mut steps = Vec::new();
-        if applied.iter().any(|(version, ..)| *version > latest()) {
+        if applied.iter().any(|(version, ..)| *version > LATEST) {
             // A newer headcount keeps this schema, its trigger and its required fields; two would undo each other.
             let fields = self.setting(tx, REQUIRED_FIELDS).await?;
             return Ok((steps, split(fields.as_deref().unwrap_or(REQUIRED_BY_DEFAULT))));
@@ -241,11 +242,17 @@ impl Store {
             return Ok(());
         }
         let columns: Vec<String> = texts(tx.fetch(&users.column_names(), vec![]).await?);
-        for (name, definition) in users.later_columns() {
-            if !columns.iter().any(|column| column == name) {
+        for MadeColumn { name, definition, since } in users.made_columns() {
+            if since > FIRST_VERSION && !columns.iter().any(|column| column == name) {
                 let title = format!("column {name} of the users table");
                 steps.push(Step { title, sql: users.add_column(&definition) });
             }
+        }
+        if let Some(lacks_room) = users.lacks_room()
+            && !tx.fetch(&lacks_room, vec![]).await?.is_empty()
+        {
+            let title = "room for new versions of rows in the users table".to_owned();
+            steps.push(Step { title, sql: users.make_room() });
         }
         Ok(())
     }
@@ -311,12 +318,11 @@ impl Reconciliation {
 const REQUIRED_STEP: &str = "required fields";
 
 /// The highest version that this headcount knows.
-fn latest() -> i64 {
-    MIGRATIONS.last().map_or(0, |migration| migration.version)
-}
+const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+// A column of the users table comes with a migration, so that a schema version says which columns there are.
+const _: () = assert!(latest_version() <= LATEST, "a column of users is newer than the last migration");
 
 fn check_history(applied: &[(i64, bool, i64)]) -> Result<(), StoreError> {
-    let latest = latest();
     for &(version, same, oldest_reader) in applied {
         if !same {
             return Err(StoreError::Setup(format!(
@@ -324,9 +330,9 @@ fn check_history(applied: &[(i64, bool, i64)]) -> Result<(), StoreError> {
                  restore the binary that made this database, or the database from a backup"
             )));
         }
-        if oldest_reader > latest {
+        if oldest_reader > LATEST {
             return Err(StoreError::Setup(format!(
-                "this database was upgraded by a newer headcount (schema {version}), which this one (schema {latest}) \
+                "this database was upgraded by a newer headcount (schema {version}), which this one (schema {LATEST}) \
                  cannot work with; use the newer one"
             )));
         }

@@ -1,67 +1,42 @@
 //! The table that headcount makes, and the ids of rows that it makes.
 
 use super::{IdOrigin, UsersTable, literal};
-use crate::core::columns::{Column, ColumnType};
 use crate::store::engine::dialect::{Dialect, quoted};
+
+/// Room for the next version of a row beside the one before: its index is left alone then.
+const ROOM: &str = "fillfactor = 90";
 
 impl UsersTable {
     /// The default layout. Nothing but the key is unique: what must be is the application's to say.
     pub fn create(&self) -> String {
-        let (id, time, truth, no, none, now) = match self.dialect {
-            Dialect::Postgres => (
-                "uuid",
-                "timestamptz",
-                "boolean",
-                "false",
-                "text[] NOT NULL DEFAULT '{}'",
-                "clock_timestamp()",
-            ),
-            Dialect::Sqlite => (
-                "text NOT NULL",
-                "text",
-                "boolean",
-                "0",
-                "text NOT NULL DEFAULT '[]'",
-                "(strftime('%Y-%m-%dT%H:%M:%fZ','now'))",
-            ),
-        };
-        let mut columns = vec![
-            format!("id {id} PRIMARY KEY"),
-            "account_state text NOT NULL DEFAULT 'incomplete'".to_owned(),
-            format!("missing {none}"),
-        ];
-        for column in Column::ALL {
-            columns.push(match column.column_type() {
-                ColumnType::Bool => format!("{} {truth} NOT NULL DEFAULT {no}", column.name()),
-                ColumnType::Timestamp => format!("{} {time}", column.name()),
-                ColumnType::Text | ColumnType::Integer => format!("{} text", column.name()),
-            });
-        }
-        columns.push(format!("updated_at {time} NOT NULL DEFAULT {now}"));
-        columns.push(format!("deleted_at {time}"));
-        columns.push(format!("suspended_by_source {truth} NOT NULL DEFAULT {no}"));
-        columns.push(format!("provisional {truth} NOT NULL DEFAULT {no}"));
-        columns.push(format!("state_since {time} NOT NULL DEFAULT {now}"));
-        columns.extend(self.later_columns().map(|(_, definition)| definition));
+        let columns: Vec<String> = self.made_columns().into_iter().map(|column| column.definition).collect();
         let columns = columns.join(",\n    ");
-        // Room for the next version of a row beside the one before: its index is left alone then.
-        let room = if self.dialect == Dialect::Postgres { " WITH (fillfactor = 90)" } else { "" };
+        let room = match self.dialect {
+            Dialect::Postgres => format!(" WITH ({ROOM})"),
+            Dialect::Sqlite => String::new(),
+        };
         format!("CREATE TABLE {} (\n    {columns}\n){room}", self.table)
     }
 
-    /// Columns that older versions of this table lack: name and definition.
-    pub fn later_columns(&self) -> [(&'static str, String); 2] {
-        let (truth, no) = match self.dialect {
-            Dialect::Postgres => ("boolean", "false"),
-            Dialect::Sqlite => ("boolean", "0"),
-        };
-        [
-            ("suspended_by_app", format!("suspended_by_app {truth} NOT NULL DEFAULT {no}")),
-            ("kept", "kept text NOT NULL DEFAULT ''".to_owned()),
-        ]
+    /// A row where the table was made before [`ROOM`] and nobody has set another; `None` where there is no such setting.
+    pub fn lacks_room(&self) -> Option<String> {
+        (self.dialect == Dialect::Postgres).then(|| {
+            format!(
+                "SELECT 'yes' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = {} AND c.relname = {}
+                   AND coalesce(array_to_string(c.reloptions, ','), '') NOT LIKE '%fillfactor%'",
+                literal(&self.schema),
+                literal(&self.name)
+            )
+        })
     }
 
-    /// Adds one of [`Self::later_columns`].
+    /// Of pages that are written from now on.
+    pub fn make_room(&self) -> String {
+        format!("ALTER TABLE {} SET ({ROOM})", self.table)
+    }
+
+    /// Adds one of [`Self::made_columns`] to a table that was made before it.
     pub fn add_column(&self, definition: &str) -> String {
         format!("ALTER TABLE {} ADD COLUMN {definition}", self.table)
     }

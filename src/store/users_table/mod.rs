@@ -5,6 +5,7 @@
 
 mod catalog;
 mod cell;
+pub(in crate::store) mod columns;
 mod compose;
 mod config;
 mod known;
