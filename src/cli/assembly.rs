@@ -1,7 +1,7 @@
 //! A worker put together from its parts.
 
 use crate::clock::Clock;
-use crate::config::{Config, OnDelete, Poll};
+use crate::config::{Config, OnDelete, PollSetting};
 use crate::intake::Ingest;
 use crate::reconcile::{Calls, Deliveries, ErasedRow};
 use crate::resync::{Ensure, Resync, Settings};
@@ -235,9 +235,9 @@ fn reading(
     let times = Times {
         schedule: own.schedule.clone(),
         poll_every: match own.poll {
-            Poll::Off => None,
-            Poll::EveryMs(ms) => Some(Duration::from_millis(ms.unsigned_abs())),
-            Poll::Default => source.webhook_keys.is_empty().then_some(POLL_DEFAULT),
+            PollSetting::Off => None,
+            PollSetting::EveryMs(ms) => Some(Duration::from_millis(ms.unsigned_abs())),
+            PollSetting::Default => source.webhook_keys.is_empty().then_some(POLL_DEFAULT),
         },
         silence_after_ms: own.silence_after_ms,
     };

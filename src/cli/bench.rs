@@ -29,7 +29,7 @@ use url::Url;
 pub enum Bench {
     Ingest(IngestCommand),
     Apply(ApplyCommand),
-    Resync(ResyncCommand),
+    Resync(ResyncBenchCommand),
     Ensure(EnsureCommand),
     Load(LoadCommand),
     #[command(hide = true)]
@@ -43,7 +43,7 @@ pub struct IngestCommand {
     #[arg(long, value_delimiter = ',', default_values_t = [16, 64, 256])]
     connections: Vec<usize>,
     #[command(flatten)]
-    runs: Runs,
+    runs: BenchRuns,
     /// Accounts that the deliveries are about
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     accounts: u64,
@@ -56,7 +56,7 @@ pub struct ApplyCommand {
     #[arg(long, default_value_t = 64)]
     connections: usize,
     #[command(flatten)]
-    runs: Runs,
+    runs: BenchRuns,
     /// Accounts that the deliveries are about
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     accounts: u64,
@@ -67,7 +67,7 @@ pub struct ApplyCommand {
 
 /// A full resync of a simulated Clerk: the first one, and those that find nothing to do
 #[derive(Args)]
-pub struct ResyncCommand {
+pub struct ResyncBenchCommand {
     /// Users that there are
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
@@ -86,11 +86,11 @@ pub struct EnsureCommand {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
     connections: Vec<usize>,
     #[command(flatten)]
-    runs: Runs,
+    runs: BenchRuns,
 }
 
 #[derive(Args)]
-struct Runs {
+struct BenchRuns {
     /// Seconds of a run
     #[arg(long, default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
@@ -162,7 +162,7 @@ pub fn run(command: Bench, database: Option<String>, json: bool, clock: &dyn Clo
                     ApplyBench { connections, seconds: runs.seconds, runs: runs.runs, accounts, per_second };
                 bench.run(&mut env().await?, progress).await?
             }
-            Bench::Resync(ResyncCommand { users, runs }) => {
+            Bench::Resync(ResyncBenchCommand { users, runs }) => {
                 ResyncBench { users, runs }.run(&mut env().await?, progress).await?
             }
             Bench::Ensure(EnsureCommand { users, connections, runs }) => {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[derive(Subcommand)]
 pub enum Events {
     /// Lists deliveries, the newest first; exit code 3 where it finds dead or held ones
-    List(List),
+    List(EventsList),
     /// Shows one delivery with its body
     Show {
         /// Its number in the list
@@ -31,9 +31,9 @@ pub enum Events {
 }
 
 #[derive(Args)]
-pub struct List {
+pub struct EventsList {
     #[arg(long)]
-    status: Option<Status>,
+    status: Option<EventStatusArg>,
     #[arg(long)]
     source: Option<String>,
     /// Only about this account
@@ -47,7 +47,7 @@ pub struct List {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Status {
+enum EventStatusArg {
     Pending,
     Applied,
     Stale,
@@ -62,11 +62,11 @@ pub struct Choice {
     seqs: Vec<i64>,
     /// All that are dead, or all that are held
     #[arg(long, conflicts_with = "seqs")]
-    status: Option<Waiting>,
+    status: Option<WaitingStatusArg>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Waiting {
+enum WaitingStatusArg {
     Dead,
     Held,
 }
@@ -115,7 +115,7 @@ fn acted(json: bool, word: &str, count: u64, then: &str) -> u8 {
     DONE
 }
 
-async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
+async fn list(store: &Store, command: EventsList, json: bool) -> anyhow::Result<u8> {
     let filter = DeliveryFilter {
         status: command.status.map(name),
         source: command.source,

@@ -86,7 +86,7 @@ enum Command {
     Record(record::Record),
     Migrate(migrate::Migrate),
     Schema(schema::Schema),
-    Status(status::Status),
+    Status(status::StatusCommand),
     Explain(explain::Explain),
     #[command(subcommand)]
     Events(events::Events),

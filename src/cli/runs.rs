@@ -20,7 +20,7 @@ const HELD_SHOWN_MAX: usize = 100;
 #[derive(Subcommand)]
 pub enum Runs {
     /// Lists runs, the newest first; exit code 3 where one is held
-    List(List),
+    List(RunsList),
     /// Shows one run, and whom it would delete
     Show {
         /// Its id in the list
@@ -44,17 +44,17 @@ pub enum Runs {
 }
 
 #[derive(Args)]
-pub struct List {
+pub struct RunsList {
     #[arg(long)]
     source: Option<String>,
     #[arg(long)]
-    status: Option<Status>,
+    status: Option<RunStatusArg>,
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Status {
+enum RunStatusArg {
     Running,
     Succeeded,
     Failed,
@@ -80,7 +80,7 @@ pub async fn run(command: Runs, context: Context) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
+async fn list(store: &Store, command: RunsList, json: bool) -> anyhow::Result<u8> {
     let status = command
         .status
         .and_then(|status| status.to_possible_value())

@@ -2,7 +2,7 @@
 
 use super::output::{json_of, print, print_json, table};
 use super::{Context, DONE, FOUND};
-use crate::view::{HeldBack, SourceStatus, StatusJson, status};
+use crate::view::{HeldBack, SourceStatusJson, StatusJson, status};
 use clap::Args;
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// Exit code 3 where there are dead letters, held deliveries or held runs, or where a source has fallen silent although
 /// its API shows changes.
 #[derive(Args)]
-pub struct Status {}
+pub struct StatusCommand {}
 
 pub async fn run(context: Context) -> anyhow::Result<u8> {
     let store = context.existing_store().await?;
@@ -94,7 +94,7 @@ fn show_held_back(groups: &[HeldBack]) {
     print(&table(&head, groups.iter().map(row).collect()));
 }
 
-fn source_row(source: &SourceStatus) -> Vec<String> {
+fn source_row(source: &SourceStatusJson) -> Vec<String> {
     let run = match &source.last_resync {
         Some(run) => format!("{} {}", run.status, run.started_at.clone().unwrap_or_default()),
         None => "never".to_owned(),
@@ -113,7 +113,7 @@ fn source_row(source: &SourceStatus) -> Vec<String> {
     ]
 }
 
-fn notes(source: &SourceStatus) -> Vec<String> {
+fn notes(source: &SourceStatusJson) -> Vec<String> {
     let (name, mut notes) = (&source.name, Vec::new());
     if let Some(at) = &source.retired_at {
         notes.push(format!(

@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Subcommand)]
 pub enum Users {
     /// Lists users in the order in which headcount first saw them
-    List(List),
+    List(UsersList),
     /// Shows one user with its identities
     Show {
         /// Its id, provider id, e-mail address, username or phone number
@@ -72,7 +72,7 @@ pub enum Users {
 }
 
 #[derive(Args)]
-pub struct List {
+pub struct UsersList {
     #[arg(long)]
     state: Option<State>,
     /// Only with an account at this source
@@ -195,7 +195,7 @@ pub async fn one_user(store: &Store, text: &str) -> anyhow::Result<UserView> {
     }
 }
 
-async fn list(store: &Store, command: List, json: bool) -> anyhow::Result<u8> {
+async fn list(store: &Store, command: UsersList, json: bool) -> anyhow::Result<u8> {
     let after = match &command.after {
         None => None,
         Some(text) => Some(store.users_table().id_from(text).ok_or_else(|| {

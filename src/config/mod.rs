@@ -7,7 +7,7 @@ mod users;
 mod values;
 
 pub use layers::{Environment, LayerEntry, Origin, read_secret};
-pub use values::Poll;
+pub use values::PollSetting;
 
 use crate::core::brake::DeleteLimit;
 use crate::core::proof::SweepLimit;
@@ -128,7 +128,7 @@ pub enum OnDelete {
 #[derive(Clone, Debug)]
 pub struct ResyncSettings {
     pub schedule: Schedule,
-    pub poll: Poll,
+    pub poll: PollSetting,
     /// Of the provider's limit: `0.01..=1.0`.
     pub rate_share: f64,
     pub confirm_after_ms: i64,

@@ -43,7 +43,7 @@ fn duration(text: &str) -> Option<i64> {
 
 /// How often to read the newest changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poll {
+pub enum PollSetting {
     /// Where a source has an API key and no webhook secret.
     Default,
     Off,
@@ -51,11 +51,13 @@ pub enum Poll {
 }
 
 /// `default`, `off`, `5s`.
-pub fn poll(value: &Value) -> Result<Poll, ConfigError> {
+pub fn poll(value: &Value) -> Result<PollSetting, ConfigError> {
     match value.text.as_str() {
-        "default" => Ok(Poll::Default),
-        "off" => Ok(Poll::Off),
-        text => duration(text).map(Poll::EveryMs).ok_or_else(|| wrong(value, "a time such as 5s, or off")),
+        "default" => Ok(PollSetting::Default),
+        "off" => Ok(PollSetting::Off),
+        text => {
+            duration(text).map(PollSetting::EveryMs).ok_or_else(|| wrong(value, "a time such as 5s, or off"))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The words of states and kinds: each stands here once, and every list of them is made from here.
 
 /// A closed set of words, as columns, answers and options have them.
-pub trait Word: Copy + PartialEq + Sized + 'static {
+pub trait StoredWord: Copy + PartialEq + Sized + 'static {
     /// All of them, in the order in which lists show them.
     const ALL: &'static [Self];
 
@@ -35,7 +35,7 @@ macro_rules! words {
             }
         }
 
-        impl $crate::core::words::Word for $set {
+        impl $crate::core::words::StoredWord for $set {
             const ALL: &'static [Self] = $set::ALL;
 
             fn name(self) -> &'static str {
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     /// The set has these words and no others, in this order.
-    fn has<W: Word + std::fmt::Debug>(words: &[&str]) {
+    fn has<W: StoredWord + std::fmt::Debug>(words: &[&str]) {
         let names: Vec<&str> = W::ALL.iter().map(|word| word.name()).collect();
         assert_eq!(names, words);
         for (&word, name) in W::ALL.iter().zip(words) {

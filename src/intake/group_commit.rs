@@ -24,16 +24,16 @@ pub enum IngestError {
     Unavailable,
 }
 
-type Answer = Result<Acceptance, IngestError>;
+type AcceptResult = Result<Acceptance, IngestError>;
 
-struct Waiting {
+struct QueuedDelivery {
     delivery: NewDelivery,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<AcceptResult>,
 }
 
 /// The way into the inbox.
 #[derive(Clone)]
-pub struct Ingest(mpsc::Sender<Waiting>);
+pub struct Ingest(mpsc::Sender<QueuedDelivery>);
 
 impl Ingest {
     /// Starts the writer; it ends when the last [`Ingest`] is gone and everything that waited is answered. `stored`
@@ -47,9 +47,9 @@ impl Ingest {
     }
 
     /// Returns once the delivery is durable.
-    pub async fn accept(&self, delivery: NewDelivery) -> Answer {
+    pub async fn accept(&self, delivery: NewDelivery) -> AcceptResult {
         let (answer, stored) = oneshot::channel();
-        self.0.try_send(Waiting { delivery, answer }).map_err(|refused| match refused {
+        self.0.try_send(QueuedDelivery { delivery, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => IngestError::Full,
             mpsc::error::TrySendError::Closed(_) => IngestError::Unavailable,
         })?;
@@ -60,7 +60,7 @@ impl Ingest {
     }
 }
 
-async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, stored: Arc<Notify>) {
+async fn write_batches(store: Store, mut waiting: mpsc::Receiver<QueuedDelivery>, stored: Arc<Notify>) {
     while let Some(mut batch) = next_batch(&mut waiting).await {
         // Whoever has been told to come again will: what waited too long is not written as well.
         batch.retain(|waiting| !waiting.answer.is_closed());
@@ -78,7 +78,7 @@ async fn write_batches(store: Store, mut waiting: mpsc::Receiver<Waiting>, store
 }
 
 /// What waits now; `None` when nothing will come any more.
-async fn next_batch(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+async fn next_batch(waiting: &mut mpsc::Receiver<QueuedDelivery>) -> Option<Vec<QueuedDelivery>> {
     let first = waiting.recv().await?;
     let mut bytes = size(&first);
     let mut batch = vec![first];
@@ -90,7 +90,7 @@ async fn next_batch(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting
     Some(batch)
 }
 
-async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<Answer> {
+async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<AcceptResult> {
     match store.accept(&deliveries).await {
         Ok(accepted) => accepted.into_iter().map(Ok).collect(),
         Err(StoreError::Rejected(_)) if deliveries.len() > 1 => {
@@ -108,7 +108,7 @@ async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<Answer>
     }
 }
 
-async fn store_one(store: &Store, delivery: NewDelivery) -> Answer {
+async fn store_one(store: &Store, delivery: NewDelivery) -> AcceptResult {
     match store.accept(&[delivery]).await {
         Ok(accepted) => accepted.into_iter().next().ok_or(IngestError::Unavailable),
         Err(error) => {
@@ -126,6 +126,6 @@ fn log(error: &StoreError, deliveries: usize) {
     }
 }
 
-fn size(waiting: &Waiting) -> usize {
+fn size(waiting: &QueuedDelivery) -> usize {
     waiting.delivery.body.as_ref().map_or(0, String::len)
 }

@@ -1,9 +1,7 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
-use super::finished::{
-    DeliveriesOutcome, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
-};
+use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back, put_off};
 use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link};
 use super::partial_write::ConstraintCheck;
@@ -14,12 +12,8 @@ use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::Account;
 use crate::core::retry_policy::DELIVERY_LOCKED;
 use crate::core::words::{Doubt, IdentityState};
-use crate::intake::READ_EVENT;
 use crate::source::Source;
-use crate::store::{
-    CausedChange, Finished, NewConfirmation, Pending, Reconciliation, SourceState, Store, StoreError,
-    StoredAccount,
-};
+use crate::store::{CausedChange, Finished, Pending, Reconciliation, Store, StoreError, StoredAccount};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -53,10 +47,11 @@ impl Deliveries {
     /// Applies one batch.
     ///
     /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
-    /// (SQLite's deferred foreign keys), the batch is gone through one delivery at a time.
+    /// (SQLite's deferred foreign keys), or where what is stored of an account cannot be read, the batch is gone through
+    /// one delivery at a time.
     pub async fn apply_batch(&self) -> Result<DeliveriesOutcome, StoreError> {
         match self.apply(self.batch_max, ConstraintCheck::OnWrite).await {
-            Err((StoreError::Rejected(_), _)) => self.apply_one().await,
+            Err((error, claimed)) if stops_one(&error, &claimed) => self.apply_one().await,
             Err((StoreError::LockTimeout(_), claimed)) => self.apply_around(claimed.len()).await,
             result => result.map_err(|(error, _)| error),
         }
@@ -79,7 +74,7 @@ impl Deliveries {
                     tx.commit(&[]).await?;
                     all.claimed += claimed.len();
                 }
-                Err((StoreError::Rejected(_), _)) => all.add(self.apply_one().await?),
+                Err((error, claimed)) if stops_one(&error, &claimed) => all.add(self.apply_one().await?),
                 Err((error, _)) => return Err(error),
             }
         }
@@ -92,7 +87,8 @@ impl Deliveries {
             result = self.apply(1, ConstraintCheck::SkipUserRow).await;
         }
         match result {
-            Err((StoreError::Rejected(reason), claimed)) => {
+            Err((error, claimed)) if stops_one(&error, &claimed) => {
+                let reason = error.to_string();
                 let mut tx = self.store.reconciliation().await?;
                 let failed = |&(seq, attempts)| failed(seq, attempts + 1, &reason, self.clock.random());
                 let finished: Vec<Finished> = claimed.iter().map(failed).collect();
@@ -210,94 +206,6 @@ impl Deliveries {
         })
     }
 
-    /// What cannot be understood is a dead letter at once; what another instance sent is ignored.
-    #[expect(clippy::type_complexity, reason = "three kinds of delivery, told apart once")]
-    fn normalize(
-        &self,
-        pending: Vec<Pending>,
-        source_states: &HashMap<String, SourceState>,
-    ) -> (Vec<(Pending, Event)>, Vec<Finished>, Vec<(IdentityKey, Doubt)>) {
-        let mut events = Vec::with_capacity(pending.len());
-        let (mut finished, mut asked) = (Vec::new(), Vec::new());
-        for mut pending in pending {
-            let Some(source) = self.sources.iter().find(|source| source.name == pending.source) else {
-                continue;
-            };
-            let mut done = |status, last_error| finished.push(ended(&pending, status, last_error));
-            if pending.event_type == READ_EVENT {
-                // A user of a page that could not be understood: read anew, rather than applied as of then.
-                match pending.provider_id.clone() {
-                    Some(provider_id) => {
-                        let key = IdentityKey { source: source.name.clone(), provider_id };
-                        asked.push((key, Doubt::Asked));
-                        done("stale", Some("the account is read again".to_owned()));
-                    }
-                    None => done("dead", Some("it names no account that could be read again".to_owned())),
-                }
-                continue;
-            }
-            match source.provider.normalize(&pending.source, &pending.body, self.store.layout()) {
-                Ok(event) => match elsewhere_from(&event, source, source_states) {
-                    Some(reason) => done("ignored", Some(reason)),
-                    None => {
-                        // Everything that it says is in the event.
-                        pending.body = String::new();
-                        events.push((pending, event));
-                    }
-                },
-                Err(reason) => done("dead", Some(reason.to_string())),
-            }
-        }
-        (events, finished, asked)
-    }
-
-    /// Only where there is a key to ask with.
-    fn questions(&self, asked: Vec<(IdentityKey, Doubt)>) -> Vec<NewConfirmation> {
-        let asked: BTreeMap<IdentityKey, Doubt> = asked.into_iter().collect();
-        let can_ask = |key: &IdentityKey| {
-            self.sources.iter().any(|source| source.name == key.source && source.api.is_some())
-        };
-        let question = |(key, doubt)| NewConfirmation {
-            key,
-            run_id: None,
-            doubt,
-            due_in_ms: 0,
-            first: None,
-            gone: false,
-        };
-        asked.into_iter().filter(|(key, _)| can_ask(key)).map(question).collect()
-    }
-
-    /// How many users each source's deliveries may still delete.
-    async fn budgets(
-        &self,
-        tx: &mut Reconciliation,
-        events: &[(Pending, Event)],
-        locked: &BTreeMap<IdentityKey, StoredAccount>,
-    ) -> Result<HashMap<String, u64>, StoreError> {
-        let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
-        for (_, event) in events {
-            let deletes = event.kind.ends()
-                && locked.get(&event.key).is_some_and(|account| account.state != IdentityState::Deleted);
-            if deletes {
-                *wanted.entry(event.key.source.clone()).or_default() += 1;
-            }
-        }
-        let mut budgets = HashMap::new();
-        for (source, wanted) in wanted {
-            let lately = tx.deleted_lately(&source).await?;
-            let own = self.sources.iter().find(|known| known.name == source);
-            let limit = own.and_then(|source| source.delete_limit).unwrap_or(self.delete_limit);
-            let allowed = match limit.without_counting(lately + wanted) {
-                Some(allowed) => allowed,
-                // Those that are gone within the hour were accounts when it began.
-                None => limit.allowed(tx.accounts_of(&source).await? + lately),
-            };
-            budgets.insert(source, allowed.saturating_sub(lately));
-        }
-        Ok(budgets)
-    }
-
     fn work(&self, key: &IdentityKey, locked: StoredAccount) -> Work {
         let account = locked_account(&self.sources, self.store.layout(), key, locked);
         let after = account.known.clone();
@@ -380,6 +288,11 @@ impl Deliveries {
         }
         Ok(partial)
     }
+}
+
+/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
+fn stops_one(error: &StoreError, claimed: &[(i64, u32)]) -> bool {
+    error.is_of_one_account() && !claimed.is_empty()
 }
 
 /// The account that a delivery is about, as far as a glance could tell.

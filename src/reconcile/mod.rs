@@ -4,6 +4,7 @@ mod account;
 mod apply_until_done;
 mod assignment;
 mod calls;
+mod claimed;
 mod deliveries;
 mod doubts;
 mod erase;

@@ -27,11 +27,11 @@ use render::rendered;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub(super) struct Clerk;
+pub(super) struct ClerkStandIn;
 
 const VERSIONS: [&str; 5] = ["2021-02-05", "2024-10-01", "2025-04-10", "2025-11-10", "2026-05-12"];
 
-impl Vendor for Clerk {
+impl Vendor for ClerkStandIn {
     fn name(&self) -> &'static str {
         "clerk"
     }

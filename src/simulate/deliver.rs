@@ -68,13 +68,13 @@ struct Inner {
     settled: Notify,
     seed: u64,
     vendor: &'static dyn Vendor,
-    log: Mutex<Vec<Logged>>,
+    log: Mutex<Vec<DeliveryRecord>>,
     clock: Arc<dyn Clock>,
 }
 
 /// An event as an API of events has it.
 #[derive(Clone)]
-pub(super) struct Logged {
+pub(super) struct DeliveryRecord {
     pub id: String,
     pub name: &'static str,
     pub at_ms: i64,
@@ -194,10 +194,10 @@ impl Outbox {
         let late_ms = if number.is_multiple_of(3) { faults.events_late_ms } else { 0 };
         let visible_ms = at_ms + i64::try_from(late_ms).unwrap_or(0);
         let (id, body) = (id.to_owned(), body.to_owned());
-        lock(&self.0.log).push(Logged { id, name: event.name(), at_ms, visible_ms, body });
+        lock(&self.0.log).push(DeliveryRecord { id, name: event.name(), at_ms, visible_ms, body });
     }
 
-    pub(super) fn log(&self) -> Vec<Logged> {
+    pub(super) fn log(&self) -> Vec<DeliveryRecord> {
         lock(&self.0.log).clone()
     }
 }

@@ -39,9 +39,9 @@ impl Kind {
     /// The stand-in, and the calls of its API. Adding one means a variant, a place in [`Kind::ALL`] and an arm here.
     fn stand_in(self) -> (&'static dyn Vendor, MakeApi) {
         match self {
-            Kind::Clerk => (&clerk::Clerk, clerk::router),
-            Kind::WorkOs => (&workos::WorkOs, workos::router),
-            Kind::Supabase => (&supabase::Supabase, supabase::router),
+            Kind::Clerk => (&clerk::ClerkStandIn, clerk::router),
+            Kind::WorkOs => (&workos::WorkOsStandIn, workos::router),
+            Kind::Supabase => (&supabase::SupabaseStandIn, supabase::router),
         }
     }
 

@@ -21,7 +21,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub(super) struct Supabase;
+pub(super) struct SupabaseStandIn;
 
 const PER_PAGE: usize = 50;
 const LIMIT_MAX: usize = 1_000;
@@ -29,7 +29,7 @@ const LIMIT_MAX: usize = 1_000;
 pub const ROW_SECRET: &str = "$2a$10$simulatedsecretsimulated";
 const BANNED_UNTIL: &str = "2126-01-01T00:00:00Z";
 
-impl Vendor for Supabase {
+impl Vendor for SupabaseStandIn {
     fn name(&self) -> &'static str {
         "supabase"
     }
@@ -243,7 +243,7 @@ async fn list_users(State(shared): ApiState, RawQuery(query): RawQuery) -> Respo
 async fn get_user(State(shared): ApiState, Path(id): Path<String>) -> Result<Response, Response> {
     let absent = shared.faults().all_absent;
     let world = shared.world();
-    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| Supabase.not_found())?;
+    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| SupabaseStandIn.not_found())?;
     Ok(json_text(user(&world, person).to_string()))
 }
 
@@ -263,7 +263,7 @@ async fn put_user(
 ) -> Result<Response, Response> {
     let fields = fields(&body).ok_or_else(bad_json)?;
     let mut world = shared.world();
-    let number = world.alive(&id).ok_or_else(|| Supabase.not_found())?.number;
+    let number = world.alive(&id).ok_or_else(|| SupabaseStandIn.not_found())?.number;
     let banned = fields.get("ban_duration").and_then(Value::as_str).map(|duration| duration != "none");
     world.edit(number, shared.now_ms(), |details| take_fields(details, &fields));
     if let Some(banned) = banned {
@@ -276,7 +276,7 @@ fn told(shared: &Shared, world: &World, number: u64, event: UserEvent) -> Respon
     shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
-        None => Supabase.not_found(),
+        None => SupabaseStandIn.not_found(),
     }
 }
 
@@ -291,7 +291,7 @@ async fn delete_user(
         Some(true) => acts::soft_delete(&shared, &id),
         _ => acts::delete(&shared, &id),
     };
-    if ended { Ok(json_text("{}".into())) } else { Err(Supabase.not_found()) }
+    if ended { Ok(json_text("{}".into())) } else { Err(SupabaseStandIn.not_found()) }
 }
 
 fn fields(body: &Bytes) -> Option<Map<String, Value>> {
@@ -299,5 +299,5 @@ fn fields(body: &Bytes) -> Option<Map<String, Value>> {
 }
 
 fn bad_json() -> Response {
-    Supabase.refuse(StatusCode::BAD_REQUEST, "bad_json", "Could not parse request body")
+    SupabaseStandIn.refuse(StatusCode::BAD_REQUEST, "bad_json", "Could not parse request body")
 }

@@ -20,12 +20,12 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub(super) struct WorkOs;
+pub(super) struct WorkOsStandIn;
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
 
-impl Vendor for WorkOs {
+impl Vendor for WorkOsStandIn {
     fn name(&self) -> &'static str {
         "workos"
     }
@@ -94,7 +94,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/user_management/users", get(list_users).post(create_user))
         .route("/user_management/users/{id}", get(get_user).put(put_user).delete(delete_user))
         .route("/events", get(list_events))
-        .fallback(|| async { WorkOs.refuse(StatusCode::NOT_FOUND, "not_found", "Not Found") })
+        .fallback(|| async { WorkOsStandIn.refuse(StatusCode::NOT_FOUND, "not_found", "Not Found") })
 }
 
 /// The user object.
@@ -127,7 +127,7 @@ fn limit_of(query: &Query) -> Option<usize> {
 }
 
 fn invalid(message: &str) -> Response {
-    WorkOs.refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_parameters", message)
+    WorkOsStandIn.refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_parameters", message)
 }
 
 async fn list_users(State(shared): ApiState, RawQuery(query): RawQuery) -> Result<Response, Response> {
@@ -142,9 +142,13 @@ async fn list_users(State(shared): ApiState, RawQuery(query): RawQuery) -> Resul
         (Some(id), _) => match (world.alive(id), faults.lost_cursor) {
             (Some(person), _) => Some((person.created_ms, person.number)),
             (None, LostCursor::Empty) => return Ok(page(Vec::new(), None)),
-            (None, LostCursor::NotFound) => return Err(WorkOs.not_found()),
+            (None, LostCursor::NotFound) => return Err(WorkOsStandIn.not_found()),
             (None, LostCursor::Unprocessable) => {
-                return Err(WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_cursor", "no such cursor"));
+                return Err(WorkOsStandIn.refuse(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_cursor",
+                    "no such cursor",
+                ));
             }
             (None, LostCursor::Restart) => None,
         },
@@ -172,13 +176,13 @@ fn page(data: Vec<Value>, after: Option<String>) -> Response {
 async fn get_user(State(shared): ApiState, Path(id): Path<String>) -> Result<Response, Response> {
     let absent = shared.faults().all_absent;
     let world = shared.world();
-    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| WorkOs.not_found())?;
+    let person = world.alive(&id).filter(|_| !absent).ok_or_else(|| WorkOsStandIn.not_found())?;
     Ok(json_text(user(&world, person).to_string()))
 }
 
 async fn create_user(State(shared): ApiState, body: Bytes) -> Result<Response, Response> {
     let fields: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
+        .map_err(|_| WorkOsStandIn.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
     let now = shared.now_ms();
     let number = world.add(now, now, Some(Details::default()));
@@ -192,9 +196,9 @@ async fn put_user(
     body: Bytes,
 ) -> Result<Response, Response> {
     let fields: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|_| WorkOs.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
+        .map_err(|_| WorkOsStandIn.refuse(StatusCode::BAD_REQUEST, "invalid_request", "no JSON object"))?;
     let mut world = shared.world();
-    let number = world.alive(&id).ok_or_else(|| WorkOs.not_found())?.number;
+    let number = world.alive(&id).ok_or_else(|| WorkOsStandIn.not_found())?.number;
     world.edit(number, shared.now_ms(), |details| take_fields(details, &fields));
     Ok(told(&shared, &world, number, UserEvent::Updated))
 }
@@ -203,14 +207,14 @@ fn told(shared: &Shared, world: &World, number: u64, event: UserEvent) -> Respon
     shared.notify(world, number, event);
     match world.alive(&world.id(number)) {
         Some(person) => json_text(user(world, person).to_string()),
-        None => WorkOs.not_found(),
+        None => WorkOsStandIn.not_found(),
     }
 }
 
 async fn delete_user(State(shared): ApiState, Path(id): Path<String>) -> Response {
     match acts::delete(&shared, &id) {
         true => json_text(String::new()),
-        false => WorkOs.not_found(),
+        false => WorkOsStandIn.not_found(),
     }
 }
 

@@ -32,7 +32,7 @@ pub use inbox::claimed::{Finished, Pending};
 pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
 pub use report::explaining::AccountDetail;
 pub use report::feed::{Feed, FeedEntry};
-pub use report::status::{MissingField, Refusal, SourceReport, StatusReport};
+pub use report::status::{MissingField, RefusalCount, SourceReport, StatusReport};
 pub use report::users::{IdentityView, UserFilter, UserView};
 pub use runs::approvals::HeldSet;
 pub use runs::counts::Counts;

@@ -7,9 +7,7 @@ use crate::core::known::{AccountView, Sibling, SourceStatus};
 use crate::core::known::{Deletion, Identity, Latest};
 use crate::core::layout::Layout;
 use crate::core::merge::{merge, winner};
-use crate::core::timestamp::Timestamp;
 use crate::core::words::DeletedBy;
-use crate::core::words::IdentityState;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
@@ -157,15 +155,10 @@ fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibl
         occurred_at: latest.occurred_at,
         read_at: latest.read_at,
     });
-    let deleted_at = account.deleted_at.as_deref().and_then(Timestamp::parse);
-    let deletion = deleted_at.map(|at| Deletion {
-        at,
-        received_at: at,
-        by: account.deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
-        soft: false,
-    });
+    let ended = account.deleted_at.zip(account.deleted_by);
+    let deletion = ended.map(|(at, by)| Deletion { at, received_at: at, by, soft: false });
     let identity = Identity {
-        state: IdentityState::parse(&account.state).unwrap_or(IdentityState::Present),
+        state: account.state,
         latest,
         deletion,
         replaced_version: None,
@@ -200,7 +193,7 @@ fn because(
         first.map_or("its source".to_owned(), |view| view.key.source.clone())
     };
     match user.account_state.as_str() {
-        "deleted" if accounts.iter().all(|account| account.deleted_by.as_deref() == Some("erase")) => {
+        "deleted" if accounts.iter().all(|account| account.deleted_by == Some(DeletedBy::Erase)) => {
             "it was erased here, for good".to_owned()
         }
         "deleted" => "each of its accounts is deleted at its source".to_owned(),
@@ -239,14 +232,14 @@ impl From<AccountDetail> for ExplainedAccount {
         Self {
             source: detail.key.source,
             provider_id: detail.key.provider_id,
-            state: detail.state,
+            state: detail.state.to_string(),
             version: detail.latest.map(|latest| latest.version),
             first_seen_at: detail.first_seen_at,
             synced_at: detail.synced_at,
             linked_by: detail.linked_by,
             linked_at: detail.linked_at,
-            deleted_at: detail.deleted_at,
-            deleted_by: detail.deleted_by,
+            deleted_at: detail.deleted_at.map(|at| at.to_string()),
+            deleted_by: detail.deleted_by.map(|by| by.to_string()),
             is_retired: detail.is_retired,
         }
     }

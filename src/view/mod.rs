@@ -9,5 +9,5 @@ mod user;
 pub use event::{EventJson, EventPage};
 pub use explain::{ColumnWord, Explanation, SourceWord, explain};
 pub use run::{RunJson, RunPage};
-pub use status::{HeldBack, SourceStatus, StatusJson, status};
+pub use status::{HeldBack, SourceStatusJson, StatusJson, status};
 pub use user::{ChangeJson, ChangePage, Erasure, IdentityJson, UserJson, UserPage};

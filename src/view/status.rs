@@ -22,7 +22,7 @@ pub struct StatusJson {
     /// When the longest waiting delivery that is due was received.
     pub oldest_pending: Option<String>,
     pub refused: Vec<RefusedJson>,
-    pub sources: Vec<SourceStatus>,
+    pub sources: Vec<SourceStatusJson>,
     pub held_runs: Vec<RunJson>,
     pub held_back: Vec<HeldBack>,
     /// Of a table that was there before headcount: rows that belong to no account.
@@ -52,7 +52,8 @@ pub struct RefusedJson {
 
 /// What there is to say about a configured source.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SourceStatus {
+#[schema(as = SourceStatus)]
+pub struct SourceStatusJson {
     pub name: String,
     pub kind: String,
     pub accounts: u64,
@@ -148,7 +149,7 @@ async fn source_status(
     source: &Source,
     report: SourceReport,
     silence_after_ms: Option<i64>,
-) -> Result<SourceStatus, StoreError> {
+) -> Result<SourceStatusJson, StoreError> {
     let loss = store.loss(&source.name).await?;
     let now = store.now().await?;
     let takes_deliveries = !source.webhook_keys.is_empty();
@@ -156,7 +157,7 @@ async fn source_status(
     let limiter = store.limiter(&source.name).await?;
     let row = store.source(&source.name).await?;
     let alarm = silence_after_ms.and_then(|after_ms| loss.silence(now, after_ms));
-    Ok(SourceStatus {
+    Ok(SourceStatusJson {
         name: source.name.clone(),
         kind: source.provider.kind().to_owned(),
         accounts: report.accounts,

@@ -3,52 +3,6 @@
 use super::source::{files, modules, read};
 use std::collections::BTreeMap;
 
-/// Names that stand more than once still. A name that stands once is struck from here.
-const STAND_MORE_THAN_ONCE: &[&str] = &[
-    "Account",
-    "Answer",
-    "App",
-    "Applied",
-    "Before",
-    "Calls",
-    "Change",
-    "Choice",
-    "Counts",
-    "Delivery",
-    "Ensure",
-    "Entry",
-    "Envelope",
-    "Event",
-    "Events",
-    "Found",
-    "Held",
-    "HeldValue",
-    "Identity",
-    "Ingest",
-    "List",
-    "Logged",
-    "Place",
-    "Poll",
-    "Refusal",
-    "Refusals",
-    "Refused",
-    "Report",
-    "Resync",
-    "ResyncCommand",
-    "Retry",
-    "Row",
-    "Run",
-    "Runs",
-    "Sent",
-    "Setting",
-    "State",
-    "Status",
-    "Told",
-    "User",
-    "Waiting",
-    "Wanted",
-];
-
 const KEYWORDS: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 
 /// The name of the type that a line declares, outside of any block.
@@ -73,12 +27,7 @@ fn a_type_name_stands_once() {
     }
     assert!(places.len() > 200, "they are found");
     for (name, places) in &places {
-        let listed = STAND_MORE_THAN_ONCE.contains(&name.as_str());
-        assert!(places.len() == 1 || listed, "{name} stands in {places:?}");
-    }
-    for name in STAND_MORE_THAN_ONCE {
-        let times = places.get(*name).map_or(0, Vec::len);
-        assert!(times > 1, "{name} does not stand twice any more: strike it from the list");
+        assert!(places.len() == 1, "{name} stands in {places:?}");
     }
 }
 

@@ -25,7 +25,7 @@ const PAGE_SIZE: usize = 1_000;
 const PAGE_SIZE_MIN: usize = PAGE_SIZE / 2;
 
 #[derive(Deserialize)]
-struct UserPage<'a> {
+struct ListedUsers<'a> {
     #[serde(borrow)]
     users: Vec<&'a RawValue>,
     #[serde(default)]
@@ -105,7 +105,7 @@ impl Directory for SupabaseApi {
     }
 
     fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
-        let UserPage { users, pagination } = serde_json::from_str(body)?;
+        let ListedUsers { users, pagination } = serde_json::from_str(body)?;
         let entries: Vec<Entry> = users.into_iter().map(|user| entry(user, layout)).collect();
         let more = match pagination {
             Some(Pagination { next_cursor: Some(cursor), has_more: true }) => More::Cursor(cursor),

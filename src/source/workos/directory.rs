@@ -2,7 +2,7 @@
 //!
 //! Source: `@workos-inc/node` 11.0.0, and WorkOS' page on rate limits.
 
-use super::events::Events;
+use super::events::WorkOsEvents;
 use super::{instant, snapshot};
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
@@ -70,7 +70,7 @@ impl Directory for WorkOsApi {
     }
 
     fn newest(&self) -> Newest {
-        Newest::Events(&Events)
+        Newest::Events(&WorkOsEvents)
     }
 
     fn count(&self) -> Option<String> {

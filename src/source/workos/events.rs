@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::form_urlencoded::Serializer;
 
-pub(super) struct Events;
+pub(super) struct WorkOsEvents;
 
 const EVENTS: &str = "/events?";
 
@@ -29,7 +29,7 @@ struct When {
     created_at: Option<String>,
 }
 
-impl EventLog for Events {
+impl EventLog for WorkOsEvents {
     /// "after xor range_start": the events behind one are asked for by its id alone.
     fn page(&self, since: Timestamp, after: Option<&str>) -> String {
         let mut query = Serializer::for_suffix(String::from(EVENTS), EVENTS.len());

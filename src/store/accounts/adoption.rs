@@ -10,8 +10,7 @@ use crate::store::accounts::types::AccountWrite;
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::engine::row::{Row, only};
 use std::collections::{BTreeMap, HashMap};
 
 /// An account that an adoption has linked.
@@ -38,11 +37,10 @@ impl Reconciliation {
         let rows = id_rows(ids);
         let names = self.users.mirror_names();
         let mirrored = |row: Row| {
-            let mut cells = row.rest();
-            let id = cells.next().flatten().unwrap_or_default();
-            (id, names.iter().copied().zip(cells).collect())
+            let mut row = row.of("users");
+            Ok((row.text("id")?, names.iter().copied().zip(row.rest()).collect()))
         };
-        Ok(self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(mirrored).collect())
+        self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(mirrored).collect()
     }
 
     /// Writes down what linking has changed in these accounts' rows. `mirrored` is of before.
@@ -118,15 +116,14 @@ impl Store {
     /// How many accounts of the source an adoption has linked, and how many of their users have changed since.
     pub async fn count_adopted(&self, source: &str) -> Result<(u64, u64), StoreError> {
         let sql = self.dialect().own(
-            "SELECT CAST(count(*) AS text),
+            "SELECT CAST(count(*) AS text) AS adopted,
                     CAST(coalesce(sum(CASE WHEN EXISTS (SELECT 1 FROM headcount.changes c
-                             WHERE c.user_id = i.user_id AND c.cause NOT LIKE $2) THEN 1 ELSE 0 END), 0) AS text)
+                             WHERE c.user_id = i.user_id AND c.cause NOT LIKE $2) THEN 1 ELSE 0 END), 0) AS text) AS changed
              FROM headcount.identities i WHERE i.source = $1 AND i.linked_by = 'adopt'",
         );
-        let [adopted, changed] =
-            first(self.read(&sql, vec![Arg::text(source), Arg::text(BY_ADOPTION)]).await?);
-        let count = |cell| number(cell).try_into().unwrap_or(0);
-        Ok((count(adopted), count(changed)))
+        let args = vec![Arg::text(source), Arg::text(BY_ADOPTION)];
+        let mut row = only(self.read(&sql, args).await?, "identities")?;
+        Ok((row.count("adopted")?, row.count("changed")?))
     }
 
     /// Some accounts that an adoption has linked, with what it changed.
@@ -137,17 +134,13 @@ impl Store {
              WHERE i.source = $1 AND i.linked_by = 'adopt' ORDER BY i.provider_id LIMIT $2",
         );
         let adopted = |row: Row| {
-            let [provider_id, before] = take(row);
-            let key = IdentityKey { source: source.to_owned(), provider_id: provider_id.unwrap_or_default() };
-            let before = before.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-            Adopted { key, before }
+            let mut row = row.of("adoptions");
+            let key = IdentityKey { source: source.to_owned(), provider_id: row.text("provider_id")? };
+            let before = row.parsed("before", |json| serde_json::from_str(json).ok())?;
+            // Of an account whose row was as it should be nothing is written down.
+            Ok(Adopted { key, before: before.unwrap_or_default() })
         };
-        Ok(self
-            .read(&sql, vec![Arg::text(source), Arg::Int(limit)])
-            .await?
-            .into_iter()
-            .map(adopted)
-            .collect())
+        self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?.into_iter().map(adopted).collect()
     }
 
     /// The rows with these ids, as far as columns of ours show them; without locks.
@@ -159,7 +152,7 @@ impl Store {
         let ids = id_rows(ids);
         let mut tx = self.begin(Access::Read).await?;
         let rows = tx.fetch(&users.load(), vec![Arg::Rows(ids)]).await?;
-        let found = rows.into_iter().map(|row| user(row, users)).map(|user| (user.id, user.columns));
-        Ok(found.collect())
+        let by_id = |user: User| (user.id, user.columns);
+        rows.into_iter().map(|row| user(row, users).map(by_id)).collect()
     }
 }

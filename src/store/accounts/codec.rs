@@ -9,85 +9,87 @@ use crate::core::words::{DeletedBy, IdentityState};
 use crate::store::accounts::types::AccountWrite;
 use crate::store::accounts::types::{CausedChange, StoredAccount, StoredLatest};
 use crate::store::engine::driver::Values;
+use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::take;
 use crate::store::users_table::UsersTable;
+use std::collections::HashMap;
 
 pub(in crate::store) fn instant(cell: Option<String>) -> Option<Timestamp> {
     cell.as_deref().and_then(Timestamp::parse)
 }
 
-pub(in crate::store) fn identity(row: Row, layout: &Layout) -> (IdentityKey, StoredAccount) {
-    let [
-        source,
-        provider_id,
-        user_id,
-        state,
-        version,
-        occurred_at,
-        profile,
-        read_at,
-        deleted_at,
-        deletion_received_at,
-        deleted_by,
-        replaced_version,
-        hints,
-        announced_at,
-        linked_by,
-        soft,
-        retired,
-        kind,
-    ] = take(row);
-    let key =
-        IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
-    let state = state.as_deref().and_then(IdentityState::parse).unwrap_or(IdentityState::Present);
-    let whole = |cell: Option<String>| cell.and_then(|number| number.parse().ok());
-    let latest = whole(version).zip(profile).map(|(version, profile)| StoredLatest {
-        version,
-        profile,
-        occurred_at: instant(occurred_at),
-        read_at: instant(read_at),
-    });
-    let epoch = Timestamp::clamped(0);
-    let deletion = (state == IdentityState::Deleted).then(|| Deletion {
-        at: instant(deleted_at).unwrap_or(epoch),
-        received_at: instant(deletion_received_at).unwrap_or(epoch),
-        by: deleted_by.as_deref().and_then(DeletedBy::parse).unwrap_or(DeletedBy::Event),
-        soft: soft.as_deref() == Some("1"),
-    });
+/// A row as [`super::stored`] selects it.
+pub(in crate::store) fn identity(
+    row: Row,
+    layout: &Layout,
+) -> Result<(IdentityKey, StoredAccount), StoreError> {
+    let mut row = row.of("identities");
+    let key = key_of(&mut row)?;
+    let user_id = row.opt_text("user_id")?;
+    let state = row.word::<IdentityState>("state")?;
+    let latest = latest(&mut row)?;
+    let deletion = match state {
+        IdentityState::Deleted => Some(Deletion {
+            at: row.time("deleted_at")?,
+            received_at: row.time("deletion_received_at")?,
+            by: row.word::<DeletedBy>("deleted_by")?,
+            soft: row.truth("deleted_softly")?,
+        }),
+        IdentityState::Present | IdentityState::Suspended => None,
+    };
+    let replaced_version = row.opt_int("replaced_version")?;
+    let hints = hints(&mut row, layout)?;
+    let is_announced = row.opt_time("announced_at")?.is_some();
+    let is_linked = row.opt_text("linked_by")?.is_some();
+    let is_retired = row.opt_time("retired_at")?.is_some();
+    let kind = row.opt_text("kind")?;
     let is_placeholder = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
-    let hints = hints.map(|text| self::hints(layout, &text));
-    let locked = StoredAccount {
+    let stored = StoredAccount {
         user_id,
         state,
         deletion,
         latest,
-        replaced_version: whole(replaced_version),
+        replaced_version,
         hints,
         user: None,
         is_placeholder,
-        needs_announcement: only_row && announced_at.is_none(),
-        linked_now: only_row && linked_by.is_some(),
+        needs_announcement: only_row && !is_announced,
+        linked_now: only_row && is_linked,
         siblings: Vec::new(),
-        is_retired: retired.is_some(),
+        is_retired,
         kind,
     };
-    (key, locked)
+    Ok((key, stored))
 }
 
-/// A row as [`UsersTable::lock`] reads it; what is held back is still to be loaded.
-pub(in crate::store) fn user(row: Row, users: &UsersTable) -> User {
+/// The latest snapshot of an identity. Its version and its profile are written together.
+pub(in crate::store) fn latest(row: &mut Row) -> Result<Option<StoredLatest>, StoreError> {
+    let version = row.opt_int("version")?;
+    let profile = row.opt_text("profile")?;
+    let (occurred_at, read_at) = (row.opt_time("occurred_at")?, row.opt_time("read_at")?);
+    match (version, profile) {
+        (Some(version), Some(profile)) => Ok(Some(StoredLatest { version, profile, occurred_at, read_at })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(row.corrupt("profile")),
+        (None, Some(_)) => Err(row.corrupt("version")),
+    }
+}
+
+/// A row as [`UsersTable::lock`] reads it; what is held back is still to be loaded. No cell of it can be corrupt but
+/// the id: the application may write all of them.
+pub(in crate::store) fn user(row: Row, users: &UsersTable) -> Result<User, StoreError> {
+    let mut row = row.of("users");
+    let id = row.text("id")?;
     let mut cells = row.rest();
     let mut next = move || cells.next().flatten();
-    let id = next().unwrap_or_default();
     let mut columns = Columns::default();
     for column in users.layout().columns() {
         columns.set(column, next());
     }
     let deleted_at = instant(next());
     let (suspended, suspended_by_app, provisional, kept) = (next(), next(), next(), next());
-    User {
+    Ok(User {
         id,
         columns,
         deleted_at,
@@ -96,12 +98,21 @@ pub(in crate::store) fn user(row: Row, users: &UsersTable) -> User {
         provisional: provisional.as_deref() == Some("true"),
         kept: users.kept(kept.as_deref().unwrap_or_default()),
         held: HeldValues::default(),
-    }
+    })
 }
 
 /// Ids as the rows of a parameter.
 pub(in crate::store) fn id_rows<'a>(ids: impl IntoIterator<Item = &'a String>) -> Vec<Values> {
     ids.into_iter().map(|id| vec![Some(id.clone())]).collect()
+}
+
+/// The cells of a column that is never null.
+pub(in crate::store) fn column<C: FromIterator<String>>(
+    rows: Vec<Row>,
+    table: &'static str,
+    column: &str,
+) -> Result<C, StoreError> {
+    rows.into_iter().map(|row| row.of(table).text(column)).collect()
 }
 
 /// The first column of each row, where it is not null.
@@ -160,18 +171,27 @@ pub(in crate::store) fn hints_text(layout: &Layout, hints: &Columns) -> String {
     serde_json::Value::Object(there.collect()).to_string()
 }
 
-pub(in crate::store) fn hints(layout: &Layout, text: &str) -> Columns {
-    let cells: std::collections::HashMap<String, String> = serde_json::from_str(text).unwrap_or_default();
-    let mut hints = Columns::default();
-    for (name, value) in cells {
-        if let Some(column) = layout.column(&name) {
-            hints.set(column, Some(value));
+/// What [`hints_text`] has written. Columns that there are no more are left out.
+pub(in crate::store) fn hints(row: &mut Row, layout: &Layout) -> Result<Option<Columns>, StoreError> {
+    let cells: Option<HashMap<String, String>> =
+        row.parsed("hints", |text| serde_json::from_str(text).ok())?;
+    Ok(cells.map(|cells| {
+        let mut hints = Columns::default();
+        for (name, value) in cells {
+            if let Some(column) = layout.column(&name) {
+                hints.set(column, Some(value));
+            }
         }
-    }
-    hints
+        hints
+    }))
 }
 
-pub(in crate::store) fn key(row: Row) -> IdentityKey {
-    let [source, provider_id] = take(row);
-    IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() }
+/// The account that a row of this table is about.
+pub(in crate::store) fn key(row: Row, table: &'static str) -> Result<IdentityKey, StoreError> {
+    key_of(&mut row.of(table))
+}
+
+/// The account that a row is about: its cells `source` and `provider_id`.
+pub(in crate::store) fn key_of(row: &mut Row) -> Result<IdentityKey, StoreError> {
+    Ok(IdentityKey { source: row.text("source")?, provider_id: row.text("provider_id")? })
 }

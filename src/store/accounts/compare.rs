@@ -3,11 +3,10 @@
 use crate::core::timestamp::Timestamp;
 use crate::core::words::IdentityState;
 use crate::store::Store;
-use crate::store::accounts::codec::texts;
+use crate::store::accounts::codec::column;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::engine::row::{Row, only};
 
 /// An account as it is stored, as far as a comparison needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Store {
         if let Some((created_at, id)) = after {
             args.extend([Arg::text(created_at), Arg::text(id)]);
         }
-        Ok(self.read(&sql, args).await?.into_iter().map(known).collect())
+        self.read(&sql, args).await?.into_iter().map(known).collect()
     }
 
     /// Those of the accounts that are known.
@@ -64,7 +63,7 @@ impl Store {
         }
         let rows = provider_ids.iter().map(|id| vec![Some(source.to_owned()), Some(id.clone())]).collect();
         let sql = self.users_table().known_of();
-        Ok(self.read(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(known).collect())
+        self.read(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(known).collect()
     }
 
     /// Accounts without a creation time, a slice after `after`: no range holds them.
@@ -81,7 +80,7 @@ impl Store {
              ORDER BY provider_id LIMIT $3",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::text(after), Arg::Int(limit)]).await?;
-        Ok(texts(rows))
+        column(rows, "identities", "provider_id")
     }
 
     /// Some accounts of the source that nothing is in doubt about, the youngest first.
@@ -94,39 +93,39 @@ impl Store {
              ORDER BY provider_created_at DESC LIMIT $2",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::Int(limit)]).await?;
-        Ok(texts(rows))
+        column(rows, "identities", "provider_id")
     }
 
     /// How many accounts of the source are known and not deleted.
     pub async fn count_accounts(&self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect().own(
-            "SELECT CAST(count(*) AS text) FROM headcount.identities
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities
              WHERE source = $1 AND state <> 'deleted' AND (version IS NOT NULL OR user_id IS NOT NULL)",
         );
-        let [count] = first(self.read(&sql, vec![Arg::text(source)]).await?);
-        Ok(number(count).try_into().unwrap_or(0))
+        only(self.read(&sql, vec![Arg::text(source)]).await?, "identities")?.count("count")
     }
 
     /// How many deletions of the source were received since then, tombstones without a user included.
     pub async fn count_deleted_since(&self, source: &str, since: Timestamp) -> Result<u64, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT CAST(count(*) AS text) FROM headcount.identities
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities
              WHERE source = $1 AND deleted_by = 'event' AND deletion_received_at >= {}",
             self.dialect().timestamp_value("$2")
         ));
-        let [count] = first(self.read(&sql, vec![Arg::text(source), Arg::text(since.to_string())]).await?);
-        Ok(number(count).try_into().unwrap_or(0))
+        let args = vec![Arg::text(source), Arg::text(since.to_string())];
+        only(self.read(&sql, args).await?, "identities")?.count("count")
     }
 }
 
-fn known(row: Row) -> Known {
-    let [provider_id, created_at, state, version, profile, row] = take(row);
-    Known {
-        provider_id: provider_id.unwrap_or_default(),
-        created_at: created_at.unwrap_or_default(),
-        deleted: state.as_deref() == Some(IdentityState::Deleted.name()),
-        version: version.and_then(|version| version.parse().ok()),
-        profile,
-        row,
-    }
+fn known(row: Row) -> Result<Known, StoreError> {
+    let mut row = row.of("identities");
+    Ok(Known {
+        provider_id: row.text("provider_id")?,
+        created_at: row.opt_text("provider_created_at")?.unwrap_or_default(),
+        deleted: row.word::<IdentityState>("state")? == IdentityState::Deleted,
+        // What is no number is no version of any snapshot, so the account is read under its lock, which tells of it.
+        version: row.opt_text("version")?.and_then(|version| version.parse().ok()),
+        profile: row.opt_text("profile")?,
+        row: row.opt_text("packed")?,
+    })
 }

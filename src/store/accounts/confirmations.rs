@@ -5,13 +5,11 @@ use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use crate::core::words::Doubt;
 use crate::store::Store;
-use crate::store::accounts::codec::key;
-use crate::store::accounts::codec::{instant, key_row};
+use crate::store::accounts::codec::{key, key_of, key_row};
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{number, take};
 use std::collections::HashMap;
 
 /// What is to be written down about an account that is to be read again.
@@ -74,19 +72,17 @@ impl Reconciliation {
             return Ok(HashMap::new());
         }
         let sql = self.dialect.own(&format!(
-            "SELECT d.source, d.provider_id, {} FROM {} JOIN headcount.deliveries d
+            "SELECT d.source, d.provider_id, {} AS received_at FROM {} JOIN headcount.deliveries d
                  ON d.provider_id = v.c2 AND d.source = v.c1 GROUP BY d.source, d.provider_id",
             self.dialect.timestamp_text("max(d.received_at)"),
             self.dialect.rows(1, 2)
         ));
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let [source, provider_id, at] = take(row);
-                Some((IdentityKey { source: source?, provider_id: provider_id? }, instant(at)?))
-            })
-            .collect())
+        let received = |row: Row| {
+            let mut row = row.of("deliveries");
+            Ok((key_of(&mut row)?, row.time("received_at")?))
+        };
+        rows.into_iter().map(received).collect()
     }
 
     /// The first readings of these accounts, where there are any.
@@ -98,20 +94,19 @@ impl Reconciliation {
             return Ok(HashMap::new());
         }
         let sql = self.dialect.own(&format!(
-            "SELECT c.source, c.provider_id, {}, c.first_said FROM {} JOIN headcount.confirmations c
+            "SELECT c.source, c.provider_id, {} AS first_marked_at, c.first_said FROM {} JOIN headcount.confirmations c
                  ON c.provider_id = v.c2 AND c.source = v.c1 WHERE c.first_said IS NOT NULL",
             self.dialect.timestamp_text("c.first_marked_at"),
             self.dialect.rows(1, 2)
         ));
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let [source, provider_id, marked_at, said] = take(row);
-                let key = IdentityKey { source: source?, provider_id: provider_id? };
-                Some((key, FirstReading { marked_at: instant(marked_at)?, said: said? }))
-            })
-            .collect())
+        let first = |row: Row| {
+            let mut row = row.of("confirmations");
+            let key = key_of(&mut row)?;
+            let (marked_at, said) = (row.time("first_marked_at")?, row.text("first_said")?);
+            Ok((key, FirstReading { marked_at, said }))
+        };
+        rows.into_iter().map(first).collect()
     }
 
     /// Writes down that these accounts are to be read (again).
@@ -186,39 +181,38 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Confirmation>, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT c.provider_id, c.doubt, CAST(c.attempts AS text) FROM headcount.confirmations c
+            "SELECT c.provider_id, c.doubt, CAST(c.attempts AS text) AS attempts FROM headcount.confirmations c
              WHERE c.source = $1 AND coalesce(c.run_id, '') = $2 AND NOT c.gone AND c.due_at <= {}
              ORDER BY c.due_at, c.provider_id LIMIT $3",
             self.dialect().clock()
         ));
         let args = vec![Arg::text(source), Arg::text(run_id.unwrap_or_default()), Arg::Int(limit)];
         let confirmation = |row: Row| {
-            let [provider_id, doubt, attempts] = take(row);
-            Confirmation {
-                key: IdentityKey { source: source.to_owned(), provider_id: provider_id.unwrap_or_default() },
-                doubt: doubt.as_deref().and_then(Doubt::parse).unwrap_or(Doubt::Asked),
-                attempts: number(attempts).try_into().unwrap_or(0),
-            }
+            let mut row = row.of("confirmations");
+            let key = IdentityKey { source: source.to_owned(), provider_id: row.text("provider_id")? };
+            let doubt = row.word("doubt")?;
+            let attempts = u32::try_from(row.count("attempts")?).map_err(|_| row.corrupt("attempts"))?;
+            Ok(Confirmation { key, doubt, attempts })
         };
-        Ok(self.read(&sql, args).await?.into_iter().map(confirmation).collect())
+        self.read(&sql, args).await?.into_iter().map(confirmation).collect()
     }
 
     /// How many of the run's confirmations are open, and when the next is due.
     pub async fn open_confirmations(&self, run_id: &str) -> Result<Open, StoreError> {
         let due_us = self.dialect().epoch_us("min(due_at)");
         let sql = self.dialect().own(&format!(
-            "SELECT CAST(count(*) AS text), CAST(({due_us} - {}) / 1000 AS text),
+            "SELECT CAST(count(*) AS text) AS count, CAST(({due_us} - {}) / 1000 AS text) AS next_in_ms,
                     CASE WHEN gone THEN '1' ELSE '0' END AS is_gone
              FROM headcount.confirmations WHERE run_id = $1 GROUP BY gone",
             self.dialect().clock_us()
         ));
         let mut open = Open::default();
         for row in self.read(&sql, vec![Arg::text(run_id)]).await? {
-            let [count, next, gone] = take(row);
-            let count = number(count).try_into().unwrap_or(0);
-            match gone.as_deref() {
-                Some("1") => open.gone = count,
-                _ => (open.open, open.next_in_ms) = (count, number(next).max(0)),
+            let mut row = row.of("confirmations");
+            let (count, next_in_ms) = (row.count("count")?, row.int("next_in_ms")?);
+            match row.truth("is_gone")? {
+                true => open.gone = count,
+                false => (open.open, open.next_in_ms) = (count, next_in_ms.max(0)),
             }
         }
         Ok(open)
@@ -231,7 +225,7 @@ impl Store {
              WHERE run_id = $1 AND gone AND provider_id > $2 ORDER BY provider_id LIMIT $3",
         );
         let rows = self.read(&sql, vec![Arg::text(run_id), Arg::text(after), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().map(key).collect())
+        rows.into_iter().map(|row| key(row, "confirmations")).collect()
     }
 
     /// The full run takes over what deliveries have asked; what earlier runs waited for, it finds out by itself.

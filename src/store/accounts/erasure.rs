@@ -3,13 +3,13 @@
 use crate::core::event::IdentityKey;
 use crate::digest::hex;
 use crate::store::Store;
-use crate::store::accounts::codec::key_row;
+use crate::store::accounts::codec::{key_of, key_row};
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
-use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::engine::row::{Row, only};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::HashSet;
@@ -49,9 +49,9 @@ impl Reconciliation {
             return Ok(Eraser(key.clone()));
         }
         let sql = self.dialect.own("SELECT value FROM headcount.settings WHERE key = $1");
-        let [key] = first(self.tx.fetch(&sql, vec![Arg::text(ERASURE_KEY)]).await?);
+        let found = self.tx.fetch(&sql, vec![Arg::text(ERASURE_KEY)]).await?.into_iter().next();
         let lost = || StoreError::Setup("the key of erasures is gone from headcount's settings".to_owned());
-        let key = key.ok_or_else(lost)?;
+        let key = found.ok_or_else(lost)?.of("settings").text("value")?;
         // Another one may have looked it up meanwhile, and found the same.
         let _ = self.erasure_key.set(key.clone());
         Ok(Eraser(key))
@@ -64,18 +64,14 @@ impl Reconciliation {
         }
         let eraser = self.eraser().await?;
         let sql = self.dialect.own(&format!(
-            "SELECT v.c3, v.c1 FROM {} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2",
+            "SELECT v.c1 AS source, v.c3 AS provider_id FROM {} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2",
             self.dialect.rows(1, 3)
         ));
         let row = |key: &IdentityKey| {
             vec![Some(key.source.clone()), Some(eraser.tombstone(key)), Some(key.provider_id.clone())]
         };
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(row).collect())]).await?;
-        let key = |row| {
-            let [provider_id, source] = take(row);
-            Some(IdentityKey { source: source?, provider_id: provider_id? })
-        };
-        Ok(rows.into_iter().filter_map(key).collect())
+        rows.into_iter().map(|row| key_of(&mut row.of("identities"))).collect()
     }
 
     /// Removes the user's row.
@@ -223,12 +219,12 @@ impl Store {
              ORDER BY i.deletion_received_at LIMIT $2",
             self.dialect().began_plus_ms("$1")
         ));
-        let ended = |row| {
-            let [source, provider_id, user_id] = take(row);
-            Some(Ended { key: IdentityKey { source: source?, provider_id: provider_id? }, user_id })
+        let ended = |row: Row| {
+            let mut row = row.of("identities");
+            Ok(Ended { key: key_of(&mut row)?, user_id: row.opt_text("user_id")? })
         };
         let rows = self.read(&sql, vec![Arg::Int(-age_ms), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().filter_map(ended).collect())
+        rows.into_iter().map(ended).collect()
     }
 
     /// Keeps users of a page that cannot be understood as dead letters: but for those that were erased.
@@ -256,10 +252,10 @@ impl Store {
     /// column of a user stays, as the word on where its value comes from.
     pub async fn prune_changes(&self, age_ms: i64) -> Result<bool, StoreError> {
         let dialect = self.dialect();
-        let begin =
-            dialect.own("SELECT CAST(value AS text) FROM headcount.counters WHERE name = 'changes_pruned'");
+        let begin = dialect
+            .own("SELECT CAST(value AS text) AS value FROM headcount.counters WHERE name = 'changes_pruned'");
         let end = dialect.own(&format!(
-            "SELECT CAST(max(s.seq) AS text) FROM (
+            "SELECT CAST(max(s.seq) AS text) AS seq FROM (
                  SELECT seq, changed_at FROM headcount.changes WHERE seq > $1 ORDER BY seq LIMIT 2000) AS s
              WHERE s.changed_at < {}",
             dialect.began_plus_ms("$2")
@@ -274,11 +270,9 @@ impl Store {
         ));
         let pruned = dialect.own("UPDATE headcount.counters SET value = $1 WHERE name = 'changes_pruned'");
         let mut tx = self.begin(Access::Write).await?;
-        let [after] = first(tx.fetch(&begin, vec![]).await?);
-        let after = number(after);
-        let [last] = first(tx.fetch(&end, vec![Arg::Int(after), Arg::Int(-age_ms)]).await?);
-        let Some(last) = last else { return Ok(false) };
-        let last = number(Some(last));
+        let after = only(tx.fetch(&begin, vec![]).await?, "counters")?.int("value")?;
+        let slice = tx.fetch(&end, vec![Arg::Int(after), Arg::Int(-age_ms)]).await?;
+        let Some(last) = only(slice, "changes")?.opt_int("seq")? else { return Ok(false) };
         tx.execute(&delete, vec![Arg::Int(after), Arg::Int(last)]).await?;
         tx.execute(&pruned, vec![Arg::Int(last)]).await?;
         tx.commit().await?;

@@ -12,7 +12,6 @@ use crate::store::engine::driver::Arg;
 use crate::store::engine::driver::Values;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{number, take};
 use std::collections::HashMap;
 
 /// What deletion and suspension are called where a row does not even take them.
@@ -43,11 +42,12 @@ impl Reconciliation {
             self.dialect.rows(1, 1)
         ));
         for row in self.tx.fetch(&sql, vec![Arg::Rows(id_rows(users.keys()))]).await? {
-            let [user_id, column, instead] = take(row);
-            let Some(user) = users.get_mut(&user_id.unwrap_or_default()) else { continue };
-            match self.users.layout().column(&column.unwrap_or_default()) {
+            let mut row = row.of("held_values");
+            let (user_id, column) = (row.text("user_id")?, row.text("column")?);
+            let Some(user) = users.get_mut(&user_id) else { continue };
+            match self.users.layout().column(&column) {
                 Some(column) => {
-                    user.held.instead.insert(column, instead);
+                    user.held.instead.insert(column, row.opt_text("instead")?);
                 }
                 None => user.held.facts = true,
             }
@@ -119,8 +119,9 @@ impl Reconciliation {
         ));
         let rows =
             values.iter().map(|(column, value)| vec![Some(column.clone()), Some(value.clone())]).collect();
+        let found = self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await?;
         let mut keys: Vec<IdentityKey> =
-            self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await?.into_iter().map(key).collect();
+            found.into_iter().map(|row| key(row, "held_values")).collect::<Result<_, _>>()?;
         keys.dedup();
         Ok(keys)
     }
@@ -159,31 +160,34 @@ impl Store {
         let (source, provider_id) =
             after.map_or(("", ""), |after| (after.source.as_str(), after.provider_id.as_str()));
         let args = vec![Arg::text(source), Arg::text(provider_id), Arg::Int(limit)];
-        Ok(self.read(&sql, args).await?.into_iter().map(key).collect())
+        let rows = self.read(&sql, args).await?;
+        rows.into_iter().map(|row| key(row, "identities")).collect()
     }
 
     /// What is held back, by source, column and reason.
     pub async fn held_groups(&self) -> Result<Vec<HeldGroup>, StoreError> {
         let values = self.dialect().own(&format!(
-            "SELECT source, \"column\", reason, CAST(count(*) AS text), {} FROM headcount.held_values
+            "SELECT source, \"column\", reason, CAST(count(*) AS text) AS count, {} AS oldest_since
+             FROM headcount.held_values
              GROUP BY source, \"column\", reason ORDER BY source, \"column\", reason LIMIT 100",
             self.dialect().timestamp_text("min(since)")
         ));
         let waiting = self.dialect().own(&format!(
-            "SELECT source, NULL, waiting_reason, CAST(count(*) AS text), {} FROM headcount.identities
+            "SELECT source, NULL AS \"column\", waiting_reason AS reason, CAST(count(*) AS text) AS count, {} AS oldest_since
+             FROM headcount.identities
              WHERE waiting_reason IS NOT NULL GROUP BY source, waiting_reason ORDER BY source, waiting_reason LIMIT 100",
             self.dialect().timestamp_text("min(waiting_since)")
         ));
         let mut groups = Vec::new();
         for sql in [waiting, values] {
             for row in self.read(&sql, vec![]).await? {
-                let [source, column, reason, count, oldest_since] = take(row);
+                let mut row = row.of("held_values");
                 groups.push(HeldGroup {
-                    source: source.unwrap_or_default(),
-                    column,
-                    reason: reason.unwrap_or_default(),
-                    count: number(count).try_into().unwrap_or(0),
-                    oldest_since,
+                    source: row.text("source")?,
+                    column: row.opt_text("column")?,
+                    reason: row.text("reason")?,
+                    count: row.count("count")?,
+                    oldest_since: row.opt_text("oldest_since")?,
                 });
             }
         }
@@ -193,15 +197,20 @@ impl Store {
     /// What is held back of one user: column, value, what the row holds instead, reason, since.
     pub async fn held_of_user(&self, user_id: &str) -> Result<Vec<(HeldValue, Option<String>)>, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT \"column\", value, instead, reason, {} FROM headcount.held_values WHERE user_id = $1
+            "SELECT \"column\", value, instead, reason, {} AS since FROM headcount.held_values WHERE user_id = $1
              ORDER BY \"column\"",
             self.dialect().timestamp_text("since")
         ));
         let held = |row: Row| {
-            let [column, value, instead, reason, since] = take(row);
-            let (column, reason) = (column.unwrap_or_default(), reason.unwrap_or_default());
-            (HeldValue { column, value, instead, reason }, since)
+            let mut row = row.of("held_values");
+            let held = HeldValue {
+                column: row.text("column")?,
+                value: row.opt_text("value")?,
+                instead: row.opt_text("instead")?,
+                reason: row.text("reason")?,
+            };
+            Ok((held, row.opt_text("since")?))
         };
-        Ok(self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().map(held).collect())
+        self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().map(held).collect()
     }
 }

@@ -5,13 +5,12 @@ use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::User;
 use crate::core::link::{Candidate, LinkRule};
 use crate::store::Store;
-use crate::store::accounts::codec::{id_rows, texts};
+use crate::store::accounts::codec::{column, id_rows};
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::engine::row::{Row, only};
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeSet, HashMap};
 
@@ -49,7 +48,7 @@ async fn candidates(
     let found: Vec<(String, Candidate)> = match rule {
         LinkRule::ExternalId => {
             let there = tx.fetch(&users.existing(), vec![Arg::Rows(rows())]).await?;
-            let ids: Vec<String> = texts(there);
+            let ids: Vec<String> = column(there, "users", "id")?;
             ids.into_iter().map(|id| (id.clone(), candidate(id, None))).collect()
         }
         LinkRule::SharedId => sharing(tx, users, &wanted, sources).await?,
@@ -84,7 +83,7 @@ async fn sharing(
     let mut found = BTreeSet::new();
     if !as_row_id.is_empty() {
         let there = tx.fetch(&users.existing(), vec![Arg::Rows(id_rows(as_row_id.keys()))]).await?;
-        for id in texts::<Vec<String>>(there) {
+        for id in column::<Vec<String>>(there, "users", "id")? {
             found.extend(as_row_id.get(&id).map(|text| ((*text).clone(), id.clone())));
         }
     }
@@ -92,8 +91,8 @@ async fn sharing(
     let pairs: Vec<Values> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
     if !pairs.is_empty() {
         for row in tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await? {
-            let [provider_id, user_id] = take(row);
-            found.extend(provider_id.zip(user_id));
+            let mut row = row.of("identities");
+            found.insert((row.text("provider_id")?, row.text("user_id")?));
         }
     }
     Ok(found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect())
@@ -105,11 +104,13 @@ async fn candidate_rows(
     wanted: Vec<Values>,
 ) -> Result<Vec<(String, Candidate)>, StoreError> {
     let candidate = |row: Row| {
-        let [text, user_id, verified] = take(row);
-        let verified = verified.map(|verified| verified == "true");
-        Some((text?, self::candidate(user_id?, verified)))
+        let mut row = row.of("users");
+        let (text, user_id) = (row.text("text")?, row.text("id")?);
+        // The application writes it: what is no truth says nothing.
+        let verified = row.opt_text("verified")?.map(|verified| verified == "true");
+        Ok((text, self::candidate(user_id, verified)))
     };
-    Ok(tx.fetch(sql, vec![Arg::Rows(wanted)]).await?.into_iter().filter_map(candidate).collect())
+    tx.fetch(sql, vec![Arg::Rows(wanted)]).await?.into_iter().map(candidate).collect()
 }
 
 fn candidate(user_id: String, verified: Option<bool>) -> Candidate {
@@ -125,10 +126,9 @@ async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Ta
         return Ok(taken);
     }
     for row in tx.fetch(&users.taken(), vec![Arg::Rows(id_rows(ids))]).await? {
-        let [user_id, source, erased] = take(row);
-        if let (Some(user_id), Some(source)) = (user_id, source) {
-            taken.entry(user_id).or_default().push((source, erased.as_deref() == Some("1")));
-        }
+        let mut row = row.of("identities");
+        let (user_id, source) = (row.text("user_id")?, row.text("source")?);
+        taken.entry(user_id).or_default().push((source, row.truth("is_erased")?));
     }
     Ok(taken)
 }
@@ -185,9 +185,8 @@ impl Store {
 
     /// How many rows the users table has, and how many of them belong to no account.
     pub async fn count_unlinked(&self) -> Result<(u64, u64), StoreError> {
-        let [rows, unlinked] = first(self.read(&self.users_table().count_unlinked(), vec![]).await?);
-        let count = |cell| number(cell).try_into().unwrap_or(0);
-        Ok((count(rows), count(unlinked)))
+        let mut row = only(self.read(&self.users_table().count_unlinked(), vec![]).await?, "users")?;
+        Ok((row.count("count")?, row.count("unlinked")?))
     }
 
     /// From now on accounts of the source that were never seen find their rows so; `None` ends it.

@@ -2,13 +2,14 @@
 
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
+use crate::core::words::{DeletedBy, IdentityState};
 use crate::store::Store;
+use crate::store::accounts::codec::key_of;
 use crate::store::accounts::erasure::ERASED;
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::take;
 
 /// One account of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +31,14 @@ impl Store {
              ORDER BY coalesce(synced_at, first_seen_at) DESC, source, provider_id",
         );
         let account = |row: Row| {
-            let [source, provider_id, state, deleted_by] = take(row);
-            let key = IdentityKey { source: source?, provider_id: provider_id? };
-            let is_erased = key.provider_id.starts_with(ERASED) && deleted_by.as_deref() == Some("erase");
-            Some(AccountOfUser { key, is_deleted: state.as_deref() == Some("deleted"), is_erased })
+            let mut row = row.of("identities");
+            let key = key_of(&mut row)?;
+            let is_deleted = row.word::<IdentityState>("state")? == IdentityState::Deleted;
+            let was_erased = row.opt_word("deleted_by")? == Some(DeletedBy::Erase);
+            let is_erased = key.provider_id.starts_with(ERASED) && was_erased;
+            Ok(AccountOfUser { key, is_deleted, is_erased })
         };
-        Ok(self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().filter_map(account).collect())
+        self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().map(account).collect()
     }
 
     /// Has accounts of the source of which nothing has come yet be read, where nobody has asked for that.
@@ -66,10 +69,10 @@ impl Store {
              WHERE {PROVISIONAL} AND i.announced_at IS NULL ORDER BY i.source, i.provider_id LIMIT $1"
         ));
         let account = |row: Row| {
-            let [source, provider_id, user_id] = take(row);
-            Some((IdentityKey { source: source?, provider_id: provider_id? }, user_id?))
+            let mut row = row.of("identities");
+            Ok((key_of(&mut row)?, row.text("user_id")?))
         };
-        Ok(self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().filter_map(account).collect())
+        self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().map(account).collect()
     }
 
     /// Writes down which sources there are and of which kind, so that `headcount.ensure` knows a misspelt one, and what

@@ -2,13 +2,11 @@
 
 use crate::core::event::IdentityKey;
 use crate::store::Store;
-use crate::store::accounts::codec::{identity, key_row};
+use crate::store::accounts::codec::{identity, key, key_of, key_row};
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::accounts::types::StoredAccount;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::take;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Other accounts, by the account beside which they are.
@@ -32,18 +30,17 @@ impl Reconciliation {
         let rows = self.dialect.rows(1, 3);
         let accounts = self.dialect.each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
         let sql = self.dialect.own(&format!(
-            "SELECT v.c2, v.c3, i.source, i.provider_id FROM {accounts}
+            "SELECT i.source, i.provider_id, v.c2 AS of_source, v.c3 AS of_provider_id FROM {accounts}
              WHERE NOT (i.source = v.c2 AND i.provider_id = v.c3) ORDER BY i.source, i.provider_id"
         ));
         let rows =
             users.iter().map(|(key, user_id)| [vec![Some(user_id.clone())], key_row(key)].concat()).collect();
         let mut pairs = Vec::new();
         for row in self.tx.fetch(&sql, vec![Arg::Rows(rows)]).await? {
-            let [source, provider_id, other_source, other_id] = take(row);
-            let key = |source: Option<String>, provider_id: Option<String>| {
-                Some(IdentityKey { source: source?, provider_id: provider_id? })
-            };
-            pairs.extend(key(source, provider_id).zip(key(other_source, other_id)));
+            let mut row = row.of("identities");
+            let other = key_of(&mut row)?;
+            let (source, provider_id) = (row.text("of_source")?, row.text("of_provider_id")?);
+            pairs.push((IdentityKey { source, provider_id }, other));
         }
         // Nearly nobody has several: what they have said is asked for by itself.
         if pairs.is_empty() {
@@ -81,15 +78,16 @@ impl Reconciliation {
         ));
         let rows = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
         let layout = self.users.layout().clone();
-        Ok(rows.into_iter().map(|row| identity(row, &layout)).collect())
+        rows.into_iter().map(|row| identity(row, &layout)).collect()
     }
 
     /// What [`identity`] reads, of `headcount.identities i` and `headcount.sources s`.
     fn identity_cells(&self) -> String {
         format!(
-            "i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text), {}, i.profile, {}, {}, {},
-             i.deleted_by, CAST(i.replaced_version AS text), i.hints, {}, i.linked_by,
-             CASE WHEN i.deleted_softly THEN '1' ELSE '0' END, {}, s.kind",
+            "i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text) AS version, i.profile,
+             {} AS occurred_at, {} AS read_at, {} AS deleted_at, {} AS deletion_received_at, i.deleted_by,
+             CAST(i.deleted_softly AS text) AS deleted_softly, CAST(i.replaced_version AS text) AS replaced_version,
+             i.hints, {} AS announced_at, i.linked_by, {} AS retired_at, s.kind",
             self.dialect.timestamp_text("i.occurred_at"),
             self.dialect.timestamp_text("i.read_at"),
             self.dialect.timestamp_text("i.deleted_at"),
@@ -108,10 +106,7 @@ impl Store {
              WHERE i.state = 'suspended' AND i.suspended_until <= {} ORDER BY i.suspended_until LIMIT $1",
             self.dialect().clock()
         ));
-        let key = |row: Row| {
-            let [source, provider_id] = take(row);
-            Some(IdentityKey { source: source?, provider_id: provider_id? })
-        };
-        Ok(self.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().filter_map(key).collect())
+        let rows = self.read(&sql, vec![Arg::Int(limit)]).await?;
+        rows.into_iter().map(|row| key(row, "identities")).collect()
     }
 }

@@ -8,13 +8,13 @@ use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::key;
-use crate::store::accounts::codec::{change_row, id_rows, key_row, texts, user};
+use crate::store::accounts::codec::{change_row, column, id_rows, key_row, user};
 use crate::store::accounts::types::{CausedChange, StoredAccount};
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::only;
 use crate::store::inbox::claimed::Finished;
-use crate::store::inbox::deliveries::{first, number};
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -125,14 +125,15 @@ impl Reconciliation {
         let rows = id_rows(ids);
         let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
         let users = &self.users;
-        Ok(rows.into_iter().map(|row| user(row, users)).map(|user| (user.id.clone(), user)).collect())
+        let by_id = |user: User| (user.id.clone(), user);
+        rows.into_iter().map(|row| user(row, users).map(by_id)).collect()
     }
 
     /// Those of the ids that have a row, whoever holds it.
     pub(in crate::store) async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
         let rows = id_rows(ids);
         let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(rows)]).await?;
-        Ok(texts(there))
+        column(there, "users", "id")
     }
 
     /// So many new ids of users; none where they are ours to make. A dry run takes none from a sequence.
@@ -140,7 +141,7 @@ impl Reconciliation {
         let Some(sql) = self.users.fresh_ids(dry).filter(|_| count > 0) else { return Ok(Vec::new()) };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = self.tx.fetch(&sql, vec![Arg::Int(count)]).await?;
-        Ok(texts(rows))
+        column(rows, "users", "id")
     }
 
     /// Those that nobody has made before. In key order, so that two processes that meet wait for each other and never in
@@ -154,13 +155,13 @@ impl Reconciliation {
             self.dialect.rows(1, 2)
         ));
         let made = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        Ok(made.into_iter().map(key).collect())
+        made.into_iter().map(|row| key(row, "identities")).collect()
     }
 
     /// How many users of the source a delivery has deleted within the last hour.
     pub async fn deleted_lately(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(count(*) AS text) FROM headcount.identities
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities
              WHERE source = $1 AND event_deleted_at > {} AND user_id IS NOT NULL",
             self.dialect.began_plus_ms("$2")
         ));
@@ -170,15 +171,14 @@ impl Reconciliation {
     /// How many accounts the source has that are not deleted.
     pub async fn accounts_of(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(
-            "SELECT CAST(count(*) AS text) FROM headcount.identities WHERE source = $1 AND state <> 'deleted'",
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities WHERE source = $1 AND state <> 'deleted'",
         );
         self.count(&sql, vec![Arg::text(source)]).await
     }
 
+    /// The number in the column `count` of the only row.
     pub(in crate::store) async fn count(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
-        let rows = self.tx.fetch(sql, args).await?;
-        let [count] = first(rows);
-        Ok(number(count).try_into().unwrap_or(0))
+        only(self.tx.fetch(sql, args).await?, "identities")?.count("count")
     }
 
     /// Records what became of claimed deliveries.

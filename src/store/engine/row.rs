@@ -4,7 +4,7 @@
 //! never a zero, a default or nothing.
 
 use crate::core::timestamp::Timestamp;
-use crate::core::words::Word;
+use crate::core::words::StoredWord;
 use crate::store::engine::error::StoreError;
 use std::sync::Arc;
 
@@ -84,11 +84,11 @@ impl Row {
     }
 
     /// One of the words that the column may hold.
-    pub fn word<W: Word>(&mut self, column: &str) -> Result<W, StoreError> {
+    pub fn word<W: StoredWord>(&mut self, column: &str) -> Result<W, StoreError> {
         self.opt_word(column)?.ok_or_else(|| self.corrupt(column))
     }
 
-    pub fn opt_word<W: Word>(&mut self, column: &str) -> Result<Option<W>, StoreError> {
+    pub fn opt_word<W: StoredWord>(&mut self, column: &str) -> Result<Option<W>, StoreError> {
         self.parsed(column, W::parse)
     }
 

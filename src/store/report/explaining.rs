@@ -3,27 +3,29 @@
 use crate::core::columns::Columns;
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
+use crate::core::timestamp::Timestamp;
+use crate::core::words::{DeletedBy, IdentityState};
 use crate::store::Store;
-use crate::store::accounts::codec::{hints, id_rows, instant, user};
+use crate::store::accounts::codec::{hints, id_rows, key_of, latest, user};
 use crate::store::accounts::types::StoredLatest;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::{first, take};
+use crate::store::inbox::deliveries::first;
 
 /// One account of a user, with everything that is kept of it.
 #[derive(Clone, Debug)]
 pub struct AccountDetail {
     pub key: IdentityKey,
-    pub state: String,
+    pub state: IdentityState,
     pub latest: Option<StoredLatest>,
     pub hints: Option<Columns>,
     pub first_seen_at: Option<String>,
     pub synced_at: Option<String>,
     pub linked_by: Option<String>,
     pub linked_at: Option<String>,
-    pub deleted_at: Option<String>,
-    pub deleted_by: Option<String>,
+    pub deleted_at: Option<Timestamp>,
+    pub deleted_by: Option<DeletedBy>,
     /// The kind that its source was last configured as.
     pub kind: Option<String>,
     /// Its source is.
@@ -36,8 +38,8 @@ impl Store {
         let mut tx = self.reconciliation().await?;
         let ids = [user_id.to_owned()];
         let rows = tx.tx.fetch(&self.users_table().load(), vec![Arg::Rows(id_rows(&ids))]).await?;
-        let mut users = rows.into_iter().map(|row| user(row, self.users_table()));
-        let Some(user) = users.next() else { return Ok(None) };
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let user = user(row, self.users_table())?;
         let mut found = std::iter::once((user_id.to_owned(), user)).collect();
         tx.load_held(&mut found).await?;
         Ok(found.remove(user_id))
@@ -54,8 +56,10 @@ impl Store {
     pub async fn account_details(&self, user_id: &str) -> Result<Vec<AccountDetail>, StoreError> {
         let at = |column: &str| self.dialect().timestamp_text(column);
         let sql = self.dialect().own(&format!(
-            "SELECT i.source, i.provider_id, i.state, CAST(i.version AS text), i.profile, {}, {}, i.hints, {}, {},
-                 i.linked_by, {}, {}, i.deleted_by, s.kind, CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END
+            "SELECT i.source, i.provider_id, i.state, CAST(i.version AS text) AS version, i.profile, {} AS occurred_at,
+                 {} AS read_at, i.hints, {} AS first_seen_at, {} AS synced_at, i.linked_by, {} AS linked_at,
+                 {} AS deleted_at, i.deleted_by, s.kind,
+                 CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END AS is_retired
              FROM headcount.identities i LEFT JOIN headcount.sources s ON s.name = i.source WHERE i.user_id = $1
              ORDER BY CASE WHEN i.state = 'deleted' THEN 1 ELSE 0 END, coalesce(i.synced_at, i.first_seen_at) DESC,
                  i.source",
@@ -69,50 +73,24 @@ impl Store {
         let mut tx = self.begin(Access::Read).await?;
         let rows = tx.fetch(&sql, vec![Arg::text(user_id)]).await?;
         tx.commit().await?;
-        Ok(rows.into_iter().map(|row| self.detail(row)).collect())
+        rows.into_iter().map(|row| self.detail(row)).collect()
     }
 
-    fn detail(&self, row: Row) -> AccountDetail {
-        let [
-            source,
-            provider_id,
-            state,
-            version,
-            profile,
-            occurred_at,
-            read_at,
-            hinted,
-            first_seen_at,
-            synced_at,
-            linked_by,
-            linked_at,
-            deleted_at,
-            deleted_by,
-            kind,
-            retired,
-        ] = take(row);
-        let key =
-            IdentityKey { source: source.unwrap_or_default(), provider_id: provider_id.unwrap_or_default() };
-        let version = version.and_then(|version| version.parse().ok());
-        let latest = version.zip(profile).map(|(version, profile)| StoredLatest {
-            version,
-            profile,
-            occurred_at: instant(occurred_at),
-            read_at: instant(read_at),
-        });
-        AccountDetail {
-            key,
-            state: state.unwrap_or_default(),
-            latest,
-            hints: hinted.map(|text| hints(self.layout(), &text)),
-            first_seen_at,
-            synced_at,
-            linked_by,
-            linked_at,
-            deleted_at,
-            deleted_by,
-            kind,
-            is_retired: retired.as_deref() == Some("1"),
-        }
+    fn detail(&self, row: Row) -> Result<AccountDetail, StoreError> {
+        let mut row = row.of("identities");
+        Ok(AccountDetail {
+            key: key_of(&mut row)?,
+            state: row.word::<IdentityState>("state")?,
+            latest: latest(&mut row)?,
+            hints: hints(&mut row, self.layout())?,
+            first_seen_at: row.opt_text("first_seen_at")?,
+            synced_at: row.opt_text("synced_at")?,
+            linked_by: row.opt_text("linked_by")?,
+            linked_at: row.opt_text("linked_at")?,
+            deleted_at: row.opt_time("deleted_at")?,
+            deleted_by: row.opt_word("deleted_by")?,
+            kind: row.opt_text("kind")?,
+            is_retired: row.truth("is_retired")?,
+        })
     }
 }

@@ -14,7 +14,7 @@ pub struct StatusReport {
     pub inbox: BTreeMap<String, u64>,
     /// When the longest waiting delivery that is due was received.
     pub oldest_pending: Option<String>,
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<RefusalCount>,
     pub sources: Vec<SourceReport>,
 }
 
@@ -27,7 +27,7 @@ pub struct MissingField {
 
 /// Deliveries that were refused, since the tables were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusalCount {
     pub source: String,
     pub reason: String,
     pub count: u64,
@@ -113,14 +113,14 @@ impl Store {
         Ok(SourceReport { name, accounts: count(accounts), last_delivery, oldest_pending, doubted })
     }
 
-    async fn refusals(&self) -> Result<Vec<Refusal>, StoreError> {
+    async fn refusals(&self) -> Result<Vec<RefusalCount>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT source, reason, CAST(count AS text), {} FROM headcount.refusals ORDER BY source, reason",
             self.dialect().timestamp_text("last_at")
         ));
         let refusal = |row| {
             let [source, reason, number, last_at] = take(row);
-            Refusal {
+            RefusalCount {
                 source: source.unwrap_or_default(),
                 reason: reason.unwrap_or_default(),
                 count: count(number),

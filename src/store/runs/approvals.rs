@@ -2,11 +2,11 @@
 
 use crate::core::event::IdentityKey;
 use crate::store::Store;
-use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::key_row;
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::{Row, only};
 
 /// Rows that one statement writes.
 const SLICE_ROWS_MAX: usize = 2_000;
@@ -76,7 +76,11 @@ impl Store {
             set.table()
         ));
         let rows = self.read(&sql, vec![Arg::text(run_id), Arg::text(after), Arg::Int(limit)]).await?;
-        Ok(rows.into_iter().map(key).collect())
+        let key = |row: Row| {
+            let mut row = row.of(set.table());
+            Ok(IdentityKey { source: row.text("source")?, provider_id: row.text("provider_id")? })
+        };
+        rows.into_iter().map(key).collect()
     }
 
     /// Somebody's yes to a held run, for `for_ms`. `false` where the run is not held.
@@ -110,7 +114,7 @@ impl Store {
             self.dialect().clock()
         ));
         let rows = self.read(&sql, vec![Arg::text(source)]).await?;
-        Ok(rows.into_iter().filter_map(|row| row.rest().next().flatten()).collect())
+        rows.into_iter().map(|row| row.of("runs").text("id")).collect()
     }
 
     /// What was held and approved has been done: so many were deleted, so many created.
@@ -158,11 +162,12 @@ impl Reconciliation {
     /// How many accounts of the source sweeps have deleted within 24 hours.
     pub async fn swept_lately(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(&format!(
-            "SELECT CAST(count(*) AS text) FROM headcount.identities
+            "SELECT CAST(count(*) AS text) AS swept FROM headcount.identities
              WHERE source = $1 AND deleted_by = 'sweep' AND version IS NOT NULL AND deletion_received_at > {}",
             self.dialect.began_plus_ms("$2")
         ));
-        self.count(&sql, vec![Arg::text(source), Arg::Int(-24 * 3_600_000)]).await
+        let rows = self.tx.fetch(&sql, vec![Arg::text(source), Arg::Int(-24 * 3_600_000)]).await?;
+        only(rows, "identities")?.count("swept")
     }
 
     /// These deletions of the run's held set are done.

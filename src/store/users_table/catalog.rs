@@ -2,12 +2,11 @@
 
 use super::config::AdoptedTable;
 use crate::store::Store;
-use crate::store::accounts::codec::texts;
+use crate::store::accounts::codec::column;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::take;
+use crate::store::engine::row::{Row, only};
 
 /// A table as its database describes it.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +51,9 @@ impl Catalog {
     }
 }
 
-const POSTGRES_TABLE: &str = "SELECT CAST(c.relkind AS text), CAST(current_user AS text),
-            CASE WHEN has_table_privilege(c.oid, 'SELECT') THEN '1' END,
-            CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN '1' END,
+const POSTGRES_TABLE: &str = "SELECT CAST(c.relkind AS text) AS kind, CAST(current_user AS text) AS role,
+            CASE WHEN has_table_privilege(c.oid, 'SELECT') THEN '1' END AS may_select,
+            CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN '1' END AS may_use_schema,
             CASE WHEN row_security_active(c.oid) AND (
                      EXISTS (SELECT 1 FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive)
                      OR NOT EXISTS (SELECT 1 FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive
@@ -62,21 +61,21 @@ const POSTGRES_TABLE: &str = "SELECT CAST(c.relkind AS text), CAST(current_user 
                          AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
                          AND (0 = ANY (p.polroles) OR EXISTS (SELECT 1 FROM unnest(p.polroles) AS r(id)
                                  WHERE r.id <> 0 AND pg_has_role(current_user, r.id, 'MEMBER')))))
-                 THEN '1' END
+                 THEN '1' END AS hides_rows
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = $1 AND c.relname = $2";
 
 const POSTGRES_COLUMNS: &str =
-    "SELECT CAST(a.attname AS text), format_type(a.atttypid, a.atttypmod),
-            CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, NULL) ELSE format_type(a.atttypid, NULL) END,
-            CASE WHEN t.typtype = 'e' THEN '1' END, CASE WHEN NOT a.attnotnull THEN '1' END,
-            pg_get_expr(d.adbin, d.adrelid), CASE WHEN a.attgenerated <> '' THEN '1' END,
-            NULLIF(CAST(a.attidentity AS text), ''), s.name,
+    "SELECT CAST(a.attname AS text) AS name, format_type(a.atttypid, a.atttypmod) AS type_name,
+            CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, NULL) ELSE format_type(a.atttypid, NULL) END AS base,
+            CASE WHEN t.typtype = 'e' THEN '1' END AS is_enum, CASE WHEN NOT a.attnotnull THEN '1' END AS nullable,
+            pg_get_expr(d.adbin, d.adrelid) AS default_value, CASE WHEN a.attgenerated <> '' THEN '1' END AS generated,
+            NULLIF(CAST(a.attidentity AS text), '') AS identity, s.name AS sequence,
             CASE WHEN EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid
-                     AND x.indnkeyatts = 1 AND x.indkey[0] = a.attnum AND x.indpred IS NULL) THEN '1' END,
-            CASE WHEN has_column_privilege(c.oid, a.attnum, 'INSERT') THEN '1' END,
-            CASE WHEN has_column_privilege(c.oid, a.attnum, 'UPDATE') THEN '1' END,
-            CASE WHEN s.name IS NOT NULL AND has_sequence_privilege(s.name, 'USAGE') THEN '1' END
+                     AND x.indnkeyatts = 1 AND x.indkey[0] = a.attnum AND x.indpred IS NULL) THEN '1' END AS is_unique,
+            CASE WHEN has_column_privilege(c.oid, a.attnum, 'INSERT') THEN '1' END AS may_insert,
+            CASE WHEN has_column_privilege(c.oid, a.attnum, 'UPDATE') THEN '1' END AS may_update,
+            CASE WHEN s.name IS NOT NULL AND has_sequence_privilege(s.name, 'USAGE') THEN '1' END AS may_use_sequence
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
      LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
@@ -101,7 +100,7 @@ impl Store {
     pub(in crate::store) async fn table_names(&self) -> Result<Vec<String>, StoreError> {
         let sql = match self.dialect() {
             Dialect::Postgres => {
-                "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                "SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'headcount', 'pg_toast')"
             }
@@ -111,64 +110,59 @@ impl Store {
             }
         };
         let rows = self.read(sql, vec![]).await?;
-        Ok(texts(rows))
+        column(rows, "the catalog", "name")
     }
 }
 
 async fn postgres(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>, StoreError> {
     let args = || vec![Arg::text(&table.schema), Arg::text(&table.name)];
     let Some(row) = tx.fetch(POSTGRES_TABLE, args()).await?.into_iter().next() else { return Ok(None) };
-    let [kind, role, may_select, may_use_schema, hides_rows] = take(row);
+    let mut row = row.of("pg_class");
     let mut catalog = Catalog {
-        kind: kind.unwrap_or_default(),
-        role: role.unwrap_or_default(),
-        may_select: may_select.is_some(),
-        may_use_schema: may_use_schema.is_some(),
-        hides_rows: hides_rows.is_some(),
+        kind: row.text("kind")?,
+        role: row.text("role")?,
+        may_select: is_so(&mut row, "may_select")?,
+        may_use_schema: is_so(&mut row, "may_use_schema")?,
+        hides_rows: is_so(&mut row, "hides_rows")?,
         autoincrement: true,
         columns: Vec::new(),
     };
     for row in tx.fetch(POSTGRES_COLUMNS, args()).await? {
-        let mut column = postgres_column(row);
+        let mut column = postgres_column(row)?;
         column.constant = constant(tx, &column).await?;
         catalog.columns.push(column);
     }
     Ok(Some(catalog))
 }
 
-fn postgres_column(row: Row) -> CatalogColumn {
-    let [
+fn postgres_column(row: Row) -> Result<CatalogColumn, StoreError> {
+    let mut row = row.of("pg_attribute");
+    let (name, type_name, base) = (row.text("name")?, row.text("type_name")?, row.text("base")?);
+    let (is_enum, nullable) = (is_so(&mut row, "is_enum")?, is_so(&mut row, "nullable")?);
+    let default = row.opt_text("default_value")?;
+    let generated = is_so(&mut row, "generated")?;
+    Ok(CatalogColumn {
         name,
         type_name,
         base,
         is_enum,
         nullable,
-        default,
-        generated,
-        identity,
-        sequence,
-        unique,
-        may_insert,
-        may_update,
-        may_use_sequence,
-    ] = take(row);
-    let generated = generated.is_some();
-    CatalogColumn {
-        name: name.unwrap_or_default(),
-        type_name: type_name.unwrap_or_default(),
-        base: base.unwrap_or_default(),
-        is_enum: is_enum.is_some(),
-        nullable: nullable.is_some(),
+        // Of a generated column that is the expression.
         default: default.filter(|_| !generated),
         constant: None,
         generated,
-        identity,
-        sequence,
-        unique: unique.is_some(),
-        may_insert: may_insert.is_some(),
-        may_update: may_update.is_some(),
-        may_use_sequence: may_use_sequence.is_some(),
-    }
+        identity: row.opt_text("identity")?,
+        sequence: row.opt_text("sequence")?,
+        unique: is_so(&mut row, "is_unique")?,
+        may_insert: is_so(&mut row, "may_insert")?,
+        may_update: is_so(&mut row, "may_update")?,
+        may_use_sequence: is_so(&mut row, "may_use_sequence")?,
+    })
+}
+
+/// Whether the statement has answered `1` and not null.
+fn is_so(row: &mut Row, column: &str) -> Result<bool, StoreError> {
+    Ok(row.opt_text(column)?.is_some())
 }
 
 /// What a default that calls nothing comes to.
@@ -176,8 +170,8 @@ async fn constant(tx: &mut dyn Tx, column: &CatalogColumn) -> Result<Option<Stri
     let Some(default) = column.default.as_ref().filter(|default| !default.contains('(')) else {
         return Ok(None);
     };
-    let rows = tx.fetch(&format!("SELECT CAST(({default}) AS text)"), vec![]).await?;
-    Ok(rows.into_iter().next().and_then(|row| take::<1>(row)[0].clone()))
+    let rows = tx.fetch(&format!("SELECT CAST(({default}) AS text) AS value"), vec![]).await?;
+    only(rows, "the catalog")?.opt_text("value")
 }
 
 async fn sqlite(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>, StoreError> {
@@ -185,12 +179,9 @@ async fn sqlite(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>
     let found =
         tx.fetch("SELECT type, sql FROM sqlite_master WHERE name = $1 AND type IN ('table', 'view')", args());
     let Some(row) = found.await?.into_iter().next() else { return Ok(None) };
-    let [kind, sql] = take(row);
-    let sql = sql.unwrap_or_default().to_ascii_uppercase();
-    let kind = match sql.starts_with("CREATE VIRTUAL") {
-        true => "virtual".to_owned(),
-        false => kind.unwrap_or_default(),
-    };
+    let mut row = row.of("sqlite_master");
+    let (kind, sql) = (row.text("type")?, row.text("sql")?.to_ascii_uppercase());
+    let kind = if sql.starts_with("CREATE VIRTUAL") { "virtual".to_owned() } else { kind };
     let mut catalog = Catalog {
         kind,
         may_select: true,
@@ -200,24 +191,24 @@ async fn sqlite(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>
     };
     // A key of one column is unique; so is a column with a unique index of its own over all rows.
     let columns =
-        "SELECT x.name, x.type, CASE WHEN x.\"notnull\" = 0 AND x.pk = 0 THEN '1' END, x.dflt_value,
-            CASE WHEN x.hidden IN (2, 3) THEN '1' END,
+        "SELECT x.name, x.type, CASE WHEN x.\"notnull\" = 0 AND x.pk = 0 THEN '1' END AS nullable, x.dflt_value,
+            CASE WHEN x.hidden IN (2, 3) THEN '1' END AS generated,
             CASE WHEN (x.pk = 1 AND (SELECT count(*) FROM pragma_table_xinfo($1) k WHERE k.pk > 0) = 1)
                    OR EXISTS (SELECT 1 FROM pragma_index_list($1) i WHERE i.\"unique\" = 1 AND i.partial = 0
                        AND (SELECT count(*) FROM pragma_index_info(i.name)) = 1
-                       AND (SELECT name FROM pragma_index_info(i.name)) = x.name) THEN '1' END
+                       AND (SELECT name FROM pragma_index_info(i.name)) = x.name) THEN '1' END AS is_unique
          FROM pragma_table_xinfo($1) x ORDER BY x.cid";
     for row in tx.fetch(columns, args()).await? {
-        let [name, type_name, nullable, default, generated, unique] = take(row);
-        let type_name = type_name.unwrap_or_default();
+        let mut row = row.of("pragma_table_xinfo");
+        let (name, type_name) = (row.text("name")?, row.text("type")?);
         let mut column = CatalogColumn {
-            name: name.unwrap_or_default(),
+            name,
             base: type_name.to_ascii_uppercase(),
             type_name,
-            nullable: nullable.is_some(),
-            default,
-            generated: generated.is_some(),
-            unique: unique.is_some(),
+            nullable: is_so(&mut row, "nullable")?,
+            default: row.opt_text("dflt_value")?,
+            generated: is_so(&mut row, "generated")?,
+            unique: is_so(&mut row, "is_unique")?,
             may_insert: true,
             may_update: true,
             may_use_sequence: true,

@@ -60,8 +60,8 @@ impl UsersTable {
             from = self.dialect.each_row_or_none(&from, "headcount.accounts", "a", "user_id", "i.user_id");
         }
         format!(
-            "SELECT i.provider_id, {}, i.state, CAST(i.version AS text), i.profile,
-                    CASE WHEN {} IS NOT NULL THEN {} END
+            "SELECT i.provider_id, {} AS provider_created_at, i.state, CAST(i.version AS text) AS version, i.profile,
+                    CASE WHEN {} IS NOT NULL THEN {} END AS packed
              FROM {from}",
             self.dialect.timestamp_text("i.provider_created_at"),
             self.id_sql("u."),

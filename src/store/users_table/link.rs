@@ -38,7 +38,7 @@ impl UsersTable {
         // SQLite takes no index for a cast, and compares by the column's own type.
         let compared = if self.dialect == Dialect::Sqlite { &column } else { &value };
         format!(
-            "SELECT {value}, {}, NULL FROM {} u WHERE {compared} IN (SELECT v.c1 FROM {})",
+            "SELECT {value} AS text, {} AS id, NULL AS verified FROM {} u WHERE {compared} IN (SELECT v.c1 FROM {})",
             self.id_text("u."),
             self.table,
             self.dialect.rows(1, 1)
@@ -56,7 +56,7 @@ impl UsersTable {
         };
         let address = format!("lower({})", email.cell.text(self.dialect, &email.sql()));
         Some(format!(
-            "SELECT {address}, {}, {verified} FROM {} u WHERE {address} IN (SELECT v.c1 FROM {})",
+            "SELECT {address} AS text, {} AS id, {verified} AS verified FROM {} u WHERE {address} IN (SELECT v.c1 FROM {})",
             self.id_text("u."),
             self.table,
             self.dialect.rows(1, 1)
@@ -66,7 +66,8 @@ impl UsersTable {
     /// Which of the ids in the only parameter some account has, with its source, and `1` where it was erased.
     pub fn taken(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT DISTINCT i.user_id, i.source, CASE WHEN i.deleted_by = 'erase' THEN '1' ELSE '0' END FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
+            "SELECT DISTINCT i.user_id, i.source, CASE WHEN i.deleted_by = 'erase' THEN '1' ELSE '0' END AS is_erased
+             FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
             self.dialect.rows(1, 1)
         ))
     }
@@ -83,8 +84,8 @@ impl UsersTable {
     /// How many rows there are, and how many of them belong to no account.
     pub fn count_unlinked(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT CAST(count(*) AS text),
-                    CAST(coalesce(sum(CASE WHEN i.user_id IS NULL THEN 1 ELSE 0 END), 0) AS text)
+            "SELECT CAST(count(*) AS text) AS count,
+                    CAST(coalesce(sum(CASE WHEN i.user_id IS NULL THEN 1 ELSE 0 END), 0) AS text) AS unlinked
              FROM {} u LEFT JOIN (SELECT DISTINCT user_id FROM headcount.identities WHERE user_id IS NOT NULL) i
                   ON i.user_id = {}",
             self.table,
@@ -97,7 +98,7 @@ impl UsersTable {
     pub fn broken_references(&self) -> String {
         let (name, id) = (literal(&self.name), literal(&self.id.name));
         format!(
-            "SELECT CAST(count(*) AS text) FROM (
+            "SELECT CAST(count(*) AS text) AS count FROM (
                  SELECT m.name AS name FROM sqlite_master m WHERE m.type = 'table' AND (m.name = {name} OR EXISTS (
                      SELECT 1 FROM pragma_foreign_key_list(m.name) f
                      WHERE f.\"table\" = {name} COLLATE NOCASE AND f.\"to\" <> {id}))) AS t

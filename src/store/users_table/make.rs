@@ -79,9 +79,9 @@ impl UsersTable {
         };
         match &self.id.origin {
             IdOrigin::Ours => None,
-            IdOrigin::Sequence(_) if dry => Some(format!("SELECT CAST(-g.n AS text) FROM {numbers}")),
+            IdOrigin::Sequence(_) if dry => Some(format!("SELECT CAST(-g.n AS text) AS id FROM {numbers}")),
             IdOrigin::Sequence(next) | IdOrigin::Default(next) => {
-                Some(format!("SELECT CAST(({next}) AS text) FROM {numbers}"))
+                Some(format!("SELECT CAST(({next}) AS text) AS id FROM {numbers}"))
             }
             IdOrigin::Rowid { autoincrement } => Some(self.rowids(*autoincrement)),
         }
@@ -100,7 +100,7 @@ impl UsersTable {
             "WITH RECURSIVE g(n) AS (
                  SELECT max(coalesce((SELECT max({id}) FROM {table}), 0), {given}) + 1
                  UNION ALL SELECT n + 1 FROM g)
-             SELECT CAST(n AS text) FROM g
+             SELECT CAST(n AS text) AS id FROM g
              WHERE NOT EXISTS (SELECT 1 FROM headcount_identities i WHERE i.user_id = CAST(n AS text)) LIMIT $1"
         )
     }

@@ -53,7 +53,7 @@ impl UsersTable {
         };
         let cells: Vec<String> = self.mirrors.iter().map(cell).collect();
         Some(format!(
-            "SELECT {}, {} FROM {} u JOIN {} ON {} = {}",
+            "SELECT {} AS id, {} FROM {} u JOIN {} ON {} = {}",
             self.id_text("u."),
             cells.join(", "),
             self.table,

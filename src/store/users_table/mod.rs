@@ -220,7 +220,7 @@ impl UsersTable {
         let cells: Vec<String> =
             self.fields.iter().map(|placed| placed.cell.text(self.dialect, &placed.sql())).collect();
         self.dialect.own(&format!(
-            "SELECT {}, {} FROM {} u JOIN {} ON {} = {}{} ORDER BY {}",
+            "SELECT {} AS id, {} FROM {} u JOIN {} ON {} = {}{} ORDER BY {}",
             self.id_text("u."),
             cells.join(", "),
             self.table,
@@ -235,7 +235,7 @@ impl UsersTable {
     /// Which of the ids in the only parameter have a row at all.
     pub fn existing(&self) -> String {
         format!(
-            "SELECT {} FROM {} u JOIN {} ON {} = {}",
+            "SELECT {} AS id FROM {} u JOIN {} ON {} = {}",
             self.id_text("u."),
             self.table,
             self.dialect.rows(1, 1),
