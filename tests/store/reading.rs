@@ -15,8 +15,9 @@ use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 on_each_database!(
     a_read_of_a_version_that_no_delivery_announced_beats_an_older_delivery,

@@ -1,6 +1,7 @@
 //! Waiting for what has to come, instead of for a time that is usually long enough.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Nothing waits longer than this for something that has to come. A test that passes never waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(120);

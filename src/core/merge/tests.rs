@@ -171,7 +171,7 @@ fn a_user_is_provisional_where_accounts_live_and_none_has_said_anything() {
         assert_eq!(after.provisional, provisional, "{at_clerk:?} {at_workos:?}");
         assert_eq!(
             after.deleted_at.is_some(),
-            !at_workos.deletion.is_none(),
+            at_workos.deletion.is_some(),
             "the user ends with the last one"
         );
     }

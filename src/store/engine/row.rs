@@ -157,7 +157,8 @@ mod tests {
             ("is", Some("yes")),
             ("n", Some("-1")),
         ];
-        let read: [fn(&mut Row) -> Result<(), StoreError>; 5] = [
+        type Read = fn(&mut Row) -> Result<(), StoreError>;
+        let read: [Read; 5] = [
             |row| row.int("seq").map(drop),
             |row| row.opt_time("at").map(drop),
             |row| row.word::<IdentityState>("state").map(drop),
