@@ -8,7 +8,6 @@ mod adopting;
 mod applying;
 mod calling;
 mod catalog;
-mod corrupt;
 mod erasing;
 mod holding;
 mod inbox;
