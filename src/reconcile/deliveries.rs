@@ -53,10 +53,11 @@ impl Deliveries {
     /// Applies one batch.
     ///
     /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
-    /// (SQLite's deferred foreign keys), the batch is gone through one delivery at a time.
+    /// (SQLite's deferred foreign keys), or where what is stored of an account cannot be read, the batch is gone through
+    /// one delivery at a time.
     pub async fn apply_batch(&self) -> Result<DeliveriesOutcome, StoreError> {
         match self.apply(self.batch_max, ConstraintCheck::OnWrite).await {
-            Err((StoreError::Rejected(_), _)) => self.apply_one().await,
+            Err((error, claimed)) if stops_one(&error, &claimed) => self.apply_one().await,
             Err((StoreError::LockTimeout(_), claimed)) => self.apply_around(claimed.len()).await,
             result => result.map_err(|(error, _)| error),
         }
@@ -79,7 +80,7 @@ impl Deliveries {
                     tx.commit(&[]).await?;
                     all.claimed += claimed.len();
                 }
-                Err((StoreError::Rejected(_), _)) => all.add(self.apply_one().await?),
+                Err((error, claimed)) if stops_one(&error, &claimed) => all.add(self.apply_one().await?),
                 Err((error, _)) => return Err(error),
             }
         }
@@ -92,7 +93,8 @@ impl Deliveries {
             result = self.apply(1, ConstraintCheck::SkipUserRow).await;
         }
         match result {
-            Err((StoreError::Rejected(reason), claimed)) => {
+            Err((error, claimed)) if stops_one(&error, &claimed) => {
+                let reason = error.to_string();
                 let mut tx = self.store.reconciliation().await?;
                 let finished: Vec<Finished> =
                     claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
@@ -380,6 +382,11 @@ impl Deliveries {
         }
         Ok(partial)
     }
+}
+
+/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
+fn stops_one(error: &StoreError, claimed: &[(i64, u32)]) -> bool {
+    error.is_of_one_account() && !claimed.is_empty()
 }
 
 /// The account that a delivery is about, as far as a glance could tell.

@@ -3,7 +3,6 @@
 use super::calls::{CallError, Calls};
 use crate::core::decide::ban_over;
 use crate::core::event::IdentityKey;
-use crate::store::StoreError;
 
 impl Calls {
     /// Ends the bans whose time is over; how many it were.
@@ -15,7 +14,7 @@ impl Calls {
                 Ok(()) => ended += 1,
                 // Whoever holds it lets go, and no account waits for another's failure.
                 Err(CallError::Busy | CallError::Erased | CallError::Conflict(_)) => {}
-                Err(CallError::Store(StoreError::Rejected(_))) => {}
+                Err(CallError::Store(error)) if error.is_of_one_account() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -67,7 +67,8 @@ impl Reads {
     /// this batch added), all in one transaction.
     ///
     /// Of a row that the database refuses everything is written that it lets in. Where it speaks up only at the commit
-    /// (SQLite's deferred foreign keys), the batch is gone through one account at a time.
+    /// (SQLite's deferred foreign keys), or where what is stored of an account cannot be read, the batch is gone through
+    /// one account at a time.
     pub async fn apply(
         &self,
         readings: &[(IdentityKey, Reading)],
@@ -78,7 +79,7 @@ impl Reads {
     ) -> Result<ReadsOutcome, StoreError> {
         let mut before = before.into();
         match self.transact(readings, missing, context, cursor, &mut before, ConstraintCheck::OnWrite).await {
-            Err(StoreError::Rejected(_) | StoreError::LockTimeout(_)) if !readings.is_empty() => {
+            Err(error) if stops_one(&error) && !readings.is_empty() => {
                 // Nothing is locked while this waits.
                 before.known().await?;
                 let mut all = self
@@ -96,8 +97,8 @@ impl Reads {
                             self.transact(one, &[], context, cursor, at, ConstraintCheck::SkipUserRow).await;
                     }
                     all.add(match result {
-                        Err(StoreError::Rejected(reason) | StoreError::LockTimeout(reason)) => {
-                            self.refuse(reading.0.clone(), reason, context, cursor, so_far).await?
+                        Err(error) if stops_one(&error) => {
+                            self.refuse(reading.0.clone(), error.to_string(), context, cursor, so_far).await?
                         }
                         other => other?,
                     });
@@ -366,6 +367,11 @@ impl ReadContext {
     fn waiting_run(&self) -> Option<String> {
         self.run.as_ref().filter(|_| self.waits).map(|run| run.id.clone())
     }
+}
+
+/// Whether the error is of one account, which the others need not wait for.
+fn stops_one(error: &StoreError) -> bool {
+    error.is_of_one_account() || matches!(error, StoreError::LockTimeout(_))
 }
 
 /// Of two accounts of one user the other one is read again.

@@ -12,8 +12,9 @@ use crate::core::known::Account;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError, StoredAccount};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use tracing::warn;
 
 /// Accounts that may wait for each other in a circle and are looked at together.
 const MEMBERS_MAX: usize = 100;
@@ -89,7 +90,7 @@ impl Retry<'_> {
 
     async fn load(&self, tx: &mut Reconciliation, keys: &[IdentityKey]) -> Result<Vec<Member>, StoreError> {
         let layout = tx.users_table().layout().clone();
-        let locked = tx.lock(keys).await?;
+        let locked = lock_readable(tx, keys).await?;
         let member = |(key, locked): (IdentityKey, StoredAccount)| {
             self.sources.iter().find(|source| source.name == key.source)?;
             let account = locked_account(self.sources, &layout, &key, locked);
@@ -199,10 +200,10 @@ impl Retry<'_> {
         }
         match self.commit_slice(store, &keys, false).await {
             // A constraint that speaks up only at the commit: each by itself.
-            Err(StoreError::Rejected(_)) => {
+            Err(error) if error.is_of_one_account() => {
                 for key in &keys {
                     match self.commit_slice(store, std::slice::from_ref(key), true).await {
-                        Err(StoreError::Rejected(_)) => {}
+                        Err(error) if error.is_of_one_account() => {}
                         result => result?,
                     }
                 }
@@ -233,6 +234,29 @@ impl Retry<'_> {
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.commit(&changes).await
     }
+}
+
+/// As [`Reconciliation::lock`], without accounts of which something stored cannot be read: those that are retried beside
+/// them need not wait for it.
+async fn lock_readable(
+    tx: &mut Reconciliation,
+    keys: &[IdentityKey],
+) -> Result<BTreeMap<IdentityKey, StoredAccount>, StoreError> {
+    match tx.lock(keys).await {
+        Err(error @ StoreError::Corrupt { .. }) if error.is_of_one_account() => {}
+        result => return result,
+    }
+    let mut locked = BTreeMap::new();
+    for key in keys {
+        match tx.lock(std::slice::from_ref(key)).await {
+            Ok(one) => locked.extend(one),
+            Err(error @ StoreError::Corrupt { .. }) if error.is_of_one_account() => {
+                warn!(source.name = key.source, "an account's values stay held back: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locked)
 }
 
 /// What an account of which something is held back would be.

@@ -44,13 +44,13 @@ impl Resync {
             let Some(last) = keys.last() else { return Ok(()) };
             after.clone_from(&last.provider_id);
             match self.sweep_batch(running, &keys, false).await {
-                // A constraint that speaks up only at the commit: each by itself.
-                Err(StoreError::Rejected(_)) => {
+                // A constraint that speaks up only at the commit, or what is stored of one cannot be read: each by itself.
+                Err(error) if error.is_of_one_account() => {
                     for key in &keys {
                         match self.sweep_batch(running, std::slice::from_ref(key), true).await {
-                            Err(StoreError::Rejected(reason)) => {
+                            Err(error) if error.is_of_one_account() => {
                                 let count = running.unwritten.as_ref().map_or(0, |(count, _)| *count) + 1;
-                                running.unwritten = Some((count, reason));
+                                running.unwritten = Some((count, error.to_string()));
                             }
                             result => result?,
                         }

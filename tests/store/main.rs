@@ -7,6 +7,7 @@ mod support;
 mod adopting;
 mod applying;
 mod calling;
+mod corrupt;
 mod erasing;
 mod holding;
 mod inbox;

@@ -123,7 +123,8 @@ fn known(row: Row) -> Result<Known, StoreError> {
         provider_id: row.text("provider_id")?,
         created_at: row.opt_text("provider_created_at")?.unwrap_or_default(),
         deleted: row.word::<IdentityState>("state")? == IdentityState::Deleted,
-        version: row.opt_int("version")?,
+        // What is no number is no version of any snapshot, so the account is read under its lock, which tells of it.
+        version: row.opt_text("version")?.and_then(|version| version.parse().ok()),
         profile: row.opt_text("profile")?,
         row: row.opt_text("packed")?,
     })

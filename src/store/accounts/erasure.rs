@@ -252,8 +252,8 @@ impl Store {
     /// column of a user stays, as the word on where its value comes from.
     pub async fn prune_changes(&self, age_ms: i64) -> Result<bool, StoreError> {
         let dialect = self.dialect();
-        let begin =
-            dialect.own("SELECT CAST(value AS text) AS value FROM headcount.counters WHERE name = 'changes_pruned'");
+        let begin = dialect
+            .own("SELECT CAST(value AS text) AS value FROM headcount.counters WHERE name = 'changes_pruned'");
         let end = dialect.own(&format!(
             "SELECT CAST(max(s.seq) AS text) AS seq FROM (
                  SELECT seq, changed_at FROM headcount.changes WHERE seq > $1 ORDER BY seq LIMIT 2000) AS s

@@ -31,7 +31,19 @@ pub enum StoreError {
     Lost(String),
 }
 
+/// Tables of headcount's own whose rows are each about one account, and `users`.
+const TABLES_OF_ACCOUNTS: [&str; 5] = ["identities", "held_values", "confirmations", "deliveries", "users"];
+
 impl StoreError {
+    /// Whether it is the rows of one account that the database refuses or that cannot be read: the others go past it.
+    pub fn is_of_one_account(&self) -> bool {
+        match self {
+            StoreError::Rejected(_) => true,
+            StoreError::Corrupt { table, .. } => TABLES_OF_ACCOUNTS.contains(table),
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed in a while.
     pub fn is_transient(&self) -> bool {
         matches!(self, StoreError::Unavailable(_) | StoreError::LockTimeout(_))
