@@ -1,7 +1,7 @@
 //! What the feed says of a user (`changes`).
 
 use super::columns::Columns;
-use super::known::User;
+use super::known::{Fact, FactSet, User};
 use super::layout::Layout;
 use super::words::ChangeKind;
 
@@ -17,23 +17,30 @@ pub struct Change {
 /// The way from the one row to the other; `None` where nothing that anybody reads has changed.
 pub(super) fn change_between(layout: &Layout, before: Option<&User>, after: &User) -> Option<Change> {
     let suspended = |user: &User| user.suspended_by_source || user.suspended_by_app;
-    let state_of = |user: &User| (user.deleted_at.is_some(), suspended(user), user.provisional);
+    // To the database whatever a cell holds is a deletion.
+    let is_deleted = |user: &User| user.deleted_at.is_some() || user.unreadable.contains(Fact::DeletedAt);
+    let state_of = |user: &User| (is_deleted(user), suspended(user), user.provisional);
     let none = Columns::default();
     let mut changed: Vec<String> = before
         .map_or(&none, |user| &user.columns)
         .differing(&after.columns)
         .map(|column| layout.name(column).to_owned())
         .collect();
-    if before.map(state_of) != Some(state_of(after)) {
+    let repaired = before.map_or(FactSet::default(), |user| user.unreadable);
+    // What the database has made of such a cell depends on the cell.
+    let may_differ = repaired.iter().any(|fact| fact != Fact::Kept);
+    if may_differ || before.map(state_of) != Some(state_of(after)) {
         changed.push("account_state".to_owned());
     }
     if before.and_then(|user| user.deleted_at) != after.deleted_at {
-        changed.push("deleted_at".to_owned());
+        changed.push(Fact::DeletedAt.name().to_owned());
     }
+    let others = repaired.iter().map(|fact| fact.name().to_owned());
+    changed.extend(others.filter(|name| !changed.contains(name)).collect::<Vec<_>>());
     if changed.is_empty() {
         return None;
     }
-    let was_deleted = before.is_some_and(|user| user.deleted_at.is_some());
+    let was_deleted = before.is_some_and(is_deleted);
     let kind = match (before, after.deleted_at) {
         (_, Some(_)) if !was_deleted => ChangeKind::Deleted,
         (Some(_), None) if was_deleted => ChangeKind::Revived,

@@ -23,7 +23,13 @@ use crate::store::{
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
+
+/// How often, and how long apart, a delivery is looked for that a transaction has claimed and failed: its locks end a
+/// moment after it.
+const LOOKS_MAX: u32 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Applies what lies in the inbox.
 pub struct Deliveries {
@@ -89,6 +95,13 @@ impl Deliveries {
 
     async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
         let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
+        for _ in 0..LOOKS_MAX {
+            if !matches!(result, Ok(DeliveriesOutcome { claimed: 0, .. })) {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            result = self.apply(1, ConstraintCheck::BeforeCommit).await;
+        }
         if matches!(result, Err((StoreError::Rejected(_), _))) {
             result = self.apply(1, ConstraintCheck::SkipUserRow).await;
         }

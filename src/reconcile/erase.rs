@@ -5,9 +5,7 @@ use crate::core::call::blank;
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
 use crate::core::event::IdentityKey;
-use crate::core::known::Deletion;
-use crate::core::known::HeldValues;
-use crate::core::known::{Identity, User};
+use crate::core::known::{Deletion, FactSet, HeldValues, Identity, User};
 use crate::core::words::ChangeKind;
 use crate::core::words::DeletedBy;
 use crate::core::words::IdentityState;
@@ -179,6 +177,7 @@ impl Calls {
             provisional: false,
             kept: ColumnSet::default(),
             held: HeldValues::default(),
+            unreadable: FactSet::default(),
         })
     }
 
