@@ -49,3 +49,46 @@ pub(super) fn change_between(layout: &Layout, before: Option<&User>, after: &Use
     };
     Some(Change { user_id: after.id.clone(), kind, changed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::columns::ColumnSet;
+    use crate::core::known::HeldValues;
+    use crate::core::timestamp::Timestamp;
+
+    fn row(unreadable: Option<Fact>) -> User {
+        let mut facts = FactSet::default();
+        unreadable.into_iter().for_each(|fact| facts.insert(fact));
+        User {
+            id: "1".to_owned(),
+            columns: Columns::default(),
+            deleted_at: None,
+            suspended_by_source: false,
+            suspended_by_app: false,
+            provisional: false,
+            kept: ColumnSet::default(),
+            held: HeldValues::default(),
+            unreadable: facts,
+        }
+    }
+
+    fn change(unreadable: Fact, after: &User) -> (ChangeKind, Vec<String>) {
+        let change = change_between(&Layout::default(), Some(&row(Some(unreadable))), after).unwrap();
+        (change.kind, change.changed)
+    }
+
+    #[test]
+    fn a_fact_that_could_not_be_read_is_a_change_once_it_is_written_anew() {
+        let after = row(None);
+        assert_eq!(change_between(&Layout::default(), Some(&after), &after), None);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let both = names(&["account_state", "deleted_at"]);
+        assert_eq!(change(Fact::DeletedAt, &after), (ChangeKind::Revived, both.clone()));
+        let banned = names(&["account_state", "suspended_by_app"]);
+        assert_eq!(change(Fact::SuspendedByApp, &after), (ChangeKind::Updated, banned));
+        assert_eq!(change(Fact::Kept, &after), (ChangeKind::Updated, names(&["kept"])));
+        let deleted = User { deleted_at: Some(Timestamp::clamped(1)), ..row(None) };
+        assert_eq!(change(Fact::DeletedAt, &deleted), (ChangeKind::Updated, both), "it was deleted before");
+    }
+}

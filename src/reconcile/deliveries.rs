@@ -1,10 +1,9 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
-use super::finished::{
-    DeliveriesOutcome, HELD_DELAY_MS, cause, elsewhere, elsewhere_from, ended, failed, held_back, put_off,
-};
+use super::finished::{DeliveriesOutcome, cause, elsewhere, elsewhere_from, ended, failed, held_back};
 use super::linking::{FirstSeen, link};
+use super::one_by_one::stops_one;
 use super::partial_write::ConstraintCheck;
 use super::retry::Retry;
 use crate::clock::Clock;
@@ -23,13 +22,7 @@ use crate::store::{
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::warn;
-
-/// How often, and how long apart, a delivery is looked for that a transaction has claimed and failed: its locks end a
-/// moment after it.
-const LOOKS_MAX: u32 = 10;
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Applies what lies in the inbox.
 pub struct Deliveries {
@@ -69,58 +62,8 @@ impl Deliveries {
         }
     }
 
-    /// One by one, past what somebody's long transaction holds: an account, or a value of a unique column.
-    async fn apply_around(&self, count: usize) -> Result<DeliveriesOutcome, StoreError> {
-        let mut all = DeliveriesOutcome::default();
-        for _ in 0..count {
-            match self.apply(1, ConstraintCheck::OnWrite).await {
-                Ok(DeliveriesOutcome { claimed: 0, .. }) => break,
-                Ok(applied) => all.add(applied),
-                Err((StoreError::LockTimeout(_), claimed)) => {
-                    let mut tx = self.store.reconciliation().await?;
-                    let put_off: Vec<Finished> = claimed
-                        .iter()
-                        .map(|&(seq, attempts)| put_off(seq, attempts, HELD_DELAY_MS))
-                        .collect();
-                    tx.finish(&put_off).await?;
-                    tx.commit(&[]).await?;
-                    all.claimed += claimed.len();
-                }
-                Err((error, claimed)) if stops_one(&error, &claimed) => all.add(self.apply_one().await?),
-                Err((error, _)) => return Err(error),
-            }
-        }
-        Ok(all)
-    }
-
-    async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
-        let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
-        for _ in 0..LOOKS_MAX {
-            if !matches!(result, Ok(DeliveriesOutcome { claimed: 0, .. })) {
-                break;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-            result = self.apply(1, ConstraintCheck::BeforeCommit).await;
-        }
-        if matches!(result, Err((StoreError::Rejected(_), _))) {
-            result = self.apply(1, ConstraintCheck::SkipUserRow).await;
-        }
-        match result {
-            Err((error, claimed)) if stops_one(&error, &claimed) => {
-                let reason = error.to_string();
-                let mut tx = self.store.reconciliation().await?;
-                let finished: Vec<Finished> =
-                    claimed.iter().map(|&(seq, attempts)| failed(seq, attempts + 1, &reason)).collect();
-                tx.finish(&finished).await?;
-                tx.commit(&[]).await?;
-                Ok(DeliveriesOutcome { claimed: 1, finished: 1, retried: 1, ..DeliveriesOutcome::default() })
-            }
-            result => result.map_err(|(error, _)| error),
-        }
-    }
-
     /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         limit: i64,
         check: ConstraintCheck,
@@ -395,11 +338,6 @@ impl Deliveries {
         }
         Ok(partial)
     }
-}
-
-/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
-fn stops_one(error: &StoreError, claimed: &[(i64, u32)]) -> bool {
-    error.is_of_one_account() && !claimed.is_empty()
 }
 
 /// The account that a delivery is about, as far as a glance could tell.

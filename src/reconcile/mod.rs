@@ -11,6 +11,7 @@ mod expire;
 mod finished;
 mod linking;
 mod manual_link;
+mod one_by_one;
 mod outcome;
 mod partial_write;
 mod prior_counts;

@@ -182,3 +182,25 @@ impl UsersTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::users_table::UsersConfig;
+
+    #[test]
+    fn what_is_kept_is_a_list_of_names_in_quotes_or_cannot_be_read() {
+        let users = UsersTable::own(Dialect::Sqlite, &UsersConfig::default());
+        let both: ColumnSet = [Column::Username, Column::AvatarUrl].into_iter().collect();
+        assert_eq!(users.kept(""), Some(ColumnSet::default()));
+        assert_eq!(users.kept("\"avatar_url\",\"username\""), Some(both));
+        assert_eq!(
+            users.kept("\"username\",\"email\",\"nothing\",\"avatar_url\""),
+            Some(both),
+            "not ours to keep"
+        );
+        for text in ["username", "\"", "\"\"", "\"username\",", "\"username\" \"phone\"", "?616263", "{}"] {
+            assert_eq!(users.kept(text), None, "{text}");
+        }
+    }
+}
