@@ -3,7 +3,7 @@
 use headcount::core::columns::{Column, ColumnSet, Columns};
 use headcount::core::decide::{Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
-use headcount::core::known::{Account, HeldValues, Identity, User};
+use headcount::core::known::{Account, FactSet, HeldValues, Identity, User};
 use headcount::core::known::{Sibling, SourceStatus};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Circumstances, Earlier, Observation, ReadDecision, Reading, decide_read, sweep};
@@ -78,6 +78,7 @@ fn fold_two(events: &[Event]) -> (Option<User>, BTreeMap<IdentityKey, Identity>)
         provisional: false,
         kept: ColumnSet::default(),
         held: HeldValues::default(),
+        unreadable: FactSet::default(),
     };
     let mut user = row;
     for event in events {

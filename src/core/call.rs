@@ -5,7 +5,7 @@ use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
 use super::decide::account_after;
 use super::known::Sibling;
-use super::known::{Account, HeldValues, Identity, User};
+use super::known::{Account, FactSet, HeldValues, Identity, User};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 use super::words::IdentityState;
@@ -53,6 +53,7 @@ pub fn provisional(
         provisional: true,
         kept: ColumnSet::default(),
         held: HeldValues::default(),
+        unreadable: FactSet::default(),
     });
     let identity = known.identity.clone().unwrap_or(Identity {
         state: IdentityState::Present,
@@ -65,6 +66,7 @@ pub fn provisional(
     if user.columns.get(Column::EmailVerified).is_none() {
         user.columns.set(Column::EmailVerified, Some("false".to_owned()));
     }
+    user.unreadable = FactSet::default();
     // Where another account has said something, the user is known already.
     user.provisional = known.siblings.iter().all(|sibling| sibling.identity.latest.is_none());
     let change = change_between(layout, known.user.as_ref(), &user);
@@ -111,6 +113,7 @@ pub fn abandoned(layout: &Layout, user: &User, at: Timestamp) -> (User, Option<C
         provisional: false,
         kept: layout.kept_of_deleted(user.kept),
         held: HeldValues::default(),
+        unreadable: FactSet::default(),
         ..user.clone()
     };
     let change = change_between(layout, Some(user), &after);

@@ -1,7 +1,7 @@
 //! What the feed says of a user (`changes`).
 
 use super::columns::Columns;
-use super::known::User;
+use super::known::{Fact, FactSet, User};
 use super::layout::Layout;
 use super::words::ChangeKind;
 
@@ -17,23 +17,30 @@ pub struct Change {
 /// The way from the one row to the other; `None` where nothing that anybody reads has changed.
 pub(super) fn change_between(layout: &Layout, before: Option<&User>, after: &User) -> Option<Change> {
     let suspended = |user: &User| user.suspended_by_source || user.suspended_by_app;
-    let state_of = |user: &User| (user.deleted_at.is_some(), suspended(user), user.provisional);
+    // To the database whatever a cell holds is a deletion.
+    let is_deleted = |user: &User| user.deleted_at.is_some() || user.unreadable.contains(Fact::DeletedAt);
+    let state_of = |user: &User| (is_deleted(user), suspended(user), user.provisional);
     let none = Columns::default();
     let mut changed: Vec<String> = before
         .map_or(&none, |user| &user.columns)
         .differing(&after.columns)
         .map(|column| layout.name(column).to_owned())
         .collect();
-    if before.map(state_of) != Some(state_of(after)) {
+    let repaired = before.map_or(FactSet::default(), |user| user.unreadable);
+    // What the database has made of such a cell depends on the cell.
+    let may_differ = repaired.iter().any(|fact| fact != Fact::Kept);
+    if may_differ || before.map(state_of) != Some(state_of(after)) {
         changed.push("account_state".to_owned());
     }
     if before.and_then(|user| user.deleted_at) != after.deleted_at {
-        changed.push("deleted_at".to_owned());
+        changed.push(Fact::DeletedAt.name().to_owned());
     }
+    let others = repaired.iter().map(|fact| fact.name().to_owned());
+    changed.extend(others.filter(|name| !changed.contains(name)).collect::<Vec<_>>());
     if changed.is_empty() {
         return None;
     }
-    let was_deleted = before.is_some_and(|user| user.deleted_at.is_some());
+    let was_deleted = before.is_some_and(is_deleted);
     let kind = match (before, after.deleted_at) {
         (_, Some(_)) if !was_deleted => ChangeKind::Deleted,
         (Some(_), None) if was_deleted => ChangeKind::Revived,
@@ -62,6 +69,7 @@ mod tests {
             provisional: false,
             kept: ColumnSet::default(),
             held: HeldValues::default(),
+            unreadable: FactSet::default(),
         }
     }
 
@@ -114,5 +122,40 @@ mod tests {
         let held = HeldValues { facts: true, ..HeldValues::default() };
         assert_eq!(told(Some(&ann), &ann), None);
         assert_eq!(told(Some(&ann), &User { kept, held, ..ann.clone() }), None);
+    }
+
+    fn row(unreadable: Option<Fact>) -> User {
+        let mut facts = FactSet::default();
+        unreadable.into_iter().for_each(|fact| facts.insert(fact));
+        User {
+            id: "1".to_owned(),
+            columns: Columns::default(),
+            deleted_at: None,
+            suspended_by_source: false,
+            suspended_by_app: false,
+            provisional: false,
+            kept: ColumnSet::default(),
+            held: HeldValues::default(),
+            unreadable: facts,
+        }
+    }
+
+    fn change(unreadable: Fact, after: &User) -> (ChangeKind, Vec<String>) {
+        let change = change_between(&Layout::default(), Some(&row(Some(unreadable))), after).unwrap();
+        (change.kind, change.changed)
+    }
+
+    #[test]
+    fn a_fact_that_could_not_be_read_is_a_change_once_it_is_written_anew() {
+        let after = row(None);
+        assert_eq!(change_between(&Layout::default(), Some(&after), &after), None);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let both = names(&["account_state", "deleted_at"]);
+        assert_eq!(change(Fact::DeletedAt, &after), (ChangeKind::Revived, both.clone()));
+        let banned = names(&["account_state", "suspended_by_app"]);
+        assert_eq!(change(Fact::SuspendedByApp, &after), (ChangeKind::Updated, banned));
+        assert_eq!(change(Fact::Kept, &after), (ChangeKind::Updated, names(&["kept"])));
+        let deleted = User { deleted_at: Some(Timestamp::clamped(1)), ..row(None) };
+        assert_eq!(change(Fact::DeletedAt, &deleted), (ChangeKind::Updated, both), "it was deleted before");
     }
 }

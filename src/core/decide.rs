@@ -7,7 +7,7 @@ use super::change::{Change, change_between};
 use super::columns::Columns;
 use super::event::{Event, EventKind};
 use super::known::{
-    Account, AccountView, Deletion, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
+    Account, AccountView, Deletion, FactSet, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
 };
 use super::layout::{LastSeen, Layout};
 use super::merge::merge;
@@ -202,6 +202,7 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
         suspended_by_app: row.is_some_and(|user| user.suspended_by_app),
         provisional: after.provisional,
         held: HeldValues::default(),
+        unreadable: FactSet::default(),
     })
 }
 

@@ -73,7 +73,7 @@ pub fn contradicted(column: Column, user: &User, merged: Option<&Columns>) -> Op
 #[cfg(test)]
 mod tests {
     use super::super::columns::ColumnSet;
-    use super::super::known::HeldValues;
+    use super::super::known::{FactSet, HeldValues};
     use super::*;
 
     const COLUMN: Column = Column::FirstName;
@@ -94,6 +94,7 @@ mod tests {
             provisional: false,
             kept: if is_kept { [COLUMN].into_iter().collect() } else { ColumnSet::default() },
             held: HeldValues::default(),
+            unreadable: FactSet::default(),
         }
     }
 

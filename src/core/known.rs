@@ -100,6 +100,53 @@ pub struct User {
     /// it when the row was linked and nobody has declared who owns them.
     pub kept: ColumnSet,
     pub held: HeldValues,
+    /// Facts whose cells hold what headcount never writes: the application has. They read as if they were absent, and
+    /// are never in a row that was decided, so that the cells are written anew.
+    pub unreadable: FactSet,
+}
+
+/// What a row says of its user besides the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    DeletedAt,
+    SuspendedBySource,
+    SuspendedByApp,
+    Provisional,
+    Kept,
+}
+
+impl Fact {
+    pub const ALL: [Fact; 5] =
+        [Fact::DeletedAt, Fact::SuspendedBySource, Fact::SuspendedByApp, Fact::Provisional, Fact::Kept];
+
+    /// What its column is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fact::DeletedAt => "deleted_at",
+            Fact::SuspendedBySource => "suspended_by_source",
+            Fact::SuspendedByApp => "suspended_by_app",
+            Fact::Provisional => "provisional",
+            Fact::Kept => "kept",
+        }
+    }
+}
+
+/// Some facts of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FactSet(u8);
+
+impl FactSet {
+    pub fn insert(&mut self, fact: Fact) {
+        self.0 |= 1 << fact as u8;
+    }
+
+    pub fn contains(self, fact: Fact) -> bool {
+        self.0 & (1 << fact as u8) != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Fact> {
+        Fact::ALL.into_iter().filter(move |&fact| self.contains(fact))
+    }
 }
 
 /// What the database did not let into the row (contract, rule 11).

@@ -37,6 +37,11 @@ impl Timestamp {
         Self::from_ms(i64::try_from(ms).ok()?)
     }
 
+    /// The one form in which headcount writes it, and no other.
+    pub fn parse_canonical(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|at| at.to_string() == text)
+    }
+
     /// The same instant as the `time` crate's type.
     pub fn to_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
@@ -80,6 +85,16 @@ mod tests {
     fn offsets_and_finer_parts_are_normalized() {
         let parsed = Timestamp::parse("2026-01-02T04:04:05.0069+01:00").unwrap();
         assert_eq!(parsed.to_string(), "2026-01-02T03:04:05.006Z");
+    }
+
+    #[test]
+    fn another_form_of_the_same_instant_is_told_from_the_canonical_one() {
+        let canonical = "2026-01-02T03:04:05.006Z";
+        assert_eq!(Timestamp::parse_canonical(canonical), Timestamp::parse(canonical));
+        for other in ["2026-01-02T04:04:05.006+01:00", "2026-01-02T03:04:05Z", "2026-01-02 03:04:05.006", ""]
+        {
+            assert_eq!(Timestamp::parse_canonical(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
-use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back, put_off};
+use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back};
 use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link};
+use super::one_by_one::stops_one;
 use super::partial_write::ConstraintCheck;
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::Account;
-use crate::core::retry_policy::DELIVERY_LOCKED;
 use crate::core::words::{Doubt, IdentityState};
 use crate::source::Source;
 use crate::store::{CausedChange, Finished, Pending, Reconciliation, Store, StoreError, StoredAccount};
@@ -57,69 +57,40 @@ impl Deliveries {
         }
     }
 
-    /// One by one, past what somebody's long transaction holds: an account, or a value of a unique column.
-    async fn apply_around(&self, count: usize) -> Result<DeliveriesOutcome, StoreError> {
-        let mut all = DeliveriesOutcome::default();
-        for _ in 0..count {
-            match self.apply(1, ConstraintCheck::OnWrite).await {
-                Ok(DeliveriesOutcome { claimed: 0, .. }) => break,
-                Ok(applied) => all.add(applied),
-                Err((StoreError::LockTimeout(_), claimed)) => {
-                    let mut tx = self.store.reconciliation().await?;
-                    let put_off: Vec<Finished> = claimed
-                        .iter()
-                        .map(|&(seq, attempts)| put_off(seq, attempts, &DELIVERY_LOCKED))
-                        .collect();
-                    tx.finish(&put_off).await?;
-                    tx.commit(&[]).await?;
-                    all.claimed += claimed.len();
-                }
-                Err((error, claimed)) if stops_one(&error, &claimed) => all.add(self.apply_one().await?),
-                Err((error, _)) => return Err(error),
-            }
-        }
-        Ok(all)
-    }
-
-    async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
-        let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
-        if matches!(result, Err((StoreError::Rejected(_), _))) {
-            result = self.apply(1, ConstraintCheck::SkipUserRow).await;
-        }
-        match result {
-            Err((error, claimed)) if stops_one(&error, &claimed) => {
-                let reason = error.to_string();
-                let mut tx = self.store.reconciliation().await?;
-                let failed = |&(seq, attempts)| failed(seq, attempts + 1, &reason, self.clock.random());
-                let finished: Vec<Finished> = claimed.iter().map(failed).collect();
-                tx.finish(&finished).await?;
-                tx.commit(&[]).await?;
-                Ok(DeliveriesOutcome { claimed: 1, finished: 1, retried: 1, ..DeliveriesOutcome::default() })
-            }
-            result => result.map_err(|(error, _)| error),
-        }
-    }
-
     /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         limit: i64,
         check: ConstraintCheck,
     ) -> Result<DeliveriesOutcome, (StoreError, Vec<(i64, u32)>)> {
+        let mut tx = self.store.reconciliation().await.map_err(|error| (error, Vec::new()))?;
         let mut claimed = Vec::new();
-        let result = async {
-            let mut tx = self.store.reconciliation().await?;
-            let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
-            let pending = tx.claim(&names, limit).await?;
-            claimed = pending.iter().map(|pending| (pending.seq, pending.attempts)).collect();
-            if pending.is_empty() {
-                return Ok(DeliveriesOutcome::default());
-            }
-            check.prepare(&mut tx).await?;
-            self.apply_claimed(tx, pending, check).await
+        let decided = self.claim_and_decide(&mut tx, limit, check, &mut claimed).await;
+        let outcome = tx.end(decided).await.map_err(|error| (error, claimed))?;
+        if outcome.erased > 0
+            && let Err(error) = self.store.scrub().await
+        {
+            warn!("what came of erased accounts is not out of the database's log yet: {error}");
         }
-        .await;
-        result.map_err(|error| (error, claimed))
+        Ok(outcome)
+    }
+
+    /// `claimed` becomes what was claimed, whatever becomes of it.
+    async fn claim_and_decide(
+        &self,
+        tx: &mut Reconciliation,
+        limit: i64,
+        check: ConstraintCheck,
+        claimed: &mut Vec<(i64, u32)>,
+    ) -> Result<(DeliveriesOutcome, Vec<CausedChange>), StoreError> {
+        let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
+        let pending = tx.claim(&names, limit).await?;
+        claimed.extend(pending.iter().map(|pending| (pending.seq, pending.attempts)));
+        if pending.is_empty() {
+            return Ok((DeliveriesOutcome::default(), Vec::new()));
+        }
+        check.prepare(tx).await?;
+        self.apply_claimed(tx, pending, check).await
     }
 
     /// Tries again what the application's constraints have kept out, a slice after `after`; where the next one begins,
@@ -134,10 +105,10 @@ impl Deliveries {
 
     async fn apply_claimed(
         &self,
-        mut tx: Reconciliation,
+        tx: &mut Reconciliation,
         pending: Vec<Pending>,
         check: ConstraintCheck,
-    ) -> Result<DeliveriesOutcome, StoreError> {
+    ) -> Result<(DeliveriesOutcome, Vec<CausedChange>), StoreError> {
         let claimed = pending.len();
         let source_states = tx.source_states().await?;
         let named: HashMap<i64, IdentityKey> =
@@ -152,11 +123,11 @@ impl Deliveries {
         keys.sort();
         keys.dedup();
         let locked = tx.lock(&keys).await?;
-        let mut budgets = self.budgets(&mut tx, &events, &locked).await?;
+        let mut budgets = self.budgets(tx, &events, &locked).await?;
         let mut work: BTreeMap<IdentityKey, Work> =
             locked.into_iter().map(|(key, locked)| (key.clone(), self.work(&key, locked))).collect();
         let unseen = first_seen(&events, &mut work);
-        let linked_elsewhere = link(&mut tx, &self.sources, &source_states, unseen).await?;
+        let linked_elsewhere = link(tx, &self.sources, &source_states, unseen).await?;
         work.retain(|key, _| !linked_elsewhere.contains(key));
         let mut users = HashSet::new();
         work.retain(|_, work| work.account.is_first_of_its_user(&mut users));
@@ -164,13 +135,13 @@ impl Deliveries {
             work.after = work.account.known.clone();
         }
         let rowless = work.values().filter(|work| work.account.has_no_row()).count();
-        let mut ids = FreshIds::reserve(&mut tx, &self.clock, rowless, false).await?;
+        let mut ids = FreshIds::reserve(tx, &self.clock, rowless, false).await?;
         let mut deferred = Vec::new();
         for (pending, event) in &events {
             match work.get_mut(&event.key) {
                 Some(work) => {
                     if work.id.is_none() {
-                        work.id = Some(ids.next(&mut tx, &work.account).await?);
+                        work.id = Some(ids.next(tx, &work.account).await?);
                     }
                     let budget = budgets.entry(event.key.source.clone()).or_insert(u64::MAX);
                     self.apply_delivery(work, pending, event, budget);
@@ -181,7 +152,7 @@ impl Deliveries {
         }
         let mut changes = Vec::new();
         asked.extend(work.iter().filter_map(|(key, work)| Some((key.clone(), work.ask?))));
-        let partial = self.write(&mut tx, work, check, &mut finished, &mut changes).await?;
+        let partial = self.write(tx, work, check, &mut finished, &mut changes).await?;
         tx.confirm(&self.questions(asked)).await?;
         // The feed tells things in the order in which they came.
         changes.sort_by_key(|(seq, _)| *seq);
@@ -189,21 +160,17 @@ impl Deliveries {
         tx.finish(&finished).await?;
         tx.finish(&deferred).await?;
         tx.forget_deliveries(&erased).await?;
-        tx.commit(&changes).await?;
-        if !erased.is_empty()
-            && let Err(error) = self.store.scrub().await
-        {
-            warn!("what came of erased accounts is not out of the database's log yet: {error}");
-        }
         let count = |status: &str| finished.iter().filter(|finished| finished.status == status).count();
-        Ok(DeliveriesOutcome {
+        let outcome = DeliveriesOutcome {
             claimed,
             finished: finished.len() + erased.len() - known_erased,
             dead: count("dead"),
             held: count("held"),
             retried: count("pending"),
             partial,
-        })
+            erased: erased.len(),
+        };
+        Ok((outcome, changes))
     }
 
     fn work(&self, key: &IdentityKey, locked: StoredAccount) -> Work {
@@ -288,11 +255,6 @@ impl Deliveries {
         }
         Ok(partial)
     }
-}
-
-/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
-fn stops_one(error: &StoreError, claimed: &[(i64, u32)]) -> bool {
-    error.is_of_one_account() && !claimed.is_empty()
 }
 
 /// The account that a delivery is about, as far as a glance could tell.

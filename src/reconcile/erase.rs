@@ -6,9 +6,7 @@ use crate::core::call::blank;
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
 use crate::core::event::IdentityKey;
-use crate::core::known::Deletion;
-use crate::core::known::HeldValues;
-use crate::core::known::{Identity, User};
+use crate::core::known::{Deletion, FactSet, HeldValues, Identity, User};
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::{ChangeKind, DeletedBy, IdentityState};
 use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
@@ -173,6 +171,7 @@ impl Calls {
             provisional: false,
             kept: ColumnSet::default(),
             held: HeldValues::default(),
+            unreadable: FactSet::default(),
         })
     }
 

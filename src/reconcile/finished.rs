@@ -19,6 +19,8 @@ pub struct DeliveriesOutcome {
     pub retried: usize,
     /// Accounts of which the application's constraints let in only a part.
     pub partial: usize,
+    /// Deliveries of erased accounts, of which nothing was kept.
+    pub erased: usize,
 }
 
 impl DeliveriesOutcome {
@@ -29,6 +31,7 @@ impl DeliveriesOutcome {
         self.held += other.held;
         self.retried += other.retried;
         self.partial += other.partial;
+        self.erased += other.erased;
     }
 }
 

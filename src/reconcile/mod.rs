@@ -14,6 +14,7 @@ mod held_values;
 mod linking;
 mod lock_wait;
 mod manual_link;
+mod one_by_one;
 mod outcome;
 mod partial_write;
 mod prior_counts;

@@ -130,8 +130,10 @@ fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWri
     let all: Vec<(Column, String)> =
         before.columns.differing(&wanted.columns).map(|column| (column, reason.to_owned())).collect();
     let mut held = without(layout, write, &all);
-    let state =
-        |user: &User| (user.deleted_at, user.suspended_by_source, user.suspended_by_app, user.provisional);
+    let state = |user: &User| {
+        let bans = (user.suspended_by_source, user.suspended_by_app);
+        (user.deleted_at, bans, user.provisional, user.unreadable)
+    };
     if state(before) != state(wanted) {
         let suspended = wanted.suspended_by_source || wanted.suspended_by_app;
         let value = match (wanted.deleted_at, suspended) {
@@ -147,7 +149,9 @@ fn held_whole(layout: &Layout, write: &AccountWrite, reason: &str) -> AccountWri
         });
     }
     if let Some(user) = &mut held.user {
-        (user.deleted_at, user.suspended_by_source, user.suspended_by_app, user.provisional) = state(before);
+        let bans;
+        (user.deleted_at, bans, user.provisional, user.unreadable) = state(before);
+        (user.suspended_by_source, user.suspended_by_app) = bans;
         user.held.facts = held.held.iter().any(|held| held.column == HELD_STATE);
     }
     held

@@ -123,13 +123,34 @@ impl Reads {
         check: ConstraintCheck,
     ) -> Result<ReadsOutcome, StoreError> {
         let mut tx = self.store.reconciliation().await?;
-        check.prepare(&mut tx).await?;
+        let decided = self.decide_all(&mut tx, readings, missing, context, cursor, before, check).await;
+        match decided {
+            Ok((outcome, _)) if context.dry || outcome.no_room.is_some() => {
+                tx.rollback().await;
+                Ok(outcome)
+            }
+            decided => tx.end(decided).await,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one transaction is given")]
+    async fn decide_all(
+        &self,
+        tx: &mut Reconciliation,
+        readings: &[(IdentityKey, Reading)],
+        missing: &[IdentityKey],
+        context: &ReadContext,
+        cursor: &str,
+        before: &mut PriorCounts,
+        check: ConstraintCheck,
+    ) -> Result<(ReadsOutcome, Vec<CausedChange>), StoreError> {
+        check.prepare(tx).await?;
         let keys: Vec<IdentityKey> = readings.iter().map(|(key, _)| key.clone()).collect();
-        let mut accounts = self.lock(&mut tx, &keys, readings, context).await?;
+        let mut accounts = self.lock(tx, &keys, readings, context).await?;
         let received = tx.received(&keys).await?;
         let firsts = tx.first_readings(&keys).await?;
         let rowless = accounts.values().filter(|account| account.has_no_row()).count();
-        let mut ids = FreshIds::reserve(&mut tx, &self.clock, rowless, context.dry).await?;
+        let mut ids = FreshIds::reserve(tx, &self.clock, rowless, context.dry).await?;
         let mut batch = Batch::default();
         for (key, reading) in readings {
             let Some(account) = accounts.remove(key) else {
@@ -141,7 +162,7 @@ impl Reads {
                 batch.doubts.push(doubt(key, Doubt::Unwritten, AGAIN_AFTER_MS, None));
                 continue;
             };
-            let fresh_id = ids.next(&mut tx, &account).await?;
+            let fresh_id = ids.next(tx, &account).await?;
             let at = Circumstances {
                 earlier: firsts.get(key).map(|first| earlier(first, &reading.observed)),
                 received_at: received.get(key).copied(),
@@ -154,16 +175,13 @@ impl Reads {
             }
             self.decide(&mut batch, key, reading, account, at, &fresh_id);
         }
-        let (applied, changes) = self.write(&mut tx, batch, context, missing, check).await?;
+        let (applied, changes) = self.write(tx, batch, context, missing, check).await?;
         if let (Some(run), false) = (&context.run, context.dry) {
             let mut counts = before.counts().await?;
             counts.add(applied.counts);
             tx.progress(&run.id, &run.holder, cursor, counts).await?;
         }
-        if !context.dry && applied.no_room.is_none() {
-            tx.commit(&changes).await?;
-        }
-        Ok(applied)
+        Ok((applied, changes))
     }
 
     /// The accounts that nobody else holds, those without a row tied to the one that was there before them.

@@ -3,11 +3,10 @@
 use super::{ChangeJson, EventJson, UserJson};
 use crate::core::columns::{Cell, Column};
 use crate::core::explain::{contradicted, word};
-use crate::core::known::{AccountView, Sibling, SourceStatus};
-use crate::core::known::{Deletion, Identity, Latest};
+use crate::core::known::{AccountView, Deletion, Fact, Identity, Latest, Sibling, SourceStatus, User};
 use crate::core::layout::Layout;
-use crate::core::merge::{merge, winner};
-use crate::core::words::DeletedBy;
+use crate::core::merge::{Merged, merge, winner};
+use crate::core::words::{AccountState, DeletedBy, IdentityState};
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
@@ -103,7 +102,8 @@ pub async fn explain(
     let accounts = store.account_details(&user.id).await?;
     let siblings: Vec<Sibling> = accounts.iter().map(|account| sibling(account, sources, layout)).collect();
     let views = || siblings.iter().map(Sibling::view).collect::<Vec<AccountView<'_>>>();
-    let merged = merge(layout, views(), Some(&row.columns)).columns;
+    let together = merge(layout, views(), Some(&row.columns));
+    let merged = together.columns.as_ref();
     let told = store.history(&user.id, HISTORY_MAX).await?;
     let history: Vec<ChangeJson> = told.iter().map(ChangeJson::from).collect();
     let columns = layout.columns().map(|column| {
@@ -112,10 +112,10 @@ pub async fn explain(
             column: name.to_owned(),
             value: row.columns.get(column).map(str::to_owned),
             owner: layout.owner(column).name(),
-            word: word(layout, column, &row, merged.as_ref()).name(),
+            word: word(layout, column, &row, merged).name(),
             source: winner(layout, column, views()).map(|view| view.key.source.clone()),
             sources_say: each_word(column, &siblings),
-            provider_says: contradicted(column, &row, merged.as_ref()),
+            provider_says: contradicted(column, &row, merged),
             written: history
                 .iter()
                 .find(|change| change.changed.iter().any(|changed| changed == name))
@@ -123,6 +123,7 @@ pub async fn explain(
         }
     });
     let columns = columns.collect();
+    let banned_at = winner(layout, Column::CreatedAt, views()).map(|view| view.key.source.clone());
     let held = store.held_of_user(&user.id).await?.into_iter().map(|(held, since)| ExplainedHeldValue {
         column: held.column,
         value: held.value,
@@ -134,7 +135,7 @@ pub async fn explain(
         state: ExplainedState {
             account_state: user.account_state.clone(),
             since: store.state_since(&user.id).await?,
-            because: because(user, &row, &accounts, layout, views()),
+            because: because(user, &row, &accounts, &together, banned_at.as_deref()),
             missing: user.missing.clone(),
         },
         user: UserJson::from(user),
@@ -181,32 +182,64 @@ fn each_word(column: Column, siblings: &[Sibling]) -> Vec<SourceWord> {
     if words.len() > 1 { words } else { Vec::new() }
 }
 
+/// Why the user is in its state: by what its row and its accounts hold, for the state's word may be the work of a
+/// statement of the application's.
 fn because(
     user: &UserView,
-    row: &crate::core::known::User,
+    row: &User,
     accounts: &[AccountDetail],
-    layout: &Layout,
-    views: Vec<AccountView<'_>>,
+    merged: &Merged,
+    banned_at: Option<&str>,
 ) -> String {
-    let banned_at = || {
-        let first = winner(layout, Column::CreatedAt, views.clone());
-        first.map_or("its source".to_owned(), |view| view.key.source.clone())
+    let Some(state) = AccountState::parse(&user.account_state) else {
+        return "the database shows a state that headcount does not know".to_owned();
     };
-    match user.account_state.as_str() {
-        "deleted" if accounts.iter().all(|account| account.deleted_by == Some(DeletedBy::Erase)) => {
-            "it was erased here, for good".to_owned()
+    let alive = accounts.iter().find(|account| account.state != IdentityState::Deleted);
+    let wrong = |fact: Fact, why: &str| {
+        format!("{} of its row says so, {why}: a full resync puts it right", fact.name())
+    };
+    let unreadable = |fact: Fact| row.unreadable.contains(fact);
+    match state {
+        AccountState::Deleted if unreadable(Fact::DeletedAt) => {
+            wrong(Fact::DeletedAt, "by something that headcount never writes there")
         }
-        "deleted" => "each of its accounts is deleted at its source".to_owned(),
-        "suspended" => match (row.suspended_by_source, row.suspended_by_app) {
-            (true, true) => format!("it is banned at {}, and by the application", banned_at()),
-            (true, false) => format!("it is banned or deprovisioned at {}", banned_at()),
-            (false, _) => {
-                "the application has banned it; `headcount users suspend --lift` ends that".to_owned()
+        AccountState::Deleted => match alive {
+            Some(account) => {
+                wrong(Fact::DeletedAt, &format!("though {} still has its account", account.key.source))
             }
+            None if accounts.is_empty() => "its row says so, and it has no account".to_owned(),
+            None if accounts.iter().all(|account| account.deleted_by == Some(DeletedBy::Erase)) => {
+                "it was erased here, for good".to_owned()
+            }
+            None => "each of its accounts is deleted at its source".to_owned(),
         },
-        "provisional" => "nothing has come from its source yet".to_owned(),
-        "incomplete" => format!("it has no {}", user.missing.join(", no ")),
-        _ => "it has every required field".to_owned(),
+        AccountState::Suspended => {
+            let banned_at = banned_at.unwrap_or("its source");
+            let own = "the application has banned it; `headcount users suspend --lift` ends that";
+            let garbage =
+                [Fact::SuspendedBySource, Fact::SuspendedByApp].into_iter().find(|fact| unreadable(*fact));
+            match (row.suspended_by_source, row.suspended_by_app, garbage) {
+                (true, true, _) if merged.suspended => {
+                    format!("it is banned at {banned_at}, and by the application")
+                }
+                (true, false, _) if merged.suspended => {
+                    format!("it is banned or deprovisioned at {banned_at}")
+                }
+                (_, true, _) => own.to_owned(),
+                (true, false, _) => wrong(Fact::SuspendedBySource, "though no source has banned it"),
+                (false, false, Some(fact)) => wrong(fact, "by something that headcount never writes there"),
+                (false, false, None) => "its row says so no more: the state is about to follow".to_owned(),
+            }
+        }
+        AccountState::Provisional if unreadable(Fact::Provisional) => {
+            wrong(Fact::Provisional, "by something that headcount never writes there")
+        }
+        AccountState::Provisional if !merged.provisional => {
+            wrong(Fact::Provisional, "though its source has told of it")
+        }
+        AccountState::Provisional => "nothing has come from its source yet".to_owned(),
+        AccountState::Incomplete => format!("it has no {}", user.missing.join(", no ")),
+        AccountState::Active => "it has every required field".to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@ mod calls;
 mod commands;
 mod crashes;
 mod deceit;
+mod edited;
 mod explained;
 mod fixtures;
 mod fuzz;

@@ -8,6 +8,7 @@ mod adopting;
 mod applying;
 mod calling;
 mod catalog;
+mod corrupt;
 mod erasing;
 mod holding;
 mod inbox;

@@ -37,6 +37,7 @@ fn user(cells: &[(Column, &str)]) -> User {
         provisional: false,
         kept: ColumnSet::default(),
         held: HeldValues::default(),
+        unreadable: FactSet::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::core::columns::{Column, Columns};
 use crate::core::event::IdentityKey;
-use crate::core::known::{Deletion, HeldValues, User};
+use crate::core::known::{Deletion, Fact, FactSet, HeldValues, User};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use crate::core::words::{DeletedBy, IdentityState};
@@ -87,18 +87,44 @@ pub(in crate::store) fn user(row: Row, users: &UsersTable) -> Result<User, Store
     for column in users.layout().columns() {
         columns.set(column, next());
     }
-    let deleted_at = instant(next());
-    let (suspended, suspended_by_app, provisional, kept) = (next(), next(), next(), next());
+    let mut facts = Facts { next, unreadable: FactSet::default() };
     Ok(User {
         id,
         columns,
-        deleted_at,
-        suspended_by_source: suspended.as_deref() == Some("true"),
-        suspended_by_app: suspended_by_app.as_deref() == Some("true"),
-        provisional: provisional.as_deref() == Some("true"),
-        kept: users.kept(kept.as_deref().unwrap_or_default()),
+        deleted_at: facts.read(Fact::DeletedAt, Timestamp::parse_canonical),
+        suspended_by_source: facts.read(Fact::SuspendedBySource, truth).unwrap_or(false),
+        suspended_by_app: facts.read(Fact::SuspendedByApp, truth).unwrap_or(false),
+        provisional: facts.read(Fact::Provisional, truth).unwrap_or(false),
+        kept: facts.read(Fact::Kept, |text| users.kept(text)).unwrap_or_default(),
         held: HeldValues::default(),
+        unreadable: facts.unreadable,
     })
+}
+
+/// The cells of a row of users that are facts.
+struct Facts<N> {
+    next: N,
+    unreadable: FactSet,
+}
+
+impl<N: FnMut() -> Option<String>> Facts<N> {
+    /// The next cell as this fact. Null is no fact at all, as where a user has no row in `accounts` yet.
+    fn read<T>(&mut self, fact: Fact, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let cell = (self.next)()?;
+        let read = parse(&cell);
+        if read.is_none() {
+            self.unreadable.insert(fact);
+        }
+        read
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }
 
 /// Ids as the rows of a parameter.

@@ -18,6 +18,7 @@ use crate::store::inbox::claimed::Finished;
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
+use tracing::warn;
 
 pub struct Reconciliation {
     pub(in crate::store) tx: Box<dyn Tx>,
@@ -219,6 +220,25 @@ impl Reconciliation {
         ));
         self.tx.execute(&sql, vec![Arg::Rows(ignored)]).await?;
         Ok(())
+    }
+
+    /// Commits what was decided, or rolls back and passes the error on: whoever tries again at once finds no lock of
+    /// this transaction.
+    pub async fn end<T>(self, decided: Result<(T, Vec<CausedChange>), StoreError>) -> Result<T, StoreError> {
+        match decided {
+            Ok((outcome, changes)) => self.commit(&changes).await.map(|()| outcome),
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns once the locks are given back.
+    pub async fn rollback(self) {
+        if let Err(error) = self.tx.rollback().await {
+            warn!("a transaction could not be rolled back, and its connection is given up: {error}");
+        }
     }
 
     /// Appends to the feed, then commits. The counter's row lock is the last thing taken, so numbers become visible

@@ -73,6 +73,8 @@ pub trait Tx: Send {
     /// Several statements without parameters.
     async fn script(&mut self, sql: &str) -> Result<(), StoreError>;
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Returns once the locks are given back; a transaction that is only dropped gives them back a moment later.
+    async fn rollback(self: Box<Self>) -> Result<(), StoreError>;
 }
 
 /// Columns of [`Arg::Rows`]: how many there are in each row.

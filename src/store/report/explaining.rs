@@ -11,7 +11,6 @@ use crate::store::accounts::types::StoredLatest;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
-use crate::store::inbox::deliveries::first;
 
 /// One account of a user, with everything that is kept of it.
 #[derive(Clone, Debug)]
@@ -48,8 +47,10 @@ impl Store {
     /// Since when the user is in the state that it is in.
     pub async fn state_since(&self, user_id: &str) -> Result<Option<String>, StoreError> {
         let sql = self.users_table().state_since();
-        let [since] = first(self.read(&sql, vec![Arg::Rows(id_rows(&[user_id.to_owned()]))]).await?);
-        Ok(since)
+        let rows = self.read(&sql, vec![Arg::Rows(id_rows(&[user_id.to_owned()]))]).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        // In the table that headcount makes the application may write it: shown as it is.
+        row.of("users").opt_text("state_since")
     }
 
     /// The user's accounts: first those that are not deleted, of them the one that was heard of last.

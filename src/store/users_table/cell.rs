@@ -31,6 +31,26 @@ impl CellType {
         }
     }
 
+    /// As [`Self::text`], but for what an application may write and headcount never does: that is a text that no
+    /// canonical one is equal to, and neither null nor the same as its nearest canonical one. No index is used for it.
+    pub(super) fn exact(&self, dialect: Dialect, column: &str) -> String {
+        let text = self.text(dialect, column);
+        match (self, dialect) {
+            (CellType::Plain(ColumnType::Bool), Dialect::Sqlite) => format!(
+                "CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE '?' || CAST({column} AS text) END"
+            ),
+            // Blobs come after all texts, and their bytes may be those of one.
+            (_, Dialect::Sqlite) => {
+                format!("CASE WHEN {column} >= x'' THEN '?' || hex({column}) ELSE {text} END")
+            }
+            // `to_char` makes null of infinity.
+            (CellType::Plain(ColumnType::Timestamp) | CellType::Naive, Dialect::Postgres) => {
+                format!("coalesce({text}, CAST({column} AS text))")
+            }
+            (_, Dialect::Postgres) => text,
+        }
+    }
+
     /// The value that a canonical text stands for.
     pub(super) fn value(&self, dialect: Dialect, text: &str) -> String {
         match self {

@@ -1,6 +1,6 @@
 //! What a resync compares with a source's page.
 
-use super::{Field, Place, UsersTable};
+use super::{Field, Place, Placed, UsersTable};
 use crate::core::columns::Columns;
 use crate::store::engine::dialect::{PACKED_BETWEEN, packed};
 
@@ -44,7 +44,7 @@ impl UsersTable {
         let cells: Vec<String> = self
             .compared()
             .map(|placed| {
-                let cell = placed.cell.text(self.dialect, &placed.sql());
+                let cell = placed.cell.exact(self.dialect, &placed.sql());
                 match placed.field {
                     Field::SuspendedBySource | Field::SuspendedByApp | Field::Provisional => {
                         format!("coalesce({cell}, 'false')")
@@ -69,44 +69,42 @@ impl UsersTable {
         )
     }
 
-    /// What only the provider decides about: its columns, then the facts. What is kept of an application's own choice
-    /// matters where a column's owner may be undeclared.
-    fn compared(&self) -> impl Iterator<Item = &super::Placed> {
+    /// What only the provider decides about: its columns, then the facts. What the application decides about, its own bans
+    /// and what it keeps, is there as well: it may be anything that headcount writes, and nothing else.
+    fn compared(&self) -> impl Iterator<Item = &Placed> {
         self.fields.iter().filter(|placed| match placed.field {
             Field::Column(column) => self.layout.owner(column).is_provider(),
-            Field::SuspendedByApp => false,
-            Field::Kept => self.is_adopted,
             _ => placed.place != Place::Nowhere,
         })
     }
 
-    /// Whether a row that was read is as the provider has it; of columns that keep what they held, that does not
-    /// matter.
+    /// Whether a row that was read is as the provider has it; of columns that keep what they held, and of what the
+    /// application decides about, that does not matter.
     pub fn is_as_expected(&self, row: &str, columns: &Columns, suspended: bool) -> bool {
         let truth = |truth: bool| Some(if truth { "true" } else { "false" });
-        let expected = |placed: &super::Placed| match placed.field {
+        let expected = |placed: &Placed| match placed.field {
             Field::Column(column) => columns.get(column),
             Field::DeletedAt => None,
             Field::SuspendedBySource => truth(suspended),
-            Field::SuspendedByApp => None,
-            Field::Provisional => truth(false),
+            Field::SuspendedByApp | Field::Provisional => truth(false),
             Field::Kept => Some(""),
         };
         if row == packed(self.compared().map(expected)) {
             return true;
         }
-        let kept = match row.rsplit(PACKED_BETWEEN).next() {
-            Some(last) if self.is_adopted && !last.is_empty() => self.kept(last),
-            _ => return false,
+        let Some(kept) = row.rsplit(PACKED_BETWEEN).next().and_then(|kept| self.kept(kept)) else {
+            return false;
         };
-        let may_differ = |placed: &super::Placed| match placed.field {
+        let may_be = |placed: &Placed, found: &str| match placed.field {
             Field::Column(column) => kept.contains(column),
+            Field::SuspendedByApp => matches!(found, "true" | "false"),
             field => field == Field::Kept,
         };
-        let cells =
-            self.compared().map(|placed| (may_differ(placed), packed([expected(placed)].into_iter())));
-        row.split(PACKED_BETWEEN)
-            .zip(cells)
-            .all(|(found, (may_differ, expected))| may_differ || found == expected)
+        let mut cells = row.split(PACKED_BETWEEN);
+        let all = self.compared().all(|placed| {
+            let is_right = |found| may_be(placed, found) || found == packed([expected(placed)].into_iter());
+            cells.next().is_some_and(is_right)
+        });
+        all && cells.next().is_none()
     }
 }

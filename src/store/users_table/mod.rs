@@ -24,6 +24,7 @@ pub use config::{AdoptedTable, UsersConfig};
 pub use theirs::{TheirCell, TheirColumn};
 
 use crate::core::columns::{Column, ColumnType};
+use crate::core::known::Fact;
 use crate::core::layout::Layout;
 use crate::store::engine::dialect::{Dialect, quoted};
 use cell::CellType;
@@ -42,13 +43,26 @@ pub(super) enum Field {
     Kept,
 }
 
+impl Field {
+    fn fact(self) -> Option<Fact> {
+        match self {
+            Field::Column(_) => None,
+            Field::DeletedAt => Some(Fact::DeletedAt),
+            Field::SuspendedBySource => Some(Fact::SuspendedBySource),
+            Field::SuspendedByApp => Some(Fact::SuspendedByApp),
+            Field::Provisional => Some(Fact::Provisional),
+            Field::Kept => Some(Fact::Kept),
+        }
+    }
+}
+
 /// The fields that are no [`Column`], in the order of rows.
 const FACTS: [(Field, &str, ColumnType); 5] = [
-    (Field::DeletedAt, "deleted_at", ColumnType::Timestamp),
-    (Field::SuspendedBySource, "suspended_by_source", ColumnType::Bool),
-    (Field::SuspendedByApp, "suspended_by_app", ColumnType::Bool),
-    (Field::Provisional, "provisional", ColumnType::Bool),
-    (Field::Kept, "kept", ColumnType::Text),
+    (Field::DeletedAt, Fact::DeletedAt.name(), ColumnType::Timestamp),
+    (Field::SuspendedBySource, Fact::SuspendedBySource.name(), ColumnType::Bool),
+    (Field::SuspendedByApp, Fact::SuspendedByApp.name(), ColumnType::Bool),
+    (Field::Provisional, Fact::Provisional.name(), ColumnType::Bool),
+    (Field::Kept, Fact::Kept.name(), ColumnType::Text),
 ];
 
 /// Where a field lies.
@@ -218,7 +232,7 @@ impl UsersTable {
     /// As [`Self::lock`], without locks.
     pub fn load(&self) -> String {
         let cells: Vec<String> =
-            self.fields.iter().map(|placed| placed.cell.text(self.dialect, &placed.sql())).collect();
+            self.fields.iter().map(|placed| placed.cell.exact(self.dialect, &placed.sql())).collect();
         self.dialect.own(&format!(
             "SELECT {} AS id, {} FROM {} u JOIN {} ON {} = {}{} ORDER BY {}",
             self.id_text("u."),

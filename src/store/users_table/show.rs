@@ -61,12 +61,12 @@ impl UsersTable {
     /// `from` has the users as `u`. Of an adopted table only those that headcount knows are listed.
     fn select(&self, from: &str) -> String {
         let cell = |column: Column| match self.fields.get(column.index()) {
-            Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
+            Some(placed) => placed.cell.exact(self.dialect, &placed.sql()),
             None => "NULL".to_owned(),
         };
         let columns: Vec<String> = Column::ALL.into_iter().map(cell).collect();
         let deleted_at = match self.placed("deleted_at") {
-            Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
+            Some(placed) => placed.cell.exact(self.dialect, &placed.sql()),
             None => "NULL".to_owned(),
         };
         let updated_at = match &self.updated_at {
@@ -102,7 +102,7 @@ impl UsersTable {
     /// Since when the users in the only parameter are in their state.
     pub fn state_since(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT {} FROM {} JOIN {} ON {} = {}",
+            "SELECT {} AS state_since FROM {} JOIN {} ON {} = {}",
             self.dialect.timestamp_text("s.state_since"),
             self.stated(),
             self.dialect.rows(1, 1),

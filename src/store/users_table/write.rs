@@ -117,10 +117,12 @@ impl UsersTable {
         )
     }
 
-    /// The row as statements take it: id, then each field.
+    /// The row as statements take it: id, then each field. A fact that cannot be read is a text that no decided row has.
     pub fn row(&self, user: &User) -> Values {
         let mut row = vec![Some(user.id.clone())];
+        let is_unreadable = |field: Field| field.fact().is_some_and(|fact| user.unreadable.contains(fact));
         row.extend(self.fields.iter().map(|placed| match placed.field {
+            field if is_unreadable(field) => Some("?".to_owned()),
             Field::Column(column) => user.columns.get(column).map(str::to_owned),
             Field::DeletedAt => user.deleted_at.map(|at| at.to_string()),
             Field::SuspendedBySource => Some(user.suspended_by_source.to_string()),
@@ -142,13 +144,22 @@ impl UsersTable {
         kept.map(|column| format!("\"{}\"", self.layout.name(column))).collect::<Vec<_>>().join(",")
     }
 
-    /// Reads [`Field::Kept`]: what the provider or the application was declared to own since keeps nothing.
-    pub fn kept(&self, text: &str) -> ColumnSet {
-        self.layout
-            .columns()
-            .filter(|&column| matches!(self.layout.owner(column), Owner::Undeclared | Owner::AppOnceSet))
-            .filter(|&column| text.contains(&format!("\"{}\"", self.layout.name(column))))
-            .collect()
+    /// Reads [`Field::Kept`]: what the provider or the application was declared to own since keeps nothing. `None` where
+    /// it is no list of names in quotes.
+    pub fn kept(&self, text: &str) -> Option<ColumnSet> {
+        if text.is_empty() {
+            return Some(ColumnSet::default());
+        }
+        let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+        let names: Vec<&str> = inner.split("\",\"").collect();
+        if names.iter().any(|name| name.is_empty() || name.contains('"')) {
+            return None;
+        }
+        let may_keep = |column: &Column| {
+            matches!(self.layout.owner(*column), Owner::Undeclared | Owner::AppOnceSet)
+                && names.contains(&self.layout.name(*column))
+        };
+        Some(self.layout.columns().filter(may_keep).collect())
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = String> + '_ {
@@ -168,6 +179,28 @@ impl UsersTable {
             (Some((name, cell)), _) => Some((quoted(name), cell.instant(clock))),
             (None, false) => Some(("updated_at".to_owned(), clock.to_owned())),
             (None, true) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::users_table::UsersConfig;
+
+    #[test]
+    fn what_is_kept_is_a_list_of_names_in_quotes_or_cannot_be_read() {
+        let users = UsersTable::own(Dialect::Sqlite, &UsersConfig::default());
+        let both: ColumnSet = [Column::Username, Column::AvatarUrl].into_iter().collect();
+        assert_eq!(users.kept(""), Some(ColumnSet::default()));
+        assert_eq!(users.kept("\"avatar_url\",\"username\""), Some(both));
+        assert_eq!(
+            users.kept("\"username\",\"email\",\"nothing\",\"avatar_url\""),
+            Some(both),
+            "not ours to keep"
+        );
+        for text in ["username", "\"", "\"\"", "\"username\",", "\"username\" \"phone\"", "?616263", "{}"] {
+            assert_eq!(users.kept(text), None, "{text}");
         }
     }
 }

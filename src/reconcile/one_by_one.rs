@@ -1,0 +1,60 @@
+//! A batch that fails because of one delivery, gone through one by one: the others do not wait for it.
+
+use super::deliveries::Deliveries;
+use super::finished::{DeliveriesOutcome, failed, put_off};
+use super::partial_write::ConstraintCheck;
+use crate::core::retry_policy::DELIVERY_LOCKED;
+use crate::store::{Finished, StoreError};
+
+impl Deliveries {
+    /// One by one, past what somebody's long transaction holds: an account, or a value of a unique column.
+    pub(super) async fn apply_around(&self, count: usize) -> Result<DeliveriesOutcome, StoreError> {
+        let mut all = DeliveriesOutcome::default();
+        for _ in 0..count {
+            match self.apply(1, ConstraintCheck::OnWrite).await {
+                Ok(DeliveriesOutcome { claimed: 0, .. }) => break,
+                Ok(applied) => all.add(applied),
+                Err((StoreError::LockTimeout(_), claimed)) => {
+                    let mut tx = self.store.reconciliation().await?;
+                    let put_off: Vec<Finished> = claimed
+                        .iter()
+                        .map(|&(seq, attempts)| put_off(seq, attempts, &DELIVERY_LOCKED))
+                        .collect();
+                    tx.finish(&put_off).await?;
+                    tx.commit(&[]).await?;
+                    all.claimed += claimed.len();
+                }
+                Err((error, claimed)) if stops_one(&error, &claimed) => all.add(self.apply_one().await?),
+                Err((error, _)) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// One delivery. Where it cannot be applied, it has failed once more, with the reason.
+    pub(super) async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
+        let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
+        if matches!(result, Err((StoreError::Rejected(_), _))) {
+            result = self.apply(1, ConstraintCheck::SkipUserRow).await;
+        }
+        match result {
+            Err((error, claimed)) if stops_one(&error, &claimed) => {
+                let reason = error.to_string();
+                let mut tx = self.store.reconciliation().await?;
+                let finished: Vec<Finished> = claimed
+                    .iter()
+                    .map(|&(seq, attempts)| failed(seq, attempts + 1, &reason, self.clock.random()))
+                    .collect();
+                tx.finish(&finished).await?;
+                tx.commit(&[]).await?;
+                Ok(DeliveriesOutcome { claimed: 1, finished: 1, retried: 1, ..DeliveriesOutcome::default() })
+            }
+            result => result.map_err(|(error, _)| error),
+        }
+    }
+}
+
+/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
+pub(super) fn stops_one(error: &StoreError, claimed: &[(i64, u32)]) -> bool {
+    error.is_of_one_account() && !claimed.is_empty()
+}
