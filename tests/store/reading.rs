@@ -198,18 +198,19 @@ async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: D
     assert_eq!(due[0].key, key("user_true"));
 }
 
-/// Whether a transaction of somebody else's is open, and has written or locked something.
+/// Whether somebody has locked accounts, in a transaction that is open.
 async fn locks_are_held(db: &Db) -> bool {
     match db.backend {
         // There is one writer: whoever would be it too is refused.
         Backend::Sqlite => {
             db.try_execute("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK").await.is_err()
         }
-        // Of pg_stat_activity only what this database's sessions do: between two statements of one transaction.
+        // Who has locked or written a row has a lock on its table until the transaction ends.
         _ => {
-            let idle =
-                "pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
-            db.count(idle).await > 0
+            let on_accounts = "pg_locks WHERE relation = CAST('headcount.identities' AS regclass)
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND mode IN ('RowShareLock', 'RowExclusiveLock')";
+            db.count(on_accounts).await > 0
         }
     }
 }
