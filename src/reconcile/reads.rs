@@ -2,17 +2,16 @@
 //! read has a mark, may be doubted, and belongs to a run.
 
 use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
-use super::assignment::Assignment;
 use super::doubts::{digest, doubt, earlier, goes_on};
 use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link, link_as_planned};
 use super::outcome::{ReadsOutcome, count};
 use super::partial_write::ConstraintCheck;
 use super::prior_counts::PriorCounts;
+use super::read_context::ReadContext;
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::read::{Circumstances, Observation, ReadDecision, Reading, Repair, decide_read};
-use crate::core::timestamp::Timestamp;
 use crate::core::words::Doubt;
 use crate::source::Source;
 use crate::store::{
@@ -25,32 +24,6 @@ use std::sync::Arc;
 
 /// An account that another transaction held, or whose row was refused, is read again after so long.
 const AGAIN_AFTER_MS: i64 = 1_000;
-
-/// What a batch of readings belongs to.
-#[derive(Clone, Debug, Default)]
-pub struct ReadContext {
-    /// `None` where a delivery asked.
-    pub run: Option<RunRef>,
-    /// What the feed gives as the cause.
-    pub cause: &'static str,
-    /// The run's read mark: of an account about which something was received since, absence says nothing.
-    pub since: Option<Timestamp>,
-    /// Everything is decided and written, and then rolled back.
-    pub dry: bool,
-    /// Whether the run waits for what it doubts; otherwise whoever has time reads it again.
-    pub waits: bool,
-    /// Of an adoption: the rows that these accounts (by provider id) are tied to; nobody gets a row beside them.
-    pub plan: Option<Arc<HashMap<String, String>>>,
-    /// Of a single reading that a call waits for: what else the row is to hold.
-    pub assignment: Assignment,
-}
-
-/// A run, as far as a transaction needs it.
-#[derive(Clone, Debug)]
-pub struct RunRef {
-    pub id: String,
-    pub holder: String,
-}
 
 /// Applies readings of one source.
 pub struct Reads {
@@ -378,12 +351,6 @@ impl Reads {
     pub(super) fn cause(&self, context: &ReadContext) -> String {
         let run = context.run.as_ref().map(|run| run.id.as_str());
         serde_json::json!({"read": {"source": self.source.name, "run": run, "by": context.cause}}).to_string()
-    }
-}
-
-impl ReadContext {
-    fn waiting_run(&self) -> Option<String> {
-        self.run.as_ref().filter(|_| self.waits).map(|run| run.id.clone())
     }
 }
 

@@ -4,7 +4,8 @@ use super::account::{FreshIds, Outcome, difference, feed_change, locked_account,
 use super::held_values::HeldValuesRetry;
 use super::lock_wait::Attempts;
 use super::partial_write::ConstraintCheck;
-use super::reads::{ReadContext, Reads};
+use super::read_context::ReadContext;
+use super::reads::Reads;
 use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
 use crate::core::retry_policy::SWEEP_LOCK_WAIT;
