@@ -10,6 +10,8 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), ConfigError> {
     let filter = EnvFilter::try_new(format!("sqlx=warn,{filter}"))
         .map_err(|error| ConfigError(format!("HEADCOUNT_LOG is `{filter}`, which is no filter: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written, because a pipe is closed or a disk is full, must not end what is logged.
+    let builder = builder.log_internal_errors(false);
     let text = match format {
         LogFormat::Text => true,
         LogFormat::Json => false,

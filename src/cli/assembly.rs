@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, OnDelete, PollSetting};
-use crate::intake::Ingest;
+use crate::intake::{Ingest, WriteHealth, run_write_health};
 use crate::reconcile::{Calls, Deliveries, ErasedRow};
 use crate::resync::{Ensure, Resync, Settings};
 use crate::source::Source;
@@ -70,8 +70,20 @@ impl Serving {
         let stored = Arc::new(Notify::new());
         let refusals = Arc::new(Refusals::default());
         let (applies, reads) = (CancellationToken::new(), CancellationToken::new());
-        let (ingest, writer) = plays(Role::Ingest).then(|| Ingest::start(store, &stored)).unzip();
+        let writing = roles.iter().any(|role| *role != Role::Admin).then(Arc::<WriteHealth>::default);
+        let (ingest, writer) = match (&writing, plays(Role::Ingest)) {
+            (Some(writing), true) => Some(Ingest::start(store, &stored, writing)),
+            _ => None,
+        }
+        .unzip();
         let mut loops = Vec::new();
+        if let Some(writing) = &writing {
+            let (store, writing, of_process, stop) =
+                (store.clone(), writing.clone(), clock.clone(), applies.clone());
+            loops.push(supervised("heartbeat", clock, move || {
+                run_write_health(store.clone(), writing.clone(), of_process.clone(), stop.clone())
+            }));
+        }
         let calls = Calls { store: store.clone(), sources: sources.clone(), clock: clock.clone() };
         let mut admin = None;
         if plays(Role::Admin) {
@@ -117,8 +129,16 @@ impl Serving {
             }));
         }
         let bytes_max = config.body_bytes_max;
-        let public =
-            Public::new(sources, ingest, store.clone(), clock.clone(), refusals.clone(), retired, bytes_max);
+        let public = Public::new(
+            sources,
+            ingest,
+            writing,
+            store.clone(),
+            clock.clone(),
+            refusals.clone(),
+            retired,
+            bytes_max,
+        );
         Ok(Self { public, admin, writer, loops, applies, reads, refusals, store: store.clone() })
     }
 

@@ -11,6 +11,8 @@ pub const MESSAGE_IDS_MS: i64 = 120 * DAY_MS;
 pub const CHANGES_MS: i64 = 120 * DAY_MS;
 /// Runs that have ended.
 pub const RUNS_MS: i64 = 120 * DAY_MS;
+/// Signs of life of processes that are not there any more.
+pub const HEARTBEATS_MS: i64 = DAY_MS;
 
 /// Where a period comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub struct Retention {
 }
 
 /// Everything that is kept for a while.
-pub const ALL: [Retention; 5] = [
+pub const ALL: [Retention; 6] = [
     Retention {
         name: "bodies",
         period: Period::Setting("inbox_retention"),
@@ -48,6 +50,11 @@ pub const ALL: [Retention; 5] = [
         goes: "changes, but for the latest of each column of a user",
     },
     Retention { name: "runs", period: Period::Fixed(RUNS_MS), goes: "runs, but for held ones" },
+    Retention {
+        name: "heartbeats",
+        period: Period::Fixed(HEARTBEATS_MS),
+        goes: "signs of life of processes that have ended",
+    },
     Retention {
         name: "deleted users",
         period: Period::Setting("erase_after"),

@@ -1,5 +1,6 @@
 //! Group commit: the deliveries that wait together share one insert and one commit, without any artificial delay.
 
+use super::write_health::WriteHealth;
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +42,10 @@ impl Ingest {
     ///
     /// One writer: what comes while it waits for the disk is the next batch. Two took turns with half as much each, and
     /// the cost of a batch is hardly less for it.
-    pub fn start(store: &Store, stored: &Arc<Notify>) -> (Self, JoinHandle<()>) {
+    pub fn start(store: &Store, stored: &Arc<Notify>, health: &Arc<WriteHealth>) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_DELIVERIES_MAX);
-        (Self(sender), tokio::spawn(write_batches(store.clone(), receiver, stored.clone())))
+        let writer = write_batches(store.clone(), receiver, stored.clone(), health.clone());
+        (Self(sender), tokio::spawn(writer))
     }
 
     /// Returns once the delivery is durable.
@@ -60,14 +62,27 @@ impl Ingest {
     }
 }
 
-async fn write_batches(store: Store, mut waiting: mpsc::Receiver<QueuedDelivery>, stored: Arc<Notify>) {
+async fn write_batches(
+    store: Store,
+    mut waiting: mpsc::Receiver<QueuedDelivery>,
+    stored: Arc<Notify>,
+    health: Arc<WriteHealth>,
+) {
     while let Some(mut batch) = next_batch(&mut waiting).await {
         // Whoever has been told to come again will: what waited too long is not written as well.
         batch.retain(|waiting| !waiting.answer.is_closed());
         let (deliveries, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.delivery, waiting.answer)).unzip();
-        let outcomes = store_batch(&store, deliveries).await;
-        if outcomes.iter().any(Result::is_ok) {
+        if deliveries.is_empty() {
+            continue;
+        }
+        let count = deliveries.len();
+        // In a task of its own: a panic loses this batch, whose senders come again, and not the writer.
+        let storing = tokio::spawn(store_batch(store.clone(), deliveries)).await;
+        let outcomes = storing.unwrap_or_else(|_| vec![Err(IngestError::Unavailable); count]);
+        let is_stored = outcomes.iter().any(Result::is_ok);
+        health.note(is_stored);
+        if is_stored {
             stored.notify_one();
         }
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -90,14 +105,14 @@ async fn next_batch(waiting: &mut mpsc::Receiver<QueuedDelivery>) -> Option<Vec<
     Some(batch)
 }
 
-async fn store_batch(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<AcceptResult> {
+async fn store_batch(store: Store, deliveries: Vec<NewDelivery>) -> Vec<AcceptResult> {
     match store.accept(&deliveries).await {
         Ok(accepted) => accepted.into_iter().map(Ok).collect(),
-        Err(StoreError::Rejected(_)) if deliveries.len() > 1 => {
+        Err(error) if error.is_of_one_account() && deliveries.len() > 1 => {
             // One that the database cannot take must not fail its neighbours.
             let mut outcomes = Vec::with_capacity(deliveries.len());
             for delivery in deliveries {
-                outcomes.push(store_one(store, delivery).await);
+                outcomes.push(store_one(&store, delivery).await);
             }
             outcomes
         }

@@ -329,7 +329,9 @@ impl Calls {
     ) -> Result<CallError, CallError> {
         let NoRoom { mut columns, reason } = match error {
             CallError::NoRoom(no_room) => no_room,
-            CallError::Store(StoreError::Rejected(reason)) => NoRoom { columns: Vec::new(), reason },
+            CallError::Store(error) if error.refuses_the_row() => {
+                NoRoom { columns: Vec::new(), reason: error.to_string() }
+            }
             other => return Ok(other),
         };
         if columns.is_empty() {

@@ -14,7 +14,7 @@ use crate::core::known::{Account, Identity, User};
 use crate::core::known::{Sibling, SourceStatus};
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::IdentityState;
-use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, StoreError, UserRow};
+use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, UserRow};
 
 /// What tying an account to a user came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl Calls {
         let cause = Caller { by: "application", reason: Some("by a statement of its own") }.cause("ensure");
         match self.commit_one(tx, &account, called, cause).await {
             // What speaks up at the commit only: the row is not ours to repair.
-            Err(CallError::Store(StoreError::Rejected(_))) => Ok(()),
+            Err(CallError::Store(error)) if error.refuses_the_row() => Ok(()),
             result => result,
         }
     }

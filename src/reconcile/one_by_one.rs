@@ -34,7 +34,7 @@ impl Deliveries {
     /// One delivery. Where it cannot be applied, it has failed once more, with the reason.
     pub(super) async fn apply_one(&self) -> Result<DeliveriesOutcome, StoreError> {
         let mut result = self.apply(1, ConstraintCheck::BeforeCommit).await;
-        if matches!(result, Err((StoreError::Rejected(_), _))) {
+        if matches!(&result, Err((error, _)) if error.refuses_the_row()) {
             result = self.apply(1, ConstraintCheck::SkipUserRow).await;
         }
         match result {

@@ -65,7 +65,7 @@ impl Reads {
                     let one = std::slice::from_ref(reading);
                     let mut result =
                         self.transact(one, &[], context, cursor, at, ConstraintCheck::BeforeCommit).await;
-                    if let Err(StoreError::Rejected(_)) = result {
+                    if result.as_ref().is_err_and(StoreError::refuses_the_row) {
                         result =
                             self.transact(one, &[], context, cursor, at, ConstraintCheck::SkipUserRow).await;
                     }

@@ -4,7 +4,7 @@ use super::body::BodyBudget;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::intake::verified;
-use crate::intake::{Ingest, IngestError};
+use crate::intake::{Ingest, IngestError, WriteHealth};
 use crate::source::Source;
 use crate::source::signature::{Refused, SignedHeaders};
 use crate::store::{Acceptance, Store};
@@ -15,10 +15,13 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// A schema that was current is taken to be so for a while, where writing tells that the database is there.
+const SCHEMA_KNOWN_FOR: Duration = Duration::from_secs(60);
 /// What a provider is told when the inbox cannot be written.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
@@ -27,11 +30,14 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 pub struct Public {
     pub sources: Arc<Vec<Source>>,
     pub ingest: Option<Ingest>,
+    /// Absent in a process that only answers.
+    pub writing: Option<Arc<WriteHealth>>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub refusals: Arc<Refusals>,
     pub retired: Retired,
     pub budget: BodyBudget,
+    schema: Arc<SchemaCheck>,
 }
 
 impl Public {
@@ -39,13 +45,15 @@ impl Public {
     pub fn new(
         sources: Arc<Vec<Source>>,
         ingest: Option<Ingest>,
+        writing: Option<Arc<WriteHealth>>,
         store: Store,
         clock: Arc<dyn Clock>,
         refusals: Arc<Refusals>,
         retired: Retired,
         body_bytes_max: usize,
     ) -> Self {
-        Self { sources, ingest, store, clock, refusals, retired, budget: BodyBudget::new(body_bytes_max) }
+        let (budget, schema) = (BodyBudget::new(body_bytes_max), Arc::default());
+        Self { sources, ingest, writing, store, clock, refusals, retired, budget, schema }
     }
 }
 
@@ -66,9 +74,37 @@ async fn healthz() -> Response {
     json(StatusCode::OK, "alive")
 }
 
+/// When the schema was last found to be current.
+#[derive(Default)]
+struct SchemaCheck(Mutex<Option<Instant>>);
+
+impl SchemaCheck {
+    fn is_fresh(&self) -> bool {
+        let checked = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.is_some_and(|checked| checked.elapsed() < SCHEMA_KNOWN_FOR)
+    }
+
+    fn passed(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
+/// Whether this process can do what it is there for: write, for most; read, for one that only answers.
 async fn readyz(State(public): State<Arc<Public>>) -> Response {
+    if let Some(writing) = &public.writing {
+        if !writing.can_write() {
+            let detail = "the database takes no writes now; headcount's log says more";
+            return Problem::unavailable(detail, RETRY_AFTER_SECONDS).into_response();
+        }
+        if public.schema.is_fresh() {
+            return json(StatusCode::OK, "ready");
+        }
+    }
     match tokio::time::timeout(READY_TIMEOUT, public.store.check_schema()).await {
-        Ok(Ok(())) => json(StatusCode::OK, "ready"),
+        Ok(Ok(())) => {
+            public.schema.passed();
+            json(StatusCode::OK, "ready")
+        }
         Ok(Err(error)) if !error.is_transient() => {
             Problem::unavailable("the schema is not current; run `headcount migrate`", RETRY_AFTER_SECONDS)
                 .into_response()

@@ -71,6 +71,7 @@ pub async fn run_housekeeping(
             prune(&store, retention_ms, &stop).await;
             prune_changes(&store, &stop).await;
             prune_runs(&store).await;
+            prune_heartbeats(&store).await;
         }
         tokio::select! {
             biased;
@@ -98,6 +99,12 @@ async fn prune_changes(store: &Store, stop: &CancellationToken) {
 async fn prune_runs(store: &Store) {
     if let Err(error) = store.prune_runs(retention::RUNS_MS).await {
         warn!("old runs could not be forgotten: {error}");
+    }
+}
+
+async fn prune_heartbeats(store: &Store) {
+    if let Err(error) = store.prune_heartbeats(retention::HEARTBEATS_MS).await {
+        warn!("old heartbeats could not be forgotten: {error}");
     }
 }
 

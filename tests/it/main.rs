@@ -25,5 +25,6 @@ mod schema;
 mod signup;
 mod simulator;
 mod sources;
+mod standstill;
 mod stream;
 mod walks;

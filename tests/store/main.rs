@@ -17,6 +17,7 @@ mod mapping;
 mod migrating;
 mod offering;
 mod reading;
+mod refusing;
 mod rows;
 mod seeding;
 mod sources;

@@ -1,6 +1,7 @@
 //! What the test binaries share: a database of each kind, Clerk's deliveries, and a model of what must come of them.
 
 pub mod needs;
+pub mod proxy;
 pub mod sizes;
 pub mod wait;
 

@@ -29,14 +29,19 @@ impl Need {
         if !place.is_empty() {
             return Some(place);
         }
-        let required = std::env::var("HEADCOUNT_TEST_REQUIRE").unwrap_or_default();
-        assert!(required != "all", "HEADCOUNT_TEST_REQUIRE=all, and there is no {}", self.what);
-        eprintln!("skipped: there is no {}", self.what);
-        if let Some(list) = std::env::var_os("HEADCOUNT_TEST_SKIPPED") {
-            // One write: tests of several processes append to this file.
-            let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
-            list.write_all(format!("{}\n", self.what).as_bytes()).unwrap();
-        }
+        without(self.what);
         None
+    }
+}
+
+/// Counts a test as skipped for want of this. Panics where everything is required.
+pub fn without(what: &str) {
+    let required = std::env::var("HEADCOUNT_TEST_REQUIRE").unwrap_or_default();
+    assert!(required != "all", "HEADCOUNT_TEST_REQUIRE=all, and there is no {what}");
+    eprintln!("skipped: there is no {what}");
+    if let Some(list) = std::env::var_os("HEADCOUNT_TEST_SKIPPED") {
+        // One write: tests of several processes append to this file.
+        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
+        list.write_all(format!("{what}\n").as_bytes()).unwrap();
     }
 }

@@ -79,6 +79,7 @@ impl Reconciliation {
         let remove = self.users.remove();
         let id = || vec![Arg::Rows(vec![vec![Some(user_id.to_owned())]])];
         self.tx.script("SAVEPOINT removal").await?;
+        self.last_write = None;
         let removed = async {
             match self.tx.execute(&remove, id()).await? {
                 1 => {}
@@ -96,12 +97,8 @@ impl Reconciliation {
                 self.tx.execute(&sql, vec![Arg::text(user_id)]).await?;
                 self.tx.script("RELEASE SAVEPOINT removal").await
             }
-            // Of a right that is missing the row can be emptied all the same.
-            Err(StoreError::Rejected(reason) | StoreError::Setup(reason) | StoreError::Forbidden(reason)) => {
-                self.tx.script("ROLLBACK TO SAVEPOINT removal; RELEASE SAVEPOINT removal").await?;
-                Err(StoreError::Rejected(reason))
-            }
-            Err(error) => Err(error),
+            // Where the right to remove rows is missing, the row can be emptied all the same.
+            Err(error) => Err(self.refused("removal", error).await?),
         }
     }
 

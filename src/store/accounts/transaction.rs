@@ -28,6 +28,8 @@ pub struct Reconciliation {
     pub(in crate::store) required: Option<Vec<String>>,
     /// Broken references that there were before, where each write looks for new ones itself.
     pub(in crate::store) broken_before: Option<u64>,
+    /// The statement that last wrote rows, and how many columns its parameter has.
+    pub(in crate::store) last_write: Option<(String, usize)>,
     pub(in crate::store) erasure_key: Arc<OnceLock<String>>,
     /// Accounts that [`Self::lock`] was asked for and that were erased.
     erased: HashSet<IdentityKey>,
@@ -41,6 +43,7 @@ impl Store {
             dialect: self.dialect(),
             required: None,
             broken_before: None,
+            last_write: None,
             erasure_key: self.erasure_key.clone(),
             erased: HashSet::new(),
         })

@@ -4,6 +4,7 @@ use crate::core::columns::{Column, ColumnType};
 use crate::store::accounts::codec::identity_row;
 use crate::store::accounts::transaction::Reconciliation;
 use crate::store::accounts::types::AccountWrite;
+use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::driver::Values;
 use crate::store::engine::error::StoreError;
@@ -37,14 +38,41 @@ impl Reconciliation {
             return Ok(());
         }
         self.tx.script("SAVEPOINT accounts").await?;
-        match self.write_all(writes, vacated).await {
+        self.last_write = None;
+        let written = self.write_all(writes, vacated).await;
+        match written {
             Ok(()) => Ok(()),
-            Err(error @ StoreError::Rejected(_)) => {
-                self.tx.script("ROLLBACK TO SAVEPOINT accounts; RELEASE SAVEPOINT accounts").await?;
-                Err(error)
-            }
-            Err(error) => Err(error),
+            Err(error) => Err(self.refused("accounts", error).await?),
         }
+    }
+
+    /// Undoes what was done since the savepoint where the database refused a row there: the error, as it is of that row
+    /// or of everybody. As the outer error, what kept it from undoing that.
+    ///
+    /// A right or a table that is missing stops every row: the statement is asked for once more, without any row.
+    pub(in crate::store) async fn refused(
+        &mut self,
+        savepoint: &str,
+        error: StoreError,
+    ) -> Result<StoreError, StoreError> {
+        let refused = match error {
+            StoreError::Rejected(_) | StoreError::Setup(_) | StoreError::Forbidden(_) => error,
+            everybodys => return Ok(everybodys),
+        };
+        let undo = format!("ROLLBACK TO SAVEPOINT {savepoint}");
+        self.tx.script(&undo).await?;
+        let mut of_everybody = None;
+        if refused.is_wrong_setup()
+            && self.dialect == Dialect::Postgres
+            && let Some((sql, width)) = self.last_write.take()
+        {
+            of_everybody = self.tx.execute(&sql, vec![Arg::NoRows(width)]).await.err();
+            if of_everybody.is_some() {
+                self.tx.script(&undo).await?;
+            }
+        }
+        self.tx.script(&format!("RELEASE SAVEPOINT {savepoint}")).await?;
+        Ok(of_everybody.unwrap_or_else(|| refused.of_the_rows()))
     }
 
     async fn write_all(&mut self, writes: &[AccountWrite], vacated: &[Column]) -> Result<(), StoreError> {
@@ -68,6 +96,7 @@ impl Reconciliation {
                 self.write_rows(&sql, rows.accounts).await?;
             }
             if let Some(mirror) = users.mirror() {
+                self.last_write = Some((mirror.clone(), 1));
                 self.tx.execute(&mirror, vec![Arg::Rows(rows.ids)]).await?;
             }
         }
@@ -147,6 +176,7 @@ impl Reconciliation {
             return Ok(());
         }
         let expected = rows.len() as u64;
+        self.last_write = Some((sql.to_owned(), rows.first().map_or(0, Vec::len)));
         let written = self.tx.execute(sql, vec![Arg::Rows(rows)]).await?;
         if written == expected {
             return Ok(());
@@ -166,6 +196,7 @@ impl Reconciliation {
         {
             return Err(StoreError::Rejected("FOREIGN KEY constraint failed (deferred)".to_owned()));
         }
+        self.last_write = None;
         let script: Vec<&str> = self.dialect.check_deferred().into_iter().chain(then).collect();
         match script.is_empty() {
             true => Ok(()),

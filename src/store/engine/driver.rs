@@ -26,6 +26,8 @@ pub enum Arg {
     Int(i64),
     /// Equally long rows, at least one, for statements over many at once.
     Rows(Vec<Values>),
+    /// No row of so many columns, for asking whether such a statement is let in at all.
+    NoRows(usize),
 }
 
 impl Arg {

@@ -8,5 +8,6 @@ pub(super) mod driver;
 pub(super) mod error;
 pub(super) mod postgres;
 pub(super) mod row;
+mod session;
 pub(super) mod sqlite;
 pub(super) mod url;

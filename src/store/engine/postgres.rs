@@ -9,23 +9,26 @@ use crate::store::engine::delivery::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Te
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::direct::is_port_of_ours;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
-use crate::store::engine::error::StoreError;
+use crate::store::engine::error::{StoreError, is_of_an_old_connection};
 use crate::store::engine::row::{ColumnNames, Row};
+use crate::store::engine::session::{Session, give_up, no_answer};
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, Postgres, Row as _, Transaction,
-};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, Postgres, Row as _};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 /// Connections of one process at the most.
 const CONNECTIONS_MAX: u32 = 8;
 /// A database or a role may have it off by default; an acknowledged delivery must be on disk.
-const WRITE: &str = "BEGIN; SET LOCAL synchronous_commit = on";
+const WRITE: &str =
+    "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = 5000";
+const WRITE_PREPARED: &str = "BEGIN";
 /// Without statistics yet, which is how a table looks after a first run, five hundred rows by their ids are thought to be
 /// worth compiling for: longer than reading them.
 const READ: &str = "BEGIN READ ONLY; SET LOCAL jit = off";
@@ -33,21 +36,56 @@ const READ: &str = "BEGIN READ ONLY; SET LOCAL jit = off";
 ///
 /// What is decided about is looked up by its keys. On small tables, or those that it has no statistics of, the planner would
 /// rather read all of it, for each batch.
-const DECIDE: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 2000; SET LOCAL jit = off; \
+const DECIDE: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = 5000; \
+     SET LOCAL lock_timeout = 2000; SET LOCAL jit = off; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off";
 /// Where there is one way only to take, it is found once for each statement.
 const DECIDE_PREPARED: &str = "BEGIN; SET LOCAL lock_timeout = 2000; SET LOCAL plan_cache_mode = force_generic_plan; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off";
+/// Of each connection, so that no transaction has to say it; a pooler refuses such parameters. A process that is frozen
+/// within a transaction, and a host that died, hold their locks for some seconds and not for the hours of TCP's defaults.
+const OF_EACH_CONNECTION: [(&str, &str); 7] = [
+    ("synchronous_commit", "on"),
+    ("jit", "off"),
+    ("idle_in_transaction_session_timeout", "5000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20000"),
+];
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The database has so long for one answer. A connection may be dead without a sign: behind a failover, a load balancer, a
+/// network that drops everything. What takes longer is never asked in one statement, but for migrations.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+/// For storing a batch of deliveries: a provider waits.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::store) struct PostgresDriver {
     pool: PgPool,
+    options: PgConnectOptions,
     /// Nobody is in between.
     is_direct: bool,
     /// The connection that deliveries are stored over, once there were any.
     inbox: Mutex<Option<PoolConnection<Postgres>>>,
+    doubt: Doubt,
+}
+
+/// When a connection last broke or gave no answer. What was idle before that is asked whether it is well before it is used.
+#[derive(Clone, Default)]
+struct Doubt(Arc<StdMutex<Option<Instant>>>);
+
+impl Doubt {
+    fn raise(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_about(&self, last_used: Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|raised| last_used <= raised)
+    }
 }
 
 impl PostgresDriver {
@@ -56,37 +94,65 @@ impl PostgresDriver {
         let options = options(url)?;
         let is_direct = is_direct(&options).await?;
         let options = match is_direct {
-            // Of each connection, so that no transaction has to say it. A pooler refuses such parameters.
-            true => options.options([("synchronous_commit", "on"), ("jit", "off")]),
+            true => options.options(OF_EACH_CONNECTION),
             false => options,
         };
+        let doubt = Doubt::default();
+        let doubted = doubt.clone();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
-            .connect_with(options)
+            .before_acquire(move |connection, idle| {
+                let is_doubted = doubted.is_about(Instant::now() - idle.idle_for);
+                Box::pin(async move {
+                    match is_doubted {
+                        true => Ok(matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(())))),
+                        false => Ok(true),
+                    }
+                })
+            })
+            .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, is_direct, inbox: Mutex::default() })
+        Ok(Self { pool, options, is_direct, inbox: Mutex::default(), doubt })
     }
 
-    async fn begin_with(
-        &self,
-        statement: &'static str,
-    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+    async fn begin_with(&self, statement: &'static str) -> Result<Session<Postgres>, StoreError> {
         let mut attempts = 1;
         loop {
-            match self.pool.begin_with(statement).await {
-                Ok(tx) => return Ok(tx),
-                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
-                Err(error) => return Err(error.into()),
+            match Session::begin(&self.pool, statement, BEGIN_TIMEOUT).await {
+                Ok(session) => return Ok(session),
+                Err(error) if self.may_be_cut(&error, attempts) => attempts += 1,
+                Err(error) => return Err(self.explained(error).await),
             }
         }
     }
 
-    /// Connections that a restart of the server has cut are met at the next use: the pool drops each as it fails. Testing
-    /// them before every use would cost a round trip.
-    fn may_be_cut(error: &sqlx::Error, attempts: u32) -> bool {
-        matches!(error, sqlx::Error::Io(_)) && attempts <= CONNECTIONS_MAX
+    /// Connections that a restart of the server has cut are met at the next use, one after the other. Testing them before
+    /// every use would cost a round trip. One that gave no answer has cost seconds: after it the others are tested.
+    fn may_be_cut(&self, error: &sqlx::Error, attempts: u32) -> bool {
+        if !is_of_an_old_connection(error) {
+            return false;
+        }
+        self.doubt.raise();
+        let is_silent =
+            matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut);
+        attempts <= if is_silent { 1 } else { CONNECTIONS_MAX }
+    }
+
+    /// The pool only says that it has waited. What it waited for is found out by connecting once more.
+    async fn explained(&self, error: sqlx::Error) -> StoreError {
+        if !matches!(error, sqlx::Error::PoolTimedOut) {
+            return error.into();
+        }
+        match timeout(PING_TIMEOUT, self.options.connect()).await {
+            Ok(Ok(_)) => StoreError::Unavailable(format!(
+                "all {CONNECTIONS_MAX} connections of this process were in use for {} s",
+                ACQUIRE_TIMEOUT.as_secs()
+            )),
+            Ok(Err(cause)) => cause.into(),
+            Err(_) => no_answer(ACQUIRE_TIMEOUT).into(),
+        }
     }
 }
 
@@ -118,11 +184,18 @@ impl Driver for PostgresDriver {
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
         let statement = match (access, self.is_direct) {
             (Access::Read, _) => READ,
-            (Access::Write, _) => WRITE,
+            (Access::Write, false) => WRITE,
+            (Access::Write, true) => WRITE_PREPARED,
             (Access::Decide, false) => DECIDE,
             (Access::Decide, true) => DECIDE_PREPARED,
         };
-        Ok(Box::new(PostgresTx { tx: self.begin_with(statement).await?, is_direct: self.is_direct }))
+        Ok(Box::new(PostgresTx {
+            session: self.begin_with(statement).await?,
+            is_direct: self.is_direct,
+            // A migration takes as long as it takes.
+            script_within: if access == Access::Write { None } else { Some(ANSWER_TIMEOUT) },
+            doubt: self.doubt.clone(),
+        }))
     }
 
     /// By itself where nobody is in between, and planned for these very values: many of them are filters that may be empty.
@@ -135,10 +208,20 @@ impl Driver for PostgresDriver {
         }
         let mut attempts = 1;
         loop {
-            match query(sql, args.clone(), false).fetch_all(&self.pool).await {
+            let mut connection = match self.pool.acquire().await {
+                Ok(connection) => connection,
+                Err(error) => return Err(self.explained(error).await),
+            };
+            let read = query(sql, args.clone(), false).fetch_all(&mut *connection);
+            match answered(ANSWER_TIMEOUT, read).await {
                 Ok(rows) => return decode(&rows),
-                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    give_up(connection);
+                    if !self.may_be_cut(&error, attempts) {
+                        return Err(error.into());
+                    }
+                    attempts += 1;
+                }
             }
         }
     }
@@ -149,9 +232,10 @@ impl Driver for PostgresDriver {
     /// What was sent over a connection that has been cut is sent once more: a message that is there already stays as it is.
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError> {
         if !self.is_direct {
-            let mut tx = self.begin_with(WRITE).await?;
-            let rows = insert(deliveries, false).fetch_all(&mut *tx).await?;
-            tx.commit().await?;
+            let mut session = self.begin_with(WRITE).await?;
+            let stored = insert(deliveries, false).fetch_all(session.connection()?);
+            let rows = answered(ACCEPT_TIMEOUT, stored).await?;
+            session.end("COMMIT", ACCEPT_TIMEOUT).await?;
             return new(&rows);
         }
         let mut kept = self.inbox.lock().await;
@@ -160,15 +244,23 @@ impl Driver for PostgresDriver {
             // Put back only after everything went well.
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.pool.acquire().await?,
+                None => match self.pool.acquire().await {
+                    Ok(connection) => connection,
+                    Err(error) => return Err(self.explained(error).await),
+                },
             };
-            match insert(deliveries, true).fetch_all(&mut *connection).await {
+            match answered(ACCEPT_TIMEOUT, insert(deliveries, true).fetch_all(&mut *connection)).await {
                 Ok(rows) => {
                     *kept = Some(connection);
                     return new(&rows);
                 }
-                Err(error) if Self::may_be_cut(&error, attempts) => attempts += 1,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    give_up(connection);
+                    if !self.may_be_cut(&error, attempts) {
+                        return Err(error.into());
+                    }
+                    attempts += 1;
+                }
             }
         }
     }
@@ -185,8 +277,27 @@ impl Driver for PostgresDriver {
 }
 
 struct PostgresTx {
-    tx: Transaction<'static, Postgres>,
+    session: Session<Postgres>,
     is_direct: bool,
+    script_within: Option<Duration>,
+    doubt: Doubt,
+}
+
+impl PostgresTx {
+    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        if is_of_an_old_connection(&error) {
+            self.doubt.raise();
+        }
+        self.session.failed(error)
+    }
+}
+
+/// What the database answers within this time.
+async fn answered<T>(
+    within: Duration,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(within, asked).await.unwrap_or_else(|_| Err(no_answer(within)))
 }
 
 fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {
@@ -204,6 +315,7 @@ fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'stat
                 }
                 columns.into_iter().fold(query, |query, column| query.bind(column))
             }
+            Arg::NoRows(width) => (0..width).fold(query, |query, _| query.bind(Vec::<String>::new())),
         };
     }
     query
@@ -266,23 +378,36 @@ fn decode(rows: &[PgRow]) -> Result<Vec<Row>, StoreError> {
 #[async_trait]
 impl Tx for PostgresTx {
     async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
-        decode(&query(sql, args, self.is_direct).fetch_all(&mut *self.tx).await?)
+        let asked = query(sql, args, self.is_direct).fetch_all(self.session.connection()?);
+        match answered(ANSWER_TIMEOUT, asked).await {
+            Ok(rows) => decode(&rows),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
-        Ok(query(sql, args, self.is_direct).execute(&mut *self.tx).await?.rows_affected())
+        let asked = query(sql, args, self.is_direct).execute(self.session.connection()?);
+        match answered(ANSWER_TIMEOUT, asked).await {
+            Ok(done) => Ok(done.rows_affected()),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
-        Ok(())
+        let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let asked = self.session.connection()?.execute(script);
+        let done = match self.script_within {
+            Some(within) => answered(within, asked).await,
+            None => asked.await,
+        };
+        done.map(|_| ()).map_err(|error| self.failed(error))
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        self.session.end("COMMIT", ANSWER_TIMEOUT).await
     }
 
     async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.tx.rollback().await?)
+        self.session.end("ROLLBACK", BEGIN_TIMEOUT).await
     }
 }

@@ -6,12 +6,13 @@ use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::{ColumnNames, Row};
+use crate::store::engine::session::Session;
 use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -27,6 +28,11 @@ const CHECKPOINT_BYTES: usize = 8 * 1024 * 1024;
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE: &str = "BEGIN IMMEDIATE";
+/// Longer than SQLite waits by itself, so that it is SQLite that says what it waited for.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// A commit writes to the disk and may bring the whole log into the file. A disk that hangs hangs for everybody.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(in crate::store) struct SqliteDriver {
     /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
@@ -76,32 +82,33 @@ impl Driver for SqliteDriver {
     }
 
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
-        let tx = match access {
-            Access::Read => self.readers.begin().await?,
-            Access::Write | Access::Decide => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+        let session = match access {
+            Access::Read => Session::begin(&self.readers, "BEGIN", BEGIN_TIMEOUT).await?,
+            Access::Write | Access::Decide => Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?,
         };
-        Ok(Box::new(SqliteTx(tx)))
+        Ok(Box::new(SqliteTx(session)))
     }
 
     /// Each value is bound by itself: as JSON, which is how many rows travel elsewhere, a body is written and read ten
     /// times.
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut session = Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?;
+        let connection = session.connection()?;
         let mut count = 0;
         for step in deliveries.chunks(STEP_ROWS_MAX) {
             // Each that is new is written with its state.
-            count += insert(step).execute(&mut *tx).await?.rows_affected() / 2;
+            count += insert(step).execute(&mut *connection).await?.rows_affected() / 2;
         }
         let mut new = None;
         if count < deliveries.len() as u64 {
             let latest = Dialect::Sqlite.own(&format!(
                 "SELECT source, message_id FROM headcount.deliveries ORDER BY seq DESC LIMIT {count}"
             ));
-            let rows = sqlx::query(AssertSqlSafe(latest)).fetch_all(&mut *tx).await?;
+            let rows = sqlx::query(AssertSqlSafe(latest)).fetch_all(&mut *connection).await?;
             let key = |row: &SqliteRow| Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?));
             new = Some(rows.iter().map(key).collect::<Result<_, sqlx::Error>>()?);
         }
-        tx.commit().await?;
+        session.end("COMMIT", END_TIMEOUT).await?;
         let bytes: usize =
             deliveries.iter().filter_map(|delivery| delivery.body.as_ref()).map(String::len).sum();
         if self.logged_bytes.fetch_add(bytes, Relaxed) + bytes >= CHECKPOINT_BYTES {
@@ -176,7 +183,23 @@ fn insert(deliveries: &[NewDelivery]) -> sqlx::query::Query<'static, Sqlite, Sql
     cells.chain(padding).fold(sqlx::query(AssertSqlSafe(sql)), |query, cell| query.bind(cell))
 }
 
-struct SqliteTx(Transaction<'static, Sqlite>);
+struct SqliteTx(Session<Sqlite>);
+
+impl SqliteTx {
+    /// What an error means for the transaction. SQLite rolls some back by itself: where the disk is full, for instance, and
+    /// where a trigger asks for it. It has no word for that, but a second `BEGIN` succeeds only where none is open any more.
+    async fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        let error = self.0.failed(error);
+        let Ok(connection) = self.0.connection() else { return error };
+        match connection.execute(sqlx::raw_sql("BEGIN")).await {
+            Err(_) => error,
+            Ok(_) => {
+                self.0.give_up();
+                error.undone()
+            }
+        }
+    }
+}
 
 fn query(sql: &str, args: Vec<Arg>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
     let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
@@ -185,6 +208,7 @@ fn query(sql: &str, args: Vec<Arg>) -> sqlx::query::Query<'static, Sqlite, Sqlit
             Arg::Text(text) => query.bind(text),
             Arg::Int(number) => query.bind(number),
             Arg::Rows(rows) => query.bind(serde_json::json!(rows).to_string()),
+            Arg::NoRows(_) => query.bind("[]"),
         };
     }
     query
@@ -209,23 +233,31 @@ fn decode(rows: &[SqliteRow]) -> Result<Vec<Row>, StoreError> {
 #[async_trait]
 impl Tx for SqliteTx {
     async fn fetch(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
-        decode(&query(sql, args).fetch_all(&mut *self.0).await?)
+        match query(sql, args).fetch_all(self.0.connection()?).await {
+            Ok(rows) => decode(&rows),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, StoreError> {
-        Ok(query(sql, args).execute(&mut *self.0).await?.rows_affected())
+        match query(sql, args).execute(self.0.connection()?).await {
+            Ok(done) => Ok(done.rows_affected()),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.0.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
-        Ok(())
+        match self.0.connection()?.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+        self.0.end("COMMIT", END_TIMEOUT).await
     }
 
     async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.rollback().await?)
+        self.0.end("ROLLBACK", END_TIMEOUT).await
     }
 }

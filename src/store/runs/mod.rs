@@ -2,6 +2,7 @@
 
 pub(super) mod approvals;
 pub(super) mod counts;
+pub(super) mod heartbeats;
 pub(super) mod limiter;
 pub(super) mod loss;
 pub(super) mod run;

@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(in crate::store) const MIGRATIONS: [Migration; 8] = [
+pub(in crate::store) const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "tables",
@@ -77,6 +77,13 @@ pub(in crate::store) const MIGRATIONS: [Migration; 8] = [
         postgres: include_str!("../../../migrations/postgres/0008_once.sql"),
         sqlite: include_str!("../../../migrations/sqlite/0008_once.sql"),
         // Whoever writes the inbox as one table would find a view.
+        oldest_reader: 8,
+    },
+    Migration {
+        version: 9,
+        name: "proven",
+        postgres: include_str!("../../../migrations/postgres/0009_proven.sql"),
+        sqlite: include_str!("../../../migrations/sqlite/0009_proven.sql"),
         oldest_reader: 8,
     },
 ];

@@ -58,6 +58,7 @@ impl From<StoreError> for Problem {
                 )
             }
             StoreError::Rejected(reason) => Problem::new(StatusCode::CONFLICT, reason.clone()),
+            StoreError::Undone(_) => Problem::new(StatusCode::CONFLICT, failure.to_string()),
             _ => {
                 if failure.is_transient() {
                     warn!("a call could not be answered: {failure}");

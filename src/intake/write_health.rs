@@ -1,0 +1,117 @@
+//! Whether this process can write to its database: known from what it last wrote, and tried where it had nothing to write.
+
+use crate::clock::Clock;
+use crate::store::Store;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// A write that is longer ago says nothing any more.
+const KNOWN_FOR: Duration = Duration::from_secs(15);
+/// After so long without a write one is tried.
+const TRY_AFTER: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is tried after a failure is as large as a large delivery: on a full disk there may be room for less.
+const PADDING_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Copy)]
+struct LastWrite {
+    at: Instant,
+    succeeded: bool,
+}
+
+/// What this process knows about writing.
+#[derive(Default)]
+pub struct WriteHealth(Mutex<Option<LastWrite>>);
+
+impl WriteHealth {
+    /// A write has come to this.
+    pub fn note(&self, succeeded: bool) {
+        let last = LastWrite { at: Instant::now(), succeeded };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// Whether the last write succeeded and is not long ago.
+    pub fn can_write(&self) -> bool {
+        self.could_write(Instant::now())
+    }
+
+    fn could_write(&self, now: Instant) -> bool {
+        self.last().is_some_and(|last| last.succeeded && now - last.at < KNOWN_FOR)
+    }
+
+    fn last(&self) -> Option<LastWrite> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes beside the rest a write is to have that is tried now; `None` where none is due.
+    fn due(&self, now: Instant) -> Option<usize> {
+        match self.last() {
+            Some(last) if last.succeeded => (now - last.at >= TRY_AFTER).then_some(0),
+            Some(_) => Some(PADDING_BYTES),
+            None => Some(0),
+        }
+    }
+}
+
+/// Tries to write where nothing was written for a while, until `stop`.
+pub async fn run_write_health(
+    store: Store,
+    health: Arc<WriteHealth>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let process = clock.fresh_id();
+    let mut was_told = false;
+    loop {
+        if let Some(padding_bytes) = health.due(Instant::now()) {
+            let beat = timeout(TRY_TIMEOUT, store.beat(&process, padding_bytes)).await;
+            health.note(matches!(beat, Ok(Ok(()))));
+            match (beat, was_told) {
+                (Ok(Ok(())), true) => {
+                    info!("the database takes writes again");
+                    was_told = false;
+                }
+                (Ok(Err(error)), false) => {
+                    warn!("the database takes no writes, so that this process is not ready: {error}");
+                    was_told = true;
+                }
+                (Err(_), false) => {
+                    warn!("the database does not answer a write, so that this process is not ready");
+                    was_told = true;
+                }
+                _ => {}
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_write_of_late_that_succeeded_says_that_one_can_write() {
+        let health = WriteHealth::default();
+        assert!(!health.can_write(), "nothing is known yet");
+        assert_eq!(health.due(Instant::now()), Some(0));
+        health.note(true);
+        let now = Instant::now();
+        assert!(health.can_write());
+        assert_eq!(health.due(now), None);
+        assert!(health.could_write(now + TRY_AFTER));
+        assert_eq!(health.due(now + TRY_AFTER), Some(0));
+        assert!(!health.could_write(now + KNOWN_FOR), "that was long ago");
+        health.note(false);
+        assert!(!health.can_write());
+        assert_eq!(health.due(now), Some(PADDING_BYTES), "a small write may fit where a delivery does not");
+    }
+}

@@ -1,0 +1,110 @@
+//! A connection of a pool for the length of one transaction.
+//!
+//! It goes back to the pool only where its state is known: after a commit or a rollback that the database has confirmed.
+//! In every other case it is closed, which rolls back at the database what was open.
+
+use crate::store::engine::error::{StoreError, leaves_unknown_state};
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Executor, Pool};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the database has for telling that a connection is well when it is handed back.
+const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open transaction on a connection of its own.
+pub(super) struct Session<D: Database> {
+    /// `None` once it has been given up or handed back.
+    connection: Option<PoolConnection<D>>,
+}
+
+impl<D> Session<D>
+where
+    D: Database,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+{
+    /// Takes a connection from the pool and begins with this statement, without parameters.
+    pub(super) async fn begin(
+        pool: &Pool<D>,
+        statement: &'static str,
+        within: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let mut connection = pool.acquire().await?;
+        match timeout(within, connection.execute(sqlx::raw_sql(statement))).await {
+            Ok(Ok(_)) => Ok(Self { connection: Some(connection) }),
+            Ok(Err(error)) => {
+                give_up(connection);
+                Err(error)
+            }
+            Err(_) => {
+                give_up(connection);
+                Err(no_answer(within))
+            }
+        }
+    }
+
+    /// The connection while the transaction is open.
+    pub(super) fn connection(&mut self) -> Result<&mut D::Connection, StoreError> {
+        let gone = "the transaction has ended already, because of an error before this one";
+        self.connection.as_deref_mut().ok_or_else(|| StoreError::Unavailable(gone.to_owned()))
+    }
+
+    /// The error for the caller. Where nobody knows any more what the connection's state is, it is closed.
+    pub(super) fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        if leaves_unknown_state(&error) {
+            self.give_up();
+        }
+        error.into()
+    }
+
+    /// Ends the transaction with this statement.
+    pub(super) async fn end(mut self, statement: &'static str, within: Duration) -> Result<(), StoreError> {
+        let connection = self.connection()?;
+        match timeout(within, connection.execute(sqlx::raw_sql(statement))).await {
+            Ok(Ok(_)) => {
+                self.hand_back();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(no_answer(within).into()),
+        }
+    }
+
+    /// Closes the connection without a word to the database, which may not be listening.
+    pub(super) fn give_up(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            give_up(connection);
+        }
+    }
+
+    fn hand_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            hand_back(connection);
+        }
+    }
+}
+
+impl<D: Database> Drop for Session<D> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            give_up(connection);
+        }
+    }
+}
+
+/// Closes the connection; the pool may open another one in its place at once.
+pub(super) fn give_up<D: Database>(connection: PoolConnection<D>) {
+    drop(connection.detach());
+}
+
+/// Gives the pool a connection back. The pool asks it whether it is well, and one that does not answer is closed.
+fn hand_back<D: Database>(mut connection: PoolConnection<D>) {
+    let returned = connection.return_to_pool();
+    tokio::spawn(timeout(HAND_BACK_TIMEOUT, returned));
+}
+
+/// The database did not answer in time.
+pub(super) fn no_answer(within: Duration) -> sqlx::Error {
+    let text = format!("the database gave no answer within {} s", within.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+}
