@@ -47,6 +47,7 @@ fn upsert(soft: bool) -> impl Strategy<Value = EventKind> {
 fn event_with(soft: bool) -> impl Strategy<Value = Event> {
     let kind = prop_oneof![8 => upsert(soft), 1 => Just(EventKind::Delete)];
     (kind, proptest::option::of(0..3_i64)).prop_map(|(kind, at)| Event {
+        mended: false,
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: at.and_then(Timestamp::from_ms),
         instance: None,
@@ -248,7 +249,7 @@ struct Side {
 impl Side {
     fn receive(&mut self, kind: EventKind, now: Timestamp) {
         let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
-        let event = Event { key, occurred_at: None, instance: None, kind };
+        let event = Event { mended: false, key, occurred_at: None, instance: None, kind };
         self.account = decide(&Layout::default(), &self.account, &event, now, "id-1").account;
         self.received_at = Some(now);
     }

@@ -129,16 +129,9 @@ impl Serving {
             }));
         }
         let bytes_max = config.body_bytes_max;
-        let public = Public::new(
-            sources,
-            ingest,
-            writing,
-            store.clone(),
-            clock.clone(),
-            refusals.clone(),
-            retired,
-            bytes_max,
-        );
+        let mut public =
+            Public::new(sources, ingest, store.clone(), clock.clone(), refusals.clone(), retired, bytes_max);
+        public.writing = writing;
         Ok(Self { public, admin, writer, loops, applies, reads, refusals, store: store.clone() })
     }
 

@@ -4,11 +4,12 @@ use super::ConfigError;
 use super::layers::Layers;
 use crate::core::columns::Column;
 use crate::nearest::nearest_name;
+use crate::source::path_mistake as mistake;
 use crate::source::standard::Described;
 use std::path::Path;
 
 /// Keys of this kind alone.
-pub const DESCRIBED_KEYS: [&str; 11] = [
+pub const DESCRIBED_KEYS: [&str; 12] = [
     "type",
     "upsert",
     "delete",
@@ -17,10 +18,13 @@ pub const DESCRIBED_KEYS: [&str; 11] = [
     "occurred_at",
     "external_id",
     "suspended",
+    "suspended_until",
     "columns",
     "ignore",
     "sample",
 ];
+/// In the place of a version's path: the time at which a delivery was signed is its version.
+const SIGNED_TIME: &str = "signed_time";
 /// A sample is a delivery.
 const SAMPLE_BYTES_MAX: u64 = 1 << 20;
 
@@ -28,7 +32,10 @@ pub fn described(table: &toml::Table, of: &str, layers: &Layers) -> Result<Descr
     let error = |key: &str, advice: &str| layers.error(&format!("{of}{key}"), advice);
     let path = |key: &str| match table.get(key) {
         None => Ok(None),
-        Some(toml::Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(toml::Value::String(text)) if !text.is_empty() => match mistake(text) {
+            None => Ok(Some(text.clone())),
+            Some(mistake) => Err(error(key, mistake)),
+        },
         Some(_) => Err(error(key, "must be the path of a field, such as data.id")),
     };
     let needed = |key: &str, example: &str| {
@@ -42,10 +49,12 @@ pub fn described(table: &toml::Table, of: &str, layers: &Layers) -> Result<Descr
         upsert: list("upsert")?,
         delete: list("delete")?,
         id: needed("id", "data.id")?,
-        version: needed("version", "data.updatedAt")?,
+        version: Some(needed("version", "data.updatedAt, or `signed_time` where there is none")?)
+            .filter(|version| version != SIGNED_TIME),
         occurred_at: Some(path("occurred_at")?.unwrap_or_else(|| "timestamp".to_owned())),
         external_id: path("external_id")?,
         suspended: path("suspended")?,
+        suspended_until: path("suspended_until")?,
         columns: columns(table, of, layers)?,
         ignore: list("ignore")?,
     };
@@ -90,7 +99,12 @@ fn columns(table: &toml::Table, of: &str, layers: &Layers) -> Result<Vec<(Column
     for column in Column::ALL {
         match inner.get(column.name()) {
             None => {}
-            Some(toml::Value::String(path)) if !path.is_empty() => columns.push((column, path.clone())),
+            Some(toml::Value::String(path)) if !path.is_empty() => {
+                if let Some(mistake) = mistake(path) {
+                    return Err(layers.error(&format!("{of}columns.{}", column.name()), mistake));
+                }
+                columns.push((column, path.clone()));
+            }
             Some(_) => {
                 let key = format!("{of}columns.{}", column.name());
                 let near = nearest_name(&known, column.name());

@@ -5,7 +5,7 @@ use super::layers::{LayerEntry, Layers};
 use crate::core::columns::{Column, Owner};
 use crate::core::known::Authority;
 use crate::nearest::{edits, nearest_name};
-use crate::source::Source;
+use crate::source::{Source, path_mistake, up_to_selector};
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 
 const KEYS: [&str; 5] = ["table", "id", "columns", "owners", "authority"];
@@ -141,7 +141,10 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
     if !ours.contains('.') && edits(near, ours) <= SLIP_MAX {
         return Err(layers.error(&key, &format!("is unknown; the nearest known column is `{near}`")));
     }
-    let field = ours.split('.').next().unwrap_or_default();
+    if let Some(mistake) = path_mistake(ours) {
+        return Err(layers.error(&key, mistake));
+    }
+    let field = up_to_selector(ours.split('.').next().unwrap_or_default());
     // Of the sources that there are; where there is none yet, of those that may come.
     let mut providers: Vec<_> = sources.iter().map(|source| source.provider.clone()).collect();
     if providers.is_empty() {
@@ -149,6 +152,11 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
     }
     if providers.iter().all(|provider| provider.leaves_out(field)) {
         return Err(layers.error(&key, &format!("cannot be filled: `{field}` is no part of what is kept")));
+    }
+    let goes_into = ours.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
+    if goes_into && providers.iter().any(|provider| provider.lists().contains(&field)) {
+        let first = ours.replacen('.', "[0].", 1);
+        return Err(layers.error(&key, &format!("leads into a list: say which entry, such as `{first}`")));
     }
     Ok(())
 }

@@ -57,6 +57,8 @@ impl EventKind {
 /// What one delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// A part of the delivery could not be decoded and was replaced.
+    pub mended: bool,
     pub key: IdentityKey,
     /// When it happened, by the provider's clock; `None` where the provider did not say.
     pub occurred_at: Option<Timestamp>,

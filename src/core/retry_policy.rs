@@ -50,11 +50,13 @@ pub const DELIVERY: RetryPolicy = RetryPolicy {
     jitter: Jitter::Less(0.25),
 };
 
-/// A delivery whose account another transaction holds. Such transactions are short.
-pub const DELIVERY_PASSED_OVER: RetryPolicy = steady("delivery passed over", None, 100);
+/// A delivery whose account another transaction holds. Such transactions are short, as a rule: see
+/// [`RetryPolicy::delay_after_ms`] for the others.
+pub const DELIVERY_PASSED_OVER: RetryPolicy = doubling("delivery passed over", None, 100, 15_000);
 
-/// A delivery that met a lock which was not given up within the two seconds that a transaction waits.
-pub const DELIVERY_LOCKED: RetryPolicy = steady("delivery behind a lock", None, 2_000);
+/// A delivery that met a lock which was not given up while its batch waited. Whoever holds one for so long may hold it for
+/// hours, and each look at it costs the others some milliseconds.
+pub const DELIVERY_LOCKED: RetryPolicy = doubling("delivery behind a lock", None, 1_000, 15_000);
 
 /// Somebody waits for deliveries that another process may hold.
 pub const DELIVERIES_AWAITED: RetryPolicy = steady("deliveries awaited", Some(201), 50);
@@ -159,6 +161,12 @@ impl RetryPolicy {
         (grown.min(self.delay_ms_max as f64) * self.jitter.factor(random)).ceil() as u64
     }
 
+    /// For what is not counted: as long again as it has waited already, in milliseconds, within the policy's limits. That
+    /// doubles.
+    pub fn delay_after_ms(&self, waited_ms: u64) -> u64 {
+        waited_ms.clamp(self.first_delay_ms, self.delay_ms_max)
+    }
+
     /// As [`RetryPolicy::delay_ms`]; `None` where no attempt is left.
     pub fn next_delay_ms(&self, failures: u32, random: f64) -> Option<u64> {
         (!self.is_spent(failures)).then(|| self.delay_ms(failures, random))
@@ -173,8 +181,8 @@ mod tests {
     /// many failures no attempt is left.
     const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 16] = [
         (DELIVERY, [1_000, 4_000, 16_000, 64_000, 21_600_000], Some(12)),
-        (DELIVERY_PASSED_OVER, [100; 5], None),
-        (DELIVERY_LOCKED, [2_000; 5], None),
+        (DELIVERY_PASSED_OVER, [100, 200, 400, 800, 15_000], None),
+        (DELIVERY_LOCKED, [1_000, 2_000, 4_000, 8_000, 15_000], None),
         (DELIVERIES_AWAITED, [50; 5], Some(201)),
         (HELD_VALUES, [15_000; 5], None),
         (LOCK_WAIT, [50; 5], Some(60)),
@@ -208,6 +216,12 @@ mod tests {
         assert_eq!(DELIVERY.next_delay_ms(11, 0.0), Some(6 * HOUR_MS));
         assert_eq!(DELIVERY.next_delay_ms(12, 0.0), None);
         assert_eq!(PROCESS.next_delay_ms(u32::MAX, 0.5), Some(10_000));
+    }
+
+    #[test]
+    fn what_is_not_counted_waits_as_long_again() {
+        let delays = [0, 700, 3_000, 99_000].map(|waited_ms| DELIVERY_LOCKED.delay_after_ms(waited_ms));
+        assert_eq!(delays, [1_000, 1_000, 3_000, 15_000]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn verified(
     let own_id = Some(signed.id.clone()).filter(|id| !id.is_empty());
     let message_id = glance.message_id.clone().or(own_id).unwrap_or_else(fresh_id);
     let signature = signed.recorded();
-    Some(NewDelivery { message_id, signed_at, signature, ..outlined(source, glance, body) })
+    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body, signed_at) })
 }
 
 /// An event that the provider's API has told of, as the delivery that it is as well. `None` where it has no id, or is
@@ -37,16 +37,11 @@ pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDeli
     let glance = source.provider.glance(body);
     let message_id = glance.message_id.clone().filter(|_| glance.used)?;
     let signature = String::new();
-    Some(NewDelivery {
-        message_id,
-        signed_at: read_at,
-        signature,
-        ..outlined(source, glance, body.to_owned())
-    })
+    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body.to_owned(), read_at) })
 }
 
-fn outlined(source: &Source, glance: Glance, body: String) -> NewDelivery {
-    let (body, dead_because) = match glance.used.then(|| source.provider.kept(&body)) {
+fn outlined(source: &Source, glance: Glance, body: String, signed_at: Timestamp) -> NewDelivery {
+    let (body, dead_because) = match glance.used.then(|| source.provider.kept(&body, signed_at)) {
         None => (None, None),
         Some(Ok(Cow::Owned(kept))) => (Some(kept), None),
         Some(Ok(Cow::Borrowed(_))) => (Some(body), None),
@@ -59,7 +54,7 @@ fn outlined(source: &Source, glance: Glance, body: String) -> NewDelivery {
         event_type: glance.event_type,
         provider_id: glance.provider_id,
         occurred_at: glance.occurred_at,
-        signed_at: Timestamp::clamped(0),
+        signed_at,
         signature: String::new(),
         body,
         dead_because,

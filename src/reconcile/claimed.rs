@@ -46,7 +46,13 @@ impl Deliveries {
                         events.push((pending, event));
                     }
                 },
-                Err(reason) => done("dead", Some(reason.to_string())),
+                Err(reason) => {
+                    done("dead", Some(reason.to_string()));
+                    // It may have been a ban.
+                    if let Some(provider_id) = pending.provider_id {
+                        asked.push((IdentityKey { source: source.name.clone(), provider_id }, Doubt::Asked));
+                    }
+                }
             }
         }
         (events, finished, asked)

@@ -13,11 +13,16 @@ use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::Account;
 use crate::core::words::{Doubt, IdentityState};
 use crate::source::Source;
-use crate::store::{CausedChange, Finished, Pending, Reconciliation, Store, StoreError, StoredAccount};
+use crate::store::{
+    CausedChange, Claimed, Finished, Pending, Reconciliation, Store, StoreError, StoredAccount,
+};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tracing::warn;
+
+/// How long a batch waits for a lock of another transaction's, at which everybody of the batch waits.
+const BATCH_LOCK_WAIT_MS: u32 = 150;
 
 /// Applies what lies in the inbox.
 pub struct Deliveries {
@@ -50,20 +55,22 @@ impl Deliveries {
     /// (SQLite's deferred foreign keys), or where what is stored of an account cannot be read, the batch is gone through
     /// one delivery at a time.
     pub async fn apply_batch(&self) -> Result<DeliveriesOutcome, StoreError> {
-        match self.apply(self.batch_max, ConstraintCheck::OnWrite).await {
+        match self.apply(self.batch_max, ConstraintCheck::OnWrite, BATCH_LOCK_WAIT_MS).await {
             Err((error, claimed)) if stops_one(&error, &claimed) => self.apply_one().await,
             Err((StoreError::LockTimeout(_), claimed)) => self.apply_around(claimed.len()).await,
             result => result.map_err(|(error, _)| error),
         }
     }
 
-    /// One transaction. An error comes with the deliveries that were claimed: seq and attempts.
+    /// One transaction. An error comes with the deliveries that were claimed.
     pub(super) async fn apply(
         &self,
         limit: i64,
         check: ConstraintCheck,
-    ) -> Result<DeliveriesOutcome, (StoreError, Vec<(i64, u32)>)> {
-        let mut tx = self.store.reconciliation().await.map_err(|error| (error, Vec::new()))?;
+        lock_wait_ms: u32,
+    ) -> Result<DeliveriesOutcome, (StoreError, Vec<Claimed>)> {
+        let begun = self.store.reconciliation_within(lock_wait_ms).await;
+        let mut tx = begun.map_err(|error| (error, Vec::new()))?;
         let mut claimed = Vec::new();
         let decided = self.claim_and_decide(&mut tx, limit, check, &mut claimed).await;
         let outcome = tx.end(decided).await.map_err(|error| (error, claimed))?;
@@ -81,11 +88,11 @@ impl Deliveries {
         tx: &mut Reconciliation,
         limit: i64,
         check: ConstraintCheck,
-        claimed: &mut Vec<(i64, u32)>,
+        claimed: &mut Vec<Claimed>,
     ) -> Result<(DeliveriesOutcome, Vec<CausedChange>), StoreError> {
         let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
         let pending = tx.claim(&names, limit).await?;
-        claimed.extend(pending.iter().map(|pending| (pending.seq, pending.attempts)));
+        claimed.extend(pending.iter().map(Claimed::from));
         if pending.is_empty() {
             return Ok((DeliveriesOutcome::default(), Vec::new()));
         }
@@ -204,7 +211,8 @@ impl Deliveries {
             Verdict::Applied => "applied",
             Verdict::Stale => "stale",
         };
-        work.finished.push(ended(pending, status, None));
+        let note = event.mended.then(|| "parts of it could not be decoded and were replaced".to_owned());
+        work.finished.push(ended(pending, status, note));
     }
 
     /// Where the database refuses even the identity, its deliveries wait. How many accounts were let in only in part.

@@ -3,7 +3,7 @@
 use crate::core::event::Event;
 use crate::core::retry_policy::{DELIVERY, DELIVERY_PASSED_OVER, RetryPolicy};
 use crate::source::Source;
-use crate::store::{Finished, Pending, SourceState};
+use crate::store::{Claimed, Finished, Pending, SourceState};
 use std::collections::HashMap;
 
 /// What became of a batch.
@@ -54,16 +54,16 @@ pub(super) fn failed(seq: i64, attempts: u32, reason: &str, random: f64) -> Fini
 
 /// Put off, so that what waits behind it does not wait for it.
 pub(super) fn elsewhere(pending: &Pending) -> Finished {
-    put_off(pending.seq, pending.attempts, &DELIVERY_PASSED_OVER)
+    put_off(pending.into(), &DELIVERY_PASSED_OVER)
 }
 
 /// Another transaction holds its account: that is no failure, and does not count as one.
-pub(super) fn put_off(seq: i64, attempts: u32, policy: &RetryPolicy) -> Finished {
+pub(super) fn put_off(claimed: Claimed, policy: &RetryPolicy) -> Finished {
     Finished {
-        seq,
+        seq: claimed.seq,
         status: "pending",
-        attempts,
-        retry_in_ms: Some(policy.delay_ms(1, 0.0)),
+        attempts: claimed.attempts,
+        retry_in_ms: Some(policy.delay_after_ms(claimed.waited_ms)),
         last_error: Some("another transaction holds the account".to_owned()),
     }
 }

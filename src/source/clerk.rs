@@ -6,7 +6,8 @@
 mod directory;
 
 use super::directory::Directory;
-use super::json::{OnlyId, checked_id, outline_id, printable, reason, set_paths, text};
+use super::json::{OnlyId, bans, checked_id, outline_id, printable, reason, set_paths, text};
+use super::lenient;
 use super::setup::{Setup, Variable, Variables};
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, Columns};
@@ -52,6 +53,18 @@ const LEFT_OUT_OF_PROFILE: [&str; 9] = [
     "scim",
 ];
 
+/// Fields of a user that are lists.
+const LISTS: [&str; 8] = [
+    "email_addresses",
+    "phone_numbers",
+    "web3_wallets",
+    "passkeys",
+    "external_accounts",
+    "saml_accounts",
+    "enterprise_accounts",
+    "enterprise_connections",
+];
+
 #[derive(Deserialize)]
 struct ClerkEnvelope<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -83,33 +96,34 @@ impl Provider for Clerk {
     }
 
     fn glance(&self, body: &str) -> Glance {
-        match serde_json::from_str::<ClerkEnvelope>(body) {
-            Ok(envelope) => {
-                let event_type = envelope.event_type.unwrap_or_default();
-                Glance {
-                    used: event_type == DELETE || UPSERTS.contains(&&*event_type),
-                    event_type: printable(&event_type),
-                    provider_id: outline_id(envelope.data.and_then(|data| data.text())),
-                    occurred_at: instant(envelope.timestamp.as_ref()),
-                    message_id: None,
-                    is_json: true,
-                }
+        let outlined = |envelope: ClerkEnvelope| {
+            let event_type = envelope.event_type.unwrap_or_default();
+            Glance {
+                used: event_type == DELETE || UPSERTS.contains(&&*event_type),
+                event_type: printable(&event_type),
+                provider_id: outline_id(envelope.data.and_then(|data| data.text())),
+                occurred_at: instant(envelope.timestamp.as_ref()),
+                message_id: None,
+                is_json: true,
             }
-            // Too odd for a glance: it is used if its type is, and becomes a dead letter with the reason.
-            Err(_) => {
-                let event_type = type_alone(body);
-                Glance {
-                    used: event_type == DELETE || UPSERTS.contains(&&*event_type),
-                    event_type: printable(&event_type),
-                    ..Glance::default()
-                }
-            }
+        };
+        if let Ok(envelope) = serde_json::from_str(body) {
+            return outlined(envelope);
         }
+        serde_json::from_str(&lenient::mended(body)).map(outlined).unwrap_or_else(|_| {
+            // Too odd for a glance: it is used if its type is, and becomes a dead letter with the reason.
+            let event_type = type_alone(body);
+            Glance {
+                used: event_type == DELETE || UPSERTS.contains(&&*event_type),
+                event_type: printable(&event_type),
+                ..Glance::default()
+            }
+        })
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let ClerkDelivery { event_type, timestamp, instance_id, mut data } =
-            serde_json::from_str(body).map_err(reason)?;
+        let (ClerkDelivery { event_type, timestamp, instance_id, mut data }, mended) =
+            lenient::read(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         let kind = if event_type == DELETE {
             EventKind::Delete
@@ -117,7 +131,7 @@ impl Provider for Clerk {
             EventKind::Upsert(snapshot(&mut data, layout)?)
         };
         let instance = text(instance_id.as_ref());
-        Ok(Event { key, occurred_at: instant(timestamp.as_ref()), instance, kind })
+        Ok(Event { mended, key, occurred_at: instant(timestamp.as_ref()), instance, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
@@ -131,6 +145,10 @@ impl Provider for Clerk {
             external_id: text(user.get("external_id")),
             ..Snapshot::default()
         }
+    }
+
+    fn lists(&self) -> &'static [&'static str] {
+        &LISTS
     }
 
     fn leaves_out(&self, field: &str) -> bool {
@@ -158,11 +176,12 @@ fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, 
         None | Some(Value::Null) => return Err(Unintelligible::Missing { field }),
         Some(value) => value
             .as_i64()
+            .or_else(|| value.as_f64().filter(|ms| ms.fract() == 0.0).map(|ms| ms as i64))
             .filter(|&ms| Timestamp::from_ms(ms).is_some())
             .ok_or(Unintelligible::OutOfRange { field })?,
     };
     scrub(user);
-    Clerk.snapshot(version, user, layout)
+    Ok(Clerk.snapshot(version, user, layout))
 }
 
 /// Leaves of the user what is to be remembered: see [`LEFT_OUT_OF_PROFILE`].
@@ -182,7 +201,7 @@ fn scrub(user: &mut Map<String, Value>) {
 }
 
 fn suspended(user: &Map<String, Value>) -> bool {
-    ["banned", "deprovisioned"].iter().any(|field| user.get(*field) == Some(&Value::Bool(true)))
+    ["banned", "deprovisioned"].iter().any(|field| bans(user.get(*field)))
 }
 
 fn columns(user: &Map<String, Value>) -> Columns {

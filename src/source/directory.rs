@@ -2,6 +2,7 @@
 
 use super::Unintelligible;
 use super::json::{OnlyId, checked_id, reason, text};
+use super::lenient;
 use crate::core::event::Snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
@@ -181,7 +182,7 @@ impl Entry {
         read: impl FnOnce(&mut Map<String, Value>) -> Result<(Option<Timestamp>, Snapshot), Unintelligible>,
     ) -> Self {
         let entry =
-            serde_json::from_str::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|mut user| {
+            lenient::read::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|(mut user, _)| {
                 let id = checked_id(text(user.get("id")))?;
                 let (created_at, snapshot) = read(&mut user)?;
                 Ok(Self { provider_id: Some(id), created_at, snapshot: Ok(snapshot), odd: None })
@@ -190,8 +191,8 @@ impl Entry {
     }
 
     fn odd(raw: &str, reason: Unintelligible) -> Self {
-        let outline = serde_json::from_str::<OnlyId>(raw).ok();
-        let provider_id = outline.and_then(|outline| checked_id(outline.text()).ok());
+        let outline = lenient::read::<OnlyId>(raw).ok();
+        let provider_id = outline.and_then(|(outline, _)| checked_id(outline.text()).ok());
         // Its creation time is left out: what cannot be understood does not say where the list is.
         Self { provider_id, created_at: None, snapshot: Err(reason), odd: Some(raw.to_owned()) }
     }

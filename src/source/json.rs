@@ -1,15 +1,23 @@
 //! Reading providers' JSON: tolerantly, and so that both databases can hold what comes of it.
 
 use super::Unintelligible;
+use super::moment::Moment;
+use super::path::value_at;
 use crate::core::columns::{Cell, Column, Columns};
 use crate::core::event::PROVIDER_ID_BYTES_MAX;
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+/// Stands in an id for what cannot be decoded: two ids might become one.
+const UNDECODABLE: [char; 2] = ['\0', '\u{fffd}'];
+/// Names longer than this are cut.
+const NAME_CHARS_MAX: usize = 500;
+/// Other texts of a column's are left out where they are longer.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// The same of a path of the profile.
+const PATH_BYTES_MAX: usize = 64 * 1024;
 /// Event types longer than this are cut: the name is for people to read.
 const EVENT_TYPE_CHARS_MAX: usize = 100;
 
@@ -42,7 +50,7 @@ pub(super) fn printable(event_type: &str) -> String {
 
 /// An id that the inbox can hold beside a delivery, whatever comes of it.
 pub(super) fn outline_id(id: Option<String>) -> Option<String> {
-    id.filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX && !id.contains('\0'))
+    id.filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX && !id.contains(UNDECODABLE))
 }
 
 /// serde's message without the values that it may quote: a dead letter's reason is shown and logged.
@@ -62,8 +70,8 @@ pub(super) fn checked_id(id: Option<String>) -> Result<String, Unintelligible> {
         let max = PROVIDER_ID_BYTES_MAX;
         return Err(Unintelligible::TooLong { field, max });
     }
-    if id.contains('\0') {
-        return Err(Unintelligible::Nul { field });
+    if id.contains(UNDECODABLE) {
+        return Err(Unintelligible::Undecodable { field });
     }
     Ok(id)
 }
@@ -74,6 +82,7 @@ pub(super) fn set_paths(columns: &mut Columns, profile: &Map<String, Value>, lay
         columns.set(column, at_path(profile, &path.path));
     }
     layout.fit(columns);
+    limit(columns, layout);
 }
 
 /// The profile as it is stored. Not by `Display`, which writes piece by piece through a formatter.
@@ -81,7 +90,7 @@ pub(super) fn profile_text(profile: &Map<String, Value>) -> String {
     serde_json::to_string(profile).unwrap_or_default()
 }
 
-/// What lies at `a.b.c`: a text, a number or a truth value as its text, anything larger as JSON; nothing for null, an
+/// What lies at a path: a text, a number or a truth value as its text, anything larger as JSON; nothing for null, an
 /// empty text, and a path that leads nowhere.
 pub(super) fn at_path(profile: &Map<String, Value>, path: &str) -> Cell {
     match value_at(profile, path)? {
@@ -91,36 +100,55 @@ pub(super) fn at_path(profile: &Map<String, Value>, path: &str) -> Cell {
     }
 }
 
-/// The value at `a.b.c`, where the path leads anywhere.
-pub(super) fn value_at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    match (object.get(first)?, rest) {
-        (Value::Object(inner), Some(rest)) => value_at(inner, rest),
-        (_, Some(_)) => None,
-        (value, None) => Some(value),
-    }
-}
-
-/// Both databases must be able to hold, and PostgreSQL to index, what a column is given.
-pub(super) fn checked_columns(columns: &Columns, layout: &Layout) -> Result<(), Unintelligible> {
+/// What a column is given of a provider's text, within limits: lists of a thousand people must stay small, and an address
+/// must fit an index. A name is cut; anything else would be another thing when cut, and is left out.
+fn limit(columns: &mut Columns, layout: &Layout) {
     for column in layout.columns() {
-        let field = match column {
-            Column::Path(_) => "a profile path",
-            own => own.name(),
+        let Some(text) = columns.get(column) else { continue };
+        let limited = match column {
+            Column::FirstName | Column::LastName | Column::DisplayName => {
+                text.char_indices().nth(NAME_CHARS_MAX).map(|(end, _)| Some(text[..end].to_owned()))
+            }
+            Column::Path(_) => (text.len() > PATH_BYTES_MAX).then_some(None),
+            _ => (text.len() > TEXT_BYTES_MAX).then_some(None),
         };
-        let value = columns.get(column).unwrap_or_default();
-        if value.contains('\0') {
-            return Err(Unintelligible::Nul { field });
+        if let Some(limited) = limited {
+            columns.set(column, limited);
         }
     }
-    Ok(())
 }
 
-/// RFC 3339 of any width and offset, in microseconds since 1970; finer parts are dropped.
-pub(super) fn rfc3339_us(text: &str) -> Option<i64> {
-    let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let us = i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000)).ok()?;
-    instant_us(us).map(|_| us)
+/// Whether a value says that somebody is banned: anything but an absent, a false or an empty one does, for doubt about a
+/// ban fails closed (contract, rule 13).
+pub(super) fn bans(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !matches!(text.to_ascii_lowercase().as_str(), "" | "false" | "0" | "no"),
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Array(entries)) => !entries.is_empty(),
+        Some(Value::Bool(true) | Value::Object(_)) => true,
+    }
+}
+
+/// When a ban ends: `None` where there is none at `now` (microseconds), `Some(None)` where it never ends or where the text
+/// is no time.
+pub(super) fn ban_until(value: Option<&Value>, now_us: i64) -> Option<Option<Timestamp>> {
+    let value = value.filter(|value| bans(Some(value)))?;
+    let moment = match value {
+        Value::String(text) => Moment::parse(text),
+        Value::Number(number) => number.as_f64().and_then(Moment::from_ms),
+        _ => None,
+    };
+    match moment {
+        Some(Moment::Long) => None,
+        Some(Moment::At(us)) => (us > now_us).then(|| instant_us(us)),
+        Some(Moment::Never) | None => Some(None),
+    }
+}
+
+/// A time in microseconds since 1970.
+pub(super) fn time_us(text: &str) -> Option<i64> {
+    Moment::parse(text)?.us()
 }
 
 /// Microseconds as an instant.

@@ -4,6 +4,9 @@ pub mod clerk;
 pub mod directory;
 pub mod http;
 mod json;
+mod lenient;
+mod moment;
+mod path;
 pub mod setup;
 pub mod signature;
 pub mod standard;
@@ -24,6 +27,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
 use url::Url;
+
+pub use path::{mistake as path_mistake, up_to_selector};
 
 /// One configured auth provider instance.
 #[derive(Clone)]
@@ -86,24 +91,19 @@ pub trait Provider: Send + Sync {
     /// What can be told of a verified body at a glance; unknown fields, absent ones and odd types are no error.
     fn glance(&self, body: &str) -> Glance;
 
-    /// What of a verified body may be kept: anything else is gone before the inbox. An error where that cannot be told.
-    fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
+    /// What of a verified body may be kept: anything else is gone before the inbox. `signed_at` stays with it where the
+    /// provider's deliveries have no other version. An error where it cannot be told what may be kept.
+    fn kept<'a>(&self, body: &'a str, _signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
         Ok(Cow::Borrowed(body))
     }
 
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
-    /// The snapshot of a profile that is to be kept, with its own copy of it. An error where a column cannot be held.
-    fn snapshot(
-        &self,
-        version: i64,
-        profile: &Map<String, Value>,
-        layout: &Layout,
-    ) -> Result<Snapshot, Unintelligible> {
+    /// The snapshot of a profile that is to be kept, with its own copy of it.
+    fn snapshot(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
         let snapshot = self.snapshot_of(version, profile, layout);
-        json::checked_columns(&snapshot.columns, layout)?;
-        Ok(Snapshot { profile: json::profile_text(profile), ..snapshot })
+        Snapshot { profile: json::profile_text(profile), ..snapshot }
     }
 
     /// What this profile says, as of this version; the snapshot's own copy of it is still to be written down.
@@ -113,6 +113,11 @@ pub trait Provider: Send + Sync {
     fn recall(&self, version: i64, profile: String, layout: &Layout) -> Snapshot {
         let user: Map<String, Value> = serde_json::from_str(&profile).unwrap_or_default();
         Snapshot { profile, ..self.snapshot_of(version, &user, layout) }
+    }
+
+    /// Fields of a profile that are lists: a path has to say which entry it means.
+    fn lists(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Whether a stored profile never has this field, so that no column can be filled from it.
@@ -154,8 +159,8 @@ pub enum Unintelligible {
     OutOfRange { field: &'static str },
     #[error("{field} is longer than {max} bytes")]
     TooLong { field: &'static str, max: usize },
-    #[error("{field} holds a NUL character, which no database text can hold")]
-    Nul { field: &'static str },
+    #[error("{field} holds a character that cannot be decoded or stored")]
+    Undecodable { field: &'static str },
 }
 
 type MakeProvider = fn() -> Arc<dyn Provider>;

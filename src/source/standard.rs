@@ -3,8 +3,10 @@
 
 use super::directory::Directory;
 use super::json::{
-    at_path, checked_id, outline_id, printable, reason, rfc3339_us, set_paths, text, value_at,
+    at_path, ban_until, bans, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us,
 };
+use super::lenient;
+use super::path::value_at;
 use super::setup::Setup;
 use super::{Glance, Provider, Unintelligible};
 use crate::core::columns::{Column, ColumnType, Columns};
@@ -22,16 +24,22 @@ pub struct Described {
     pub upsert: Vec<String>,
     pub delete: Vec<String>,
     pub id: String,
-    /// A number that grows, or RFC 3339.
-    pub version: String,
+    /// Where the version is: a number that grows, or RFC 3339. `None`: the time at which the delivery was signed is the
+    /// version, for deliveries that have no other.
+    pub version: Option<String>,
     pub occurred_at: Option<String>,
     pub external_id: Option<String>,
     /// Holds `true` of somebody who is banned.
     pub suspended: Option<String>,
+    /// When a ban ends, such as `data.banExpires`: whoever has such a time before them is banned.
+    pub suspended_until: Option<String>,
     pub columns: Vec<(Column, String)>,
     /// Fields that move without meaning anything, or are nobody's business: they are not kept.
     pub ignore: Vec<String>,
 }
+
+/// The field of a stored body that has the time of its signature, where that is the version.
+const SIGNED_AT: &str = "headcount_signed_at";
 
 /// The kind whose sources are described in the file.
 pub const KIND: &str = "standard-webhooks";
@@ -50,7 +58,7 @@ impl Provider for Described {
     }
 
     fn glance(&self, body: &str) -> Glance {
-        let Ok(body) = serde_json::from_str::<Map<String, Value>>(body) else {
+        let Ok((body, _)) = lenient::read::<Map<String, Value>>(body) else {
             return self.glance_at_text(body);
         };
         let event_type = self.type_of(&body);
@@ -64,14 +72,17 @@ impl Provider for Described {
         }
     }
 
-    fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
-        let mut body: Map<String, Value> = serde_json::from_str(body).map_err(reason)?;
+    fn kept<'a>(&self, body: &'a str, signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
+        let (mut body, _): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
         strip(&mut body);
+        if self.version.is_none() {
+            body.insert(SIGNED_AT.to_owned(), signed_at.ms().into());
+        }
         Ok(Cow::Owned(Value::Object(body).to_string()))
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let body: Map<String, Value> = serde_json::from_str(body).map_err(reason)?;
+        let (body, mended): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
         let provider_id = checked_id(at_path(&body, &self.id))?;
         let key = IdentityKey { source: source.to_owned(), provider_id };
         let occurred_at = self.occurred_at(&body);
@@ -79,7 +90,7 @@ impl Provider for Described {
             true => EventKind::Delete,
             false => EventKind::Upsert(self.snapshot_of(body, layout)?),
         };
-        Ok(Event { key, occurred_at, instance: None, kind })
+        Ok(Event { mended, key, occurred_at, instance: None, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
@@ -92,10 +103,14 @@ impl Provider for Described {
         columns.set(Column::EmailVerified, Some(verified.to_string()));
         set_paths(&mut columns, user, layout);
         let at = |path: &Option<String>| path.as_ref().and_then(|path| value_at(user, path));
+        let ends = at(&self.suspended_until).filter(|ends| !ends.is_null());
+        let until = ban_until(ends, time_of_version(version));
+        let says_banned = if self.suspended.is_some() { bans(at(&self.suspended)) } else { until.is_some() };
         Snapshot {
             version,
             columns,
-            suspended: at(&self.suspended) == Some(&Value::Bool(true)),
+            suspended: says_banned && (ends.is_none() || until.is_some()),
+            suspended_until: until.flatten(),
             external_id: text(at(&self.external_id)),
             ..Snapshot::default()
         }
@@ -122,13 +137,21 @@ impl Described {
                 "is of type `{named}` (at {at}), which is neither in `upsert` nor in `delete`"
             ));
         }
-        self.normalize("sample", sample, &Layout::default())
-            .map_err(|reason| format!("is none: {reason}"))?;
+        let kept = self.kept(sample, Timestamp::clamped(1)).map_err(|reason| format!("is none: {reason}"))?;
+        self.normalize("sample", &kept, &Layout::default()).map_err(|reason| format!("is none: {reason}"))?;
         let is_upsert = self.upsert.contains(&event_type);
         let (extra, columns) = (self.external_id.iter(), self.columns.iter().map(|(_, path)| path));
+        // A ban's end is absent, as a rule, of somebody who is not banned.
         for path in extra.chain(&self.suspended).chain(columns).filter(|_| is_upsert) {
-            if value_at(&body, path).is_none() {
-                return Err(format!("has nothing at `{path}`"));
+            match value_at(&body, path) {
+                None => return Err(format!("has nothing at `{path}`")),
+                Some(Value::Array(_)) => {
+                    return Err(format!(
+                        "has a list at `{path}`: say which entry, such as `{path}[0]` or `{path}[?primary].email`"
+                    ));
+                }
+                Some(Value::Object(_)) => return Err(format!("has an object at `{path}`, and no value")),
+                Some(_) => {}
             }
         }
         Ok(())
@@ -162,21 +185,32 @@ impl Described {
 
     fn snapshot_of(&self, mut body: Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
         let field = "the version";
-        let version = match value_at(&body, &self.version) {
+        let place = self.version.as_deref().unwrap_or(SIGNED_AT);
+        let version = match value_at(&body, place) {
             None | Some(Value::Null) => return Err(Unintelligible::Missing { field }),
-            Some(Value::String(text)) => rfc3339_us(text).or_else(|| text.parse().ok()),
+            Some(Value::String(text)) => time_us(text).or_else(|| text.parse().ok()),
             Some(number) => number.as_i64(),
         };
+        let place = place.to_owned();
         let version = version.ok_or(Unintelligible::OutOfRange { field })?;
         let occurred_at = self.occurred_at.iter();
-        for path in self.event_type.iter().chain(occurred_at).chain([&self.version]).chain(&self.ignore) {
+        for path in self.event_type.iter().chain(occurred_at).chain([&place]).chain(&self.ignore) {
             let is_shown = self.columns.iter().any(|(_, shown)| shown == path);
             if !is_shown {
                 remove(&mut body, path);
             }
         }
         strip(&mut body);
-        self.snapshot(version, &body, layout)
+        Ok(self.snapshot(version, &body, layout))
+    }
+}
+
+/// A version as microseconds since 1970, where it looks like a time; otherwise nothing is later.
+fn time_of_version(version: i64) -> i64 {
+    match version {
+        1_000_000_000_000_000.. => version,
+        1_000_000_000_000..1_000_000_000_000_000 => version * 1_000,
+        _ => 0,
     }
 }
 
@@ -185,7 +219,7 @@ fn cell(column: Column, user: &Map<String, Value>, path: &str) -> Option<String>
     let cell = at_path(user, path)?;
     match column.column_type() {
         ColumnType::Timestamp => {
-            let at = Timestamp::parse(&cell).or_else(|| Timestamp::from_ms(cell.parse().ok()?));
+            let at = time_us(&cell).and_then(instant_us).or_else(|| Timestamp::from_ms(cell.parse().ok()?));
             at.map(|at| at.to_string())
         }
         _ => Some(cell),
@@ -232,10 +266,11 @@ mod tests {
             upsert: text(&["user.created", "user.updated"]),
             delete: text(&["user.deleted"]),
             id: "data.id".into(),
-            version: "data.updatedAt".into(),
+            version: Some("data.updatedAt".into()),
             occurred_at: Some("timestamp".into()),
             external_id: Some("data.externalId".into()),
             suspended: Some("data.banned".into()),
+            suspended_until: None,
             columns: vec![
                 (Column::Email, "data.email".into()),
                 (Column::EmailVerified, "data.emailVerified".into()),
@@ -266,7 +301,7 @@ mod tests {
         assert_eq!(cell(Column::CreatedAt), Some("2026-01-02T02:54:05.000Z"));
         assert!(snapshot.suspended);
         assert_eq!(snapshot.external_id.as_deref(), Some("x1"));
-        let kept = described().kept(SAMPLE).unwrap().into_owned();
+        let kept = described().kept(SAMPLE, Timestamp::clamped(0)).unwrap().into_owned();
         for text in [&snapshot.profile, &kept] {
             assert!(
                 !text.contains("$2a") && !text.contains("accessToken") && text.contains("\"kept\":1"),

@@ -9,7 +9,9 @@ mod install;
 mod row;
 
 use super::directory::Directory;
-use super::json::{at_path, checked_id, instant_us, outline_id, printable, set_paths, text};
+use super::json::{
+    at_path, ban_until, checked_id, instant_us, outline_id, printable, set_paths, text, time_us,
+};
 use super::setup::{Setup, Variable, Variables};
 use super::signature::{KeyError, Scheme, SigningKey};
 use super::{Glance, Provider, Unintelligible};
@@ -82,7 +84,7 @@ impl Provider for Supabase {
         }
     }
 
-    fn kept<'a>(&self, body: &'a str) -> Result<Cow<'a, str>, Unintelligible> {
+    fn kept<'a>(&self, body: &'a str, _signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
         Ok(Cow::Owned(RowChange::read(body)?.stripped()))
     }
 
@@ -91,26 +93,32 @@ impl Provider for Supabase {
         let field = if change.is_delete() { "old_record" } else { "record" };
         let row = change.told().ok_or(Unintelligible::Missing { field })?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(row.text("id"))? };
+        let mut mended = false;
         let kind = match change.is_delete() {
             true => EventKind::Delete,
-            false => EventKind::Upsert(snapshot(&row.object()?, layout)?),
+            false => {
+                let (row, has_odd_parts) = row.object()?;
+                mended = has_odd_parts;
+                EventKind::Upsert(snapshot(&row, layout)?)
+            }
         };
-        Ok(Event { key, occurred_at: None, instance: None, kind })
+        Ok(Event { mended, key, occurred_at: None, instance: None, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
         let mut columns = columns(user);
         set_paths(&mut columns, user, layout);
-        let at_us = |field: &str| row::timestamp_us(user.get(field)?.as_str()?);
         // As of this version: who is banned until a time that lay behind it already is not.
-        let banned_until = at_us("banned_until").filter(|until| *until > version);
+        let banned_until = ban_until(user.get("banned_until"), version);
+        let ended_at =
+            user.get("deleted_at").and_then(Value::as_str).map(|at| time_us(at).unwrap_or(version));
         Snapshot {
             version,
             versioned_at: instant_us(version),
             columns,
             suspended: banned_until.is_some(),
-            suspended_until: banned_until.and_then(instant_us),
-            ended_at: at_us("deleted_at").and_then(instant_us),
+            suspended_until: banned_until.flatten(),
+            ended_at: ended_at.and_then(instant_us),
             ..Snapshot::default()
         }
     }
@@ -132,8 +140,8 @@ impl Provider for Supabase {
 fn snapshot(user: &Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
     let field = "updated_at";
     let updated_at = text(user.get(field)).ok_or(Unintelligible::Missing { field })?;
-    let version = row::timestamp_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
-    Supabase.snapshot(version, &Profile::of(user), layout)
+    let version = time_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
+    Ok(Supabase.snapshot(version, &Profile::of(user), layout))
 }
 
 /// `user_metadata` is the user's own to write: names and pictures are taken from there, and nothing that must be true.
@@ -148,7 +156,7 @@ fn columns(user: &Map<String, Value>) -> Columns {
     let first = |paths: [&str; 2]| paths.into_iter().find_map(|path| at_path(user, path));
     columns.set(Column::DisplayName, first(["user_metadata.full_name", "user_metadata.name"]));
     columns.set(Column::AvatarUrl, first(["user_metadata.avatar_url", "user_metadata.picture"]));
-    let created_at = own("created_at").and_then(|at| row::timestamp_us(&at)).and_then(instant_us);
+    let created_at = own("created_at").and_then(|at| time_us(&at)).and_then(instant_us);
     columns.set(Column::CreatedAt, created_at.map(|at: Timestamp| at.to_string()));
     columns
 }

@@ -7,9 +7,8 @@ mod directory;
 mod events;
 
 use super::directory::Directory;
-use super::json::{
-    OnlyId, checked_id, instant_us, outline_id, printable, reason, rfc3339_us, set_paths, text,
-};
+use super::json::{OnlyId, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us};
+use super::lenient;
 use super::setup::{Setup, Variable, Variables};
 use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
 use super::{Glance, Provider, Unintelligible};
@@ -72,8 +71,14 @@ impl Provider for WorkOs {
 
     fn glance(&self, body: &str) -> Glance {
         // Too odd for a glance: the outline alone, which is read without looking at what a user holds.
-        let envelope =
-            serde_json::from_str::<WorkOsEnvelope>(body).or_else(|_| outline(body)).unwrap_or_default();
+        let mended;
+        let envelope = match serde_json::from_str::<WorkOsEnvelope>(body) {
+            Ok(envelope) => envelope,
+            Err(_) => {
+                mended = lenient::mended(body);
+                serde_json::from_str(&mended).or_else(|_| outline(&mended)).unwrap_or_default()
+            }
+        };
         let event_type = envelope.event.unwrap_or_default();
         let id =
             text(envelope.id.as_ref()).filter(|id| id.len() <= MESSAGE_ID_BYTES_MAX && !id.contains('\0'));
@@ -88,14 +93,14 @@ impl Provider for WorkOs {
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let WorkOsDelivery { event, created_at, mut data } = serde_json::from_str(body).map_err(reason)?;
+        let (WorkOsDelivery { event, created_at, mut data }, mended) = lenient::read(body).map_err(reason)?;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         // The user that a deletion carries is the user as it was: its time is not the deletion's.
         let kind = match event == DELETE {
             true => EventKind::Delete,
             false => EventKind::Upsert(snapshot(&mut data, layout)?),
         };
-        Ok(Event { key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
+        Ok(Event { mended, key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {
@@ -135,9 +140,9 @@ fn outline(body: &str) -> Result<WorkOsEnvelope<'_>, serde_json::Error> {
 fn snapshot(user: &mut Map<String, Value>, layout: &Layout) -> Result<Snapshot, Unintelligible> {
     let field = "data.updated_at";
     let updated_at = text(user.get("updated_at")).ok_or(Unintelligible::Missing { field })?;
-    let version = rfc3339_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
+    let version = time_us(&updated_at).ok_or(Unintelligible::OutOfRange { field })?;
     user.retain(|field, value| !value.is_null() && !LEFT_OUT_OF_PROFILE.contains(&field.as_str()));
-    WorkOs.snapshot(version, user, layout)
+    Ok(WorkOs.snapshot(version, user, layout))
 }
 
 fn columns(user: &Map<String, Value>) -> Columns {
@@ -157,7 +162,7 @@ fn columns(user: &Map<String, Value>) -> Columns {
 }
 
 fn instant(value: Option<&Value>) -> Option<Timestamp> {
-    Timestamp::parse(value?.as_str()?)
+    time_us(value?.as_str()?).and_then(instant_us)
 }
 
 #[cfg(test)]

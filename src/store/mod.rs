@@ -28,7 +28,7 @@ pub use engine::dialect::Dialect;
 pub use engine::error::StoreError;
 pub use engine::url::DatabaseUrl;
 pub use inbox::accept::Acceptance;
-pub use inbox::claimed::{Finished, Pending};
+pub use inbox::claimed::{Claimed, Finished, Pending};
 pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
 pub use report::explaining::AccountDetail;
 pub use report::feed::{Feed, FeedEntry};

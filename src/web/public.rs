@@ -45,7 +45,6 @@ impl Public {
     pub fn new(
         sources: Arc<Vec<Source>>,
         ingest: Option<Ingest>,
-        writing: Option<Arc<WriteHealth>>,
         store: Store,
         clock: Arc<dyn Clock>,
         refusals: Arc<Refusals>,
@@ -53,7 +52,7 @@ impl Public {
         body_bytes_max: usize,
     ) -> Self {
         let (budget, schema) = (BodyBudget::new(body_bytes_max), Arc::default());
-        Self { sources, ingest, writing, store, clock, refusals, retired, budget, schema }
+        Self { sources, ingest, writing: None, store, clock, refusals, retired, budget, schema }
     }
 }
 

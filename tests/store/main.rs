@@ -15,6 +15,7 @@ mod inbox;
 mod linking;
 mod mapping;
 mod migrating;
+mod odd;
 mod offering;
 mod reading;
 mod refusing;

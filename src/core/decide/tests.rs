@@ -12,6 +12,7 @@ fn at(ms: i64) -> Timestamp {
 
 fn event(kind: EventKind, occurred_ms: i64) -> Event {
     Event {
+        mended: false,
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: Some(at(occurred_ms)),
         instance: None,

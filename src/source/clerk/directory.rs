@@ -162,7 +162,7 @@ mod tests {
         let entries = ClerkApi.read_page(body, &Layout::default()).unwrap().entries;
         let outline: Vec<_> =
             entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.snapshot.is_ok())).collect();
-        let odd = [(Some("user_2"), false), (None, false), (None, false), (Some("user_3"), false)];
+        let odd = [(Some("user_2"), true), (None, false), (None, false), (Some("user_3"), false)];
         assert_eq!(outline[0], (Some("user_1"), true));
         assert_eq!(outline[1..5], odd);
         assert_eq!(outline[5], (Some("user_4"), true));

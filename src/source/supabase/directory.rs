@@ -3,14 +3,13 @@
 //! Source: supabase/auth (the admin API's handlers) and `@supabase/auth-js`. The list is in the order of creation, the
 //! newest first. Its pages shift as people sign up and go, so they overlap; an opaque cursor comes with `pagination`.
 
-use super::row::timestamp_us;
 use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
-use crate::source::json::{instant_us, segment, text};
+use crate::source::json::{instant_us, segment, text, time_us};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -146,7 +145,7 @@ fn fitting_size(offset: usize) -> usize {
 
 fn entry(raw: &RawValue, layout: &Layout) -> Entry {
     Entry::read(raw, |user| {
-        let created_at = text(user.get("created_at")).and_then(|at| timestamp_us(&at)).and_then(instant_us);
+        let created_at = text(user.get("created_at")).and_then(|at| time_us(&at)).and_then(instant_us);
         Ok((created_at, snapshot(user, layout)?))
     })
 }

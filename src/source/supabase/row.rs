@@ -2,7 +2,8 @@
 //! common.
 
 use super::Unintelligible;
-use crate::source::json::{instant_us, reason, rfc3339_us};
+use crate::source::json::{instant_us, reason, time_us};
+use crate::source::lenient;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
@@ -134,8 +135,9 @@ impl<'a> UserRecord<'a> {
         (!text.is_empty()).then_some(text)
     }
 
-    pub fn object(&self) -> Result<Map<String, Value>, Unintelligible> {
-        serde_json::from_str(&self.render()).map_err(reason)
+    /// The columns, and whether parts of them could not be decoded.
+    pub fn object(&self) -> Result<(Map<String, Value>, bool), Unintelligible> {
+        lenient::read(&self.render()).map_err(reason)
     }
 
     fn render(&self) -> String {
@@ -218,18 +220,8 @@ fn canonical_number(number: Number) -> Number {
 
 /// Microseconds, always: PostgreSQL and Go drop zeros at the end, and write offsets in ways of their own.
 fn canonical_time(text: &str) -> String {
-    let Some(us) = timestamp_us(text) else { return text.to_owned() };
+    let Some(us) = time_us(text) else { return text.to_owned() };
     let Some(at) = instant_us(us) else { return text.to_owned() };
     let whole = at.to_string();
     format!("{}{:03}Z", whole.trim_end_matches('Z'), us.rem_euclid(1_000))
-}
-
-/// RFC 3339, or as PostgreSQL writes it: a blank for the `T`, an offset of hours alone.
-pub(super) fn timestamp_us(text: &str) -> Option<i64> {
-    let text = text.replacen(' ', "T", 1);
-    let has_short_offset = text.len() > 3
-        && text.is_char_boundary(text.len() - 3)
-        && matches!(text.as_bytes()[text.len() - 3], b'+' | b'-')
-        && text.contains('T');
-    rfc3339_us(&if has_short_offset { format!("{text}:00") } else { text })
 }

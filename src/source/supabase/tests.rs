@@ -77,7 +77,7 @@ fn metadata_survives_the_way_through_a_float() {
 fn nothing_secret_is_kept() {
     for kind in ["INSERT", "UPDATE", "DELETE"] {
         let body = webhook(kind, |_| {});
-        let kept = Supabase.kept(&body).unwrap();
+        let kept = Supabase.kept(&body, Timestamp::clamped(0)).unwrap();
         assert!(!kept.contains("hush") && !kept.contains("$2a") && !kept.contains("next_year"), "{kept}");
         assert!(kept.contains("alice@example.com"));
         let event = |body: &str| Supabase.normalize("supabase", body, &Layout::default());
@@ -88,11 +88,11 @@ fn nothing_secret_is_kept() {
     let mut body: Value = serde_json::from_str(&webhook("UPDATE", |_| {})).unwrap();
     body["old_record"] = serde_json::json!({"email": "before@example.com", "encrypted_password": "$2a"});
     let text = body.to_string().replacen("\"Alice\"", "\"\\ud800\"", 1);
-    let kept = Supabase.kept(&text).unwrap();
+    let kept = Supabase.kept(&text, Timestamp::clamped(0)).unwrap();
     assert!(!kept.contains("before@") && kept.contains("\\ud800"), "{kept}");
-    assert!(upsert(&kept).is_err());
+    assert!(upsert(&kept).unwrap().profile.contains('\u{fffd}'));
     let twice = r#"{"type":"INSERT","schema":"auth","table":"users","record":{"encrypted_password":"$2a","encrypted_password":"$2b","id":"1"}}"#;
-    assert!(!Supabase.kept(twice).unwrap().contains("$2"));
+    assert!(!Supabase.kept(twice, Timestamp::clamped(0)).unwrap().contains("$2"));
 }
 
 #[test]
@@ -158,4 +158,21 @@ fn other_tables_are_of_no_use() {
     );
     let without = r#"{"type":"UPDATE","schema":"auth","table":"users","record":"x"}"#;
     assert_eq!(upsert(without).unwrap_err().to_string(), "record is missing");
+}
+
+#[test]
+fn whoever_is_banned_for_ever_is_suspended() {
+    for (until, is_suspended) in [
+        ("infinity", true),
+        ("9999-12-31 23:59:59-03:00", true),
+        ("294276-12-31 23:59:59+00", true),
+        ("2099-01-01 00:00:00+00", true),
+        ("when hell freezes over", true),
+        ("-infinity", false),
+        ("0044-03-15 00:00:00+00 BC", false),
+        ("2001-01-01 00:00:00", false),
+    ] {
+        let body = webhook("UPDATE", |row| drop(row.insert("banned_until".into(), until.into())));
+        assert_eq!(upsert(&body).unwrap().suspended, is_suspended, "{until}");
+    }
 }

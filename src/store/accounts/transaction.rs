@@ -35,10 +35,18 @@ pub struct Reconciliation {
     erased: HashSet<IdentityKey>,
 }
 
+/// The application's own transaction may hold a name or an account for as long as it likes.
+const LOCK_WAIT_MS: u32 = 2_000;
+
 impl Store {
     pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
+        self.reconciliation_within(LOCK_WAIT_MS).await
+    }
+
+    /// The same, waiting for nobody's lock longer than so many milliseconds.
+    pub async fn reconciliation_within(&self, lock_wait_ms: u32) -> Result<Reconciliation, StoreError> {
         Ok(Reconciliation {
-            tx: self.begin(Access::Decide).await?,
+            tx: self.begin(Access::Decide { lock_wait_ms }).await?,
             users: self.users.clone(),
             dialect: self.dialect(),
             required: None,

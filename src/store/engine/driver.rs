@@ -41,8 +41,10 @@ pub enum Access {
     Read,
     /// The commit of such a transaction is durable once it has returned.
     Write,
-    /// As [`Access::Write`], and it waits for nobody's lock for long: [`StoreError::LockTimeout`].
-    Decide,
+    /// As [`Access::Write`], and it waits for nobody's lock longer than so many milliseconds: [`StoreError::LockTimeout`].
+    Decide {
+        lock_wait_ms: u32,
+    },
 }
 
 /// A pool of connections to one database.

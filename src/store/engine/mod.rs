@@ -1,5 +1,6 @@
 //! The two databases behind one trait, and where their SQL differs.
 
+mod accept_postgres;
 pub(super) mod baseline;
 pub(super) mod delivery;
 pub(super) mod dialect;

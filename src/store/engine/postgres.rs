@@ -4,8 +4,8 @@
 //! transaction, may meet another client's server connection. Where nobody is in between, statements are prepared once a
 //! connection.
 
-use crate::core::timestamp::Timestamp;
-use crate::store::engine::delivery::{FIRST_STATUS, NewDelivery, TEXTS, TIMES, Texts, first_states};
+use crate::store::engine::accept_postgres::{insert, new};
+use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::direct::is_port_of_ours;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
@@ -32,16 +32,14 @@ const WRITE_PREPARED: &str = "BEGIN";
 /// Without statistics yet, which is how a table looks after a first run, five hundred rows by their ids are thought to be
 /// worth compiling for: longer than reading them.
 const READ: &str = "BEGIN READ ONLY; SET LOCAL jit = off";
-/// The application's own transaction may hold a name or an account for as long as it likes.
-///
 /// What is decided about is looked up by its keys. On small tables, or those that it has no statistics of, the planner would
 /// rather read all of it, for each batch.
 const DECIDE: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = 5000; \
-     SET LOCAL lock_timeout = 2000; SET LOCAL jit = off; \
+     SET LOCAL jit = off; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off";
 /// Where there is one way only to take, it is found once for each statement.
-const DECIDE_PREPARED: &str = "BEGIN; SET LOCAL lock_timeout = 2000; SET LOCAL plan_cache_mode = force_generic_plan; \
+const DECIDE_PREPARED: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off";
 /// Of each connection, so that no transaction has to say it; a pooler refuses such parameters. A process that is frozen
@@ -71,14 +69,14 @@ pub(in crate::store) struct PostgresDriver {
     is_direct: bool,
     /// The connection that deliveries are stored over, once there were any.
     inbox: Mutex<Option<PoolConnection<Postgres>>>,
-    doubt: Doubt,
+    mistrust: Mistrust,
 }
 
 /// When a connection last broke or gave no answer. What was idle before that is asked whether it is well before it is used.
 #[derive(Clone, Default)]
-struct Doubt(Arc<StdMutex<Option<Instant>>>);
+struct Mistrust(Arc<StdMutex<Option<Instant>>>);
 
-impl Doubt {
+impl Mistrust {
     fn raise(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -97,16 +95,16 @@ impl PostgresDriver {
             true => options.options(OF_EACH_CONNECTION),
             false => options,
         };
-        let doubt = Doubt::default();
-        let doubted = doubt.clone();
+        let mistrust = Mistrust::default();
+        let mistrusted = mistrust.clone();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(move |connection, idle| {
-                let is_doubted = doubted.is_about(Instant::now() - idle.idle_for);
+                let is_mistrusted = mistrusted.is_about(Instant::now() - idle.idle_for);
                 Box::pin(async move {
-                    match is_doubted {
+                    match is_mistrusted {
                         true => Ok(matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(())))),
                         false => Ok(true),
                     }
@@ -114,10 +112,10 @@ impl PostgresDriver {
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, options, is_direct, inbox: Mutex::default(), doubt })
+        Ok(Self { pool, options, is_direct, inbox: Mutex::default(), mistrust })
     }
 
-    async fn begin_with(&self, statement: &'static str) -> Result<Session<Postgres>, StoreError> {
+    async fn begin_with(&self, statement: &str) -> Result<Session<Postgres>, StoreError> {
         let mut attempts = 1;
         loop {
             match Session::begin(&self.pool, statement, BEGIN_TIMEOUT).await {
@@ -134,7 +132,7 @@ impl PostgresDriver {
         if !is_of_an_old_connection(error) {
             return false;
         }
-        self.doubt.raise();
+        self.mistrust.raise();
         let is_silent =
             matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut);
         attempts <= if is_silent { 1 } else { CONNECTIONS_MAX }
@@ -186,15 +184,21 @@ impl Driver for PostgresDriver {
             (Access::Read, _) => READ,
             (Access::Write, false) => WRITE,
             (Access::Write, true) => WRITE_PREPARED,
-            (Access::Decide, false) => DECIDE,
-            (Access::Decide, true) => DECIDE_PREPARED,
+            (Access::Decide { .. }, false) => DECIDE,
+            (Access::Decide { .. }, true) => DECIDE_PREPARED,
+        };
+        let statement = match access {
+            Access::Read | Access::Write => statement.to_owned(),
+            Access::Decide { lock_wait_ms } => {
+                format!("{statement}; SET LOCAL lock_timeout = {lock_wait_ms}")
+            }
         };
         Ok(Box::new(PostgresTx {
-            session: self.begin_with(statement).await?,
+            session: self.begin_with(&statement).await?,
             is_direct: self.is_direct,
             // A migration takes as long as it takes.
             script_within: if access == Access::Write { None } else { Some(ANSWER_TIMEOUT) },
-            doubt: self.doubt.clone(),
+            mistrust: self.mistrust.clone(),
         }))
     }
 
@@ -280,13 +284,13 @@ struct PostgresTx {
     session: Session<Postgres>,
     is_direct: bool,
     script_within: Option<Duration>,
-    doubt: Doubt,
+    mistrust: Mistrust,
 }
 
 impl PostgresTx {
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
         if is_of_an_old_connection(&error) {
-            self.doubt.raise();
+            self.mistrust.raise();
         }
         self.session.failed(error)
     }
@@ -319,50 +323,6 @@ fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'stat
         };
     }
     query
-}
-
-/// An array for each column. Text is bound as it is: of a body there is one copy, in what is sent.
-fn insert(deliveries: &[NewDelivery], is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {
-    let columns = [TEXTS.as_slice(), TIMES.as_slice()].concat();
-    let kind = |column: usize| if column < TEXTS.len() { "text" } else { "timestamptz" };
-    let arrays: Vec<String> =
-        (0..columns.len()).map(|column| format!("CAST(${} AS {}[])", column + 1, kind(column))).collect();
-    let sql = format!(
-        "WITH new AS (
-             INSERT INTO headcount.deliveries ({columns}, received_at)
-             SELECT v.*, clock_timestamp() FROM UNNEST({arrays}) AS v
-             ON CONFLICT (source, message_id) DO NOTHING
-             RETURNING seq, source, message_id, dead_because, {FIRST_STATUS} AS status),
-         states AS ({states})
-         SELECT CAST(count(*) = ${all} AS text), NULL FROM new
-         UNION ALL SELECT source, message_id FROM new WHERE (SELECT count(*) FROM new) <> ${all}",
-        columns = columns.join(", "),
-        arrays = arrays.join(", "),
-        states = first_states("new", "now()"),
-        all = arrays.len() + 1,
-    );
-    let texts: Vec<Texts> = deliveries.iter().map(NewDelivery::texts).collect();
-    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(is_direct);
-    for column in 0..TEXTS.len() {
-        query = query.bind(texts.iter().map(|texts| texts[column]).collect::<Vec<_>>());
-    }
-    for column in 0..TIMES.len() {
-        let times = deliveries.iter().map(|delivery| delivery.times()[column].map(Timestamp::to_time));
-        query = query.bind(times.collect::<Vec<_>>());
-    }
-    query.bind(deliveries.len() as i64)
-}
-
-/// What [`insert`] answers: first whether all were new, then those that were where not all were.
-fn new(rows: &[PgRow]) -> Result<Option<Vec<(String, String)>>, StoreError> {
-    let (all, new) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
-    match all.try_get::<&str, _>(0)? {
-        "true" => Ok(None),
-        _ => {
-            let key = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
-            Ok(Some(new.iter().map(key).collect::<Result<_, sqlx::Error>>()?))
-        }
-    }
 }
 
 fn decode(rows: &[PgRow]) -> Result<Vec<Row>, StoreError> {

@@ -5,7 +5,7 @@
 
 use crate::store::engine::error::{StoreError, leaves_unknown_state};
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Executor, Pool};
+use sqlx::{AssertSqlSafe, Database, Executor, Pool};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,11 +26,11 @@ where
     /// Takes a connection from the pool and begins with this statement, without parameters.
     pub(super) async fn begin(
         pool: &Pool<D>,
-        statement: &'static str,
+        statement: &str,
         within: Duration,
     ) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?;
-        match timeout(within, connection.execute(sqlx::raw_sql(statement))).await {
+        match timeout(within, connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))).await {
             Ok(Ok(_)) => Ok(Self { connection: Some(connection) }),
             Ok(Err(error)) => {
                 give_up(connection);

@@ -84,7 +84,9 @@ impl Driver for SqliteDriver {
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
         let session = match access {
             Access::Read => Session::begin(&self.readers, "BEGIN", BEGIN_TIMEOUT).await?,
-            Access::Write | Access::Decide => Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?,
+            Access::Write | Access::Decide { .. } => {
+                Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?
+            }
         };
         Ok(Box::new(SqliteTx(session)))
     }

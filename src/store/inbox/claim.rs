@@ -74,11 +74,14 @@ fn waiting(dialect: Dialect) -> String {
     dialect.own(&format!(
         "SELECT CAST(s.seq AS text), d.source, d.message_id, d.event_type, d.provider_id, {}, CAST(s.attempts AS text),
                 CASE WHEN s.approved THEN '1' ELSE '0' END, CAST(octet_length(d.body) AS text),
-                CASE WHEN octet_length(d.body) <= {SMALL_BODY_BYTES} THEN d.body END
+                CASE WHEN octet_length(d.body) <= {SMALL_BODY_BYTES} THEN d.body END,
+                CAST(({} - {}) / 1000 AS text)
          FROM {}
          WHERE s.status = 'pending' AND s.next_attempt_at <= {} AND {}
          ORDER BY s.next_attempt_at, s.seq LIMIT $1 {}",
         dialect.timestamp_text("d.received_at"),
+        dialect.clock_us(),
+        dialect.epoch_us("d.received_at"),
         dialect.each_row(states, "headcount.deliveries", "d", "seq", "s.seq"),
         dialect.began(),
         dialect.is_among("d.source || ''", 2),
@@ -88,8 +91,19 @@ fn waiting(dialect: Dialect) -> String {
 
 /// The delivery, its body still to be loaded where it is large, and the body's size in bytes.
 pub(in crate::store) fn pending(row: Row) -> (Pending, usize) {
-    let [seq, source, message_id, event_type, provider_id, received_at, attempts, approved, body_bytes, body] =
-        take(row);
+    let [
+        seq,
+        source,
+        message_id,
+        event_type,
+        provider_id,
+        received_at,
+        attempts,
+        approved,
+        body_bytes,
+        body,
+        waited_ms,
+    ] = take(row);
     let pending = Pending {
         seq: number(seq),
         source: source.unwrap_or_default(),
@@ -97,6 +111,7 @@ pub(in crate::store) fn pending(row: Row) -> (Pending, usize) {
         event_type: event_type.unwrap_or_default(),
         provider_id,
         received_at: instant(received_at).unwrap_or(Timestamp::clamped(0)),
+        waited_ms: number(waited_ms).try_into().unwrap_or(0),
         body: body.unwrap_or_default(),
         attempts: number(attempts).try_into().unwrap_or(0),
         approved: approved.as_deref() == Some("1"),

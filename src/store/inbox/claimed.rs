@@ -11,10 +11,26 @@ pub struct Pending {
     pub event_type: String,
     pub provider_id: Option<String>,
     pub received_at: Timestamp,
+    /// How long it has been there, by the database's clock.
+    pub waited_ms: u64,
     pub body: String,
     pub attempts: u32,
     /// A person has let this deletion through.
     pub approved: bool,
+}
+
+/// A claimed delivery, for whoever has to put it off when its transaction is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    pub seq: i64,
+    pub attempts: u32,
+    pub waited_ms: u64,
+}
+
+impl From<&Pending> for Claimed {
+    fn from(pending: &Pending) -> Self {
+        Self { seq: pending.seq, attempts: pending.attempts, waited_ms: pending.waited_ms }
+    }
 }
 
 /// What becomes of a claimed delivery.
