@@ -5,3 +5,23 @@ CREATE TABLE headcount.heartbeats (
     -- as large as what could not be written a moment ago
     padding text
 );
+
+-- What could not be done for one account, and when it is tried again.
+CREATE TABLE headcount.postponed (
+    task text NOT NULL,
+    source text NOT NULL,
+    provider_id text NOT NULL,
+    failures integer NOT NULL,
+    due_at timestamptz NOT NULL,
+    last_error text NOT NULL,
+    PRIMARY KEY (task, source, provider_id)
+);
+
+-- How often in a row the account could not be read, and why.
+ALTER TABLE headcount.confirmations ADD COLUMN failures integer NOT NULL DEFAULT 0, ADD COLUMN last_error text;
+
+-- A run may leave accounts out that cannot be read, and may be cancelled.
+ALTER TABLE headcount.runs RENAME COLUMN dead TO unreadable;
+ALTER TABLE headcount.runs DROP CONSTRAINT runs_status_check;
+ALTER TABLE headcount.runs ADD CONSTRAINT runs_status_check CHECK (status IN
+    ('running', 'succeeded', 'partial', 'failed', 'held', 'rejected', 'interrupted', 'cancelled'));

@@ -23,7 +23,8 @@ const DRIFT_SHOWN_MAX: usize = 50;
 /// A full run walks all accounts, writes those that differ, and deletes those that the source proves to have no more.
 /// It may be interrupted: the next one goes on from there. `serve` does the same on schedule.
 ///
-/// Exit code 1 where the run failed (nobody was deleted), 3 where a dry run found drift or a run is held.
+/// Exit code 1 where the run failed (nobody was deleted), 3 where a dry run found drift, a run is held, or accounts could not
+/// be read.
 #[derive(Args)]
 pub struct ResyncCommand {
     /// Which source, such as `clerk`
@@ -118,9 +119,11 @@ fn key_advice(name: &str, config: &Config) -> String {
 
 fn code(run: &Run, dry_run: bool) -> u8 {
     match run.status.as_str() {
-        "succeeded" if dry_run && run.counts.repaired() + run.counts.dead + run.counts.refused > 0 => FOUND,
+        "succeeded" if dry_run && run.counts.repaired() + run.counts.unreadable + run.counts.refused > 0 => {
+            FOUND
+        }
         "succeeded" => DONE,
-        "held" => FOUND,
+        "held" | "partial" => FOUND,
         _ => FAILED,
     }
 }
@@ -177,7 +180,7 @@ pub fn sentence(run: &Run) -> String {
         (counts.revived, "revived"),
         (if is_held { counts.held_deletes } else { 0 }, "held for a person to decide"),
         (if is_held { counts.held_creates } else { 0 }, "new ones held for a person to decide"),
-        (counts.dead, "not understood (dead letters)"),
+        (counts.unreadable, "could not be read"),
         (counts.refused, "refused by the database"),
     ] {
         if count > 0 {

@@ -36,6 +36,11 @@ pub enum Runs {
         #[arg(long)]
         yes: bool,
     },
+    /// Ends a run that is under way, wherever its process is; what it has done stays
+    Cancel {
+        /// Its id in the list
+        run: String,
+    },
     /// Deletes nobody; a later run may find the same again
     Reject {
         /// Its id in the list
@@ -57,10 +62,12 @@ pub struct RunsList {
 enum RunStatusArg {
     Running,
     Succeeded,
+    Partial,
     Failed,
     Held,
     Rejected,
     Interrupted,
+    Cancelled,
 }
 
 pub async fn run(command: Runs, context: Context) -> anyhow::Result<u8> {
@@ -69,6 +76,12 @@ pub async fn run(command: Runs, context: Context) -> anyhow::Result<u8> {
         Runs::List(command) => list(&store, command, context.json).await?,
         Runs::Show { run } => show(&store, &run, context.json).await?,
         Runs::Approve { run, yes } => approve(&store, &run, yes, &context).await?,
+        Runs::Cancel { run } => {
+            if !store.cancel_run(&run).await? {
+                return Err(not_running(&store, &run).await);
+            }
+            answer(&store, &run, context.json).await?
+        }
         Runs::Reject { run } => {
             if !store.reject_run(&run, "rejected by a person").await? {
                 return Err(not_held(&store, &run).await);
@@ -195,6 +208,13 @@ async fn answer(store: &Store, id: &str, json: bool) -> anyhow::Result<u8> {
         false => print(&sentence(&run)),
     }
     Ok(DONE)
+}
+
+async fn not_running(store: &Store, id: &str) -> anyhow::Error {
+    match found(store, id).await {
+        Ok(run) => ConfigError(format!("run {id} is not under way but {}", run.status)).into(),
+        Err(error) => error,
+    }
 }
 
 async fn not_held(store: &Store, id: &str) -> anyhow::Error {

@@ -95,6 +95,14 @@ pub const BREAKER_FAILURES: i64 = 8;
 /// An account that is read by its id until two readings agree. `HEADCOUNT_CONFIRM_AFTER` is the delay.
 pub const CONFIRMATION: RetryPolicy = steady("confirmation", Some(10), 0);
 
+/// An account that its source cannot give, or that cannot be understood. After the last attempt, which comes after about
+/// two days, only a full run asks for it again.
+pub const UNREADABLE_ACCOUNT: RetryPolicy = doubling("unreadable account", Some(14), 30_000, 6 * HOUR_MS);
+
+/// Something of one user's that could not be carried out, such as an erasure that the database refuses. The others come
+/// first.
+pub const POSTPONED: RetryPolicy = doubling("postponed task", None, 30_000, 6 * HOUR_MS);
+
 /// A full run that failed. A schedule with a shorter interval is the limit instead.
 pub const FULL_RUN: RetryPolicy = doubling("full run", None, MINUTE_MS, HOUR_MS);
 
@@ -109,7 +117,7 @@ pub const MIGRATION_BOOTSTRAP: RetryPolicy = steady("bootstrap of a migration", 
 pub const SCRUB: RetryPolicy = steady("scrub of the log", Some(40), 50);
 
 /// Every policy.
-pub const ALL: [RetryPolicy; 16] = [
+pub const ALL: [RetryPolicy; 18] = [
     DELIVERY,
     DELIVERY_PASSED_OVER,
     DELIVERY_LOCKED,
@@ -122,6 +130,8 @@ pub const ALL: [RetryPolicy; 16] = [
     THROTTLED_REQUEST,
     BREAKER,
     CONFIRMATION,
+    UNREADABLE_ACCOUNT,
+    POSTPONED,
     FULL_RUN,
     SHARED_LOOKUP,
     MIGRATION_BOOTSTRAP,
@@ -179,7 +189,7 @@ mod tests {
 
     /// Delays in milliseconds after the first four failures and after the twentieth, all without luck, and after how
     /// many failures no attempt is left.
-    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 16] = [
+    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 18] = [
         (DELIVERY, [1_000, 4_000, 16_000, 64_000, 21_600_000], Some(12)),
         (DELIVERY_PASSED_OVER, [100, 200, 400, 800, 15_000], None),
         (DELIVERY_LOCKED, [1_000, 2_000, 4_000, 8_000, 15_000], None),
@@ -192,6 +202,8 @@ mod tests {
         (THROTTLED_REQUEST, [10_000; 5], Some(12)),
         (BREAKER, [15_000, 30_000, 60_000, 120_000, 240_000], None),
         (CONFIRMATION, [0; 5], Some(10)),
+        (UNREADABLE_ACCOUNT, [30_000, 60_000, 120_000, 240_000, 21_600_000], Some(14)),
+        (POSTPONED, [30_000, 60_000, 120_000, 240_000, 21_600_000], None),
         (FULL_RUN, [60_000, 120_000, 240_000, 480_000, 3_600_000], None),
         (SHARED_LOOKUP, [0; 5], Some(3)),
         (MIGRATION_BOOTSTRAP, [0; 5], Some(5)),

@@ -74,6 +74,7 @@ words! {
     RunStatus {
         Running = "running",
         Succeeded = "succeeded",
+        Partial = "partial",
         Failed = "failed",
         /// A person has to decide about what it found.
         Held = "held",
@@ -81,6 +82,7 @@ words! {
         Rejected = "rejected",
         /// Its process ended before it did; the next one goes on with it.
         Interrupted = "interrupted",
+        Cancelled = "cancelled",
     }
 }
 
@@ -183,7 +185,16 @@ mod tests {
     #[test]
     fn every_set_has_the_contracts_words_and_reads_them_back() {
         has::<DeliveryStatus>(&["pending", "applied", "stale", "ignored", "held", "dead"]);
-        has::<RunStatus>(&["running", "succeeded", "failed", "held", "rejected", "interrupted"]);
+        has::<RunStatus>(&[
+            "running",
+            "succeeded",
+            "partial",
+            "failed",
+            "held",
+            "rejected",
+            "interrupted",
+            "cancelled",
+        ]);
         has::<RunMode>(&["full", "incremental", "dry-run", "user"]);
         has::<IdentityState>(&["present", "suspended", "deleted"]);
         has::<DeletedBy>(&["event", "sweep", "erase"]);

@@ -9,7 +9,7 @@ use crate::core::event::IdentityKey;
 use crate::core::known::{Deletion, FactSet, HeldValues, Identity, User};
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::{ChangeKind, DeletedBy, IdentityState};
-use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, UserRow};
+use crate::store::{AccountWrite, CausedChange, Ended, Reconciliation, StoreError, Task, UserRow};
 use tracing::warn;
 
 /// What becomes of the row of somebody who is erased.
@@ -84,10 +84,19 @@ impl Calls {
                 None => self.bury_alone(key).await,
             };
             match result {
-                Ok(()) => erased += 1,
-                // The application has removed the row itself.
-                Err(CallError::Unknown) => {}
-                Err(error) => warn!("an account whose time is over could not be erased: {error}"),
+                Ok(()) => {
+                    self.store.forget_postponed(Task::Erase, &key.source, &key.provider_id).await?;
+                    erased += 1;
+                }
+                Err(CallError::Store(error)) if error.is_transient() => return Err(error.into()),
+                Err(error) => {
+                    // The application has removed the row itself.
+                    if !matches!(error, CallError::Unknown) {
+                        warn!("an account whose time is over could not be erased: {error}");
+                    }
+                    let reason = error.to_string();
+                    self.store.postpone(Task::Erase, &key.source, &key.provider_id, &reason).await?;
+                }
             }
         }
         if erased > 0 {

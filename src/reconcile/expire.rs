@@ -3,6 +3,7 @@
 use super::calls::{CallError, Calls};
 use crate::core::decide::ban_over;
 use crate::core::event::IdentityKey;
+use crate::store::Task;
 
 impl Calls {
     /// Ends the bans whose time is over; how many it were.
@@ -11,11 +12,18 @@ impl Calls {
         let mut ended = 0;
         for key in &keys {
             match self.end_ban(key).await {
-                Ok(()) => ended += 1,
-                // Whoever holds it lets go, and no account waits for another's failure.
-                Err(CallError::Busy | CallError::Erased | CallError::Conflict(_)) => {}
-                Err(CallError::Store(error)) if error.is_of_one_account() => {}
-                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.store.forget_postponed(Task::EndBan, &key.source, &key.provider_id).await?;
+                    ended += 1;
+                }
+                // Whoever holds it lets go.
+                Err(CallError::Busy) => {}
+                Err(CallError::Store(error)) if error.is_transient() => return Err(error.into()),
+                // No account waits for another's failure.
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.store.postpone(Task::EndBan, &key.source, &key.provider_id, &reason).await?;
+                }
             }
         }
         Ok(ended)

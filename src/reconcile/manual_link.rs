@@ -14,7 +14,7 @@ use crate::core::known::{Account, Identity, User};
 use crate::core::known::{Sibling, SourceStatus};
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::IdentityState;
-use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, UserRow};
+use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, Task, UserRow};
 
 /// What tying an account to a user came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,8 +146,9 @@ impl Calls {
         let mut failed = None;
         for (key, user_id) in &keys {
             match self.announce_one(key).await {
+                Ok(()) => self.store.forget_postponed(Task::Announce, &key.source, &key.provider_id).await?,
                 // Whoever holds it may be the application itself.
-                Ok(()) | Err(CallError::Busy) => {}
+                Err(CallError::Busy) => {}
                 // It has made a user for somebody who was erased.
                 Err(CallError::Erased) => {
                     let caller = Caller { by: "policy", reason: Some("the account was erased before") };
@@ -156,7 +157,11 @@ impl Calls {
                     self.scrub().await;
                 }
                 // No account waits for another's failure.
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.store.postpone(Task::Announce, &key.source, &key.provider_id, &reason).await?;
+                    failed = Some(error);
+                }
             }
         }
         failed.map_or(Ok(keys.len()), Err)

@@ -12,7 +12,7 @@ use crate::store::{Confirmation, Counts, StoreError};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Accounts that are read at the same time.
 const READERS: usize = 8;
@@ -24,6 +24,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SOMEBODY: i64 = 10;
 /// Missing accounts that a drift report asks for one by one.
 const LOOKED_FOR_MAX: usize = 200;
+
+/// What reading some accounts has brought.
+struct Read {
+    readings: Vec<(IdentityKey, Reading)>,
+    /// Accounts that cannot be given or understood, and why.
+    unreadable: Vec<(IdentityKey, String)>,
+}
 
 impl Resync {
     /// Reads what the run doubts until nothing is open: twice, `HEADCOUNT_CONFIRM_AFTER` apart, where that is needed.
@@ -74,8 +81,16 @@ impl Resync {
             self.ask_witnesses(running).await?;
             running.asked_witness = true;
         }
-        let (readings, dead) = self.read_each(due).await?;
-        running.counts.dead += dead;
+        let Read { readings, unreadable } = self.read_each(due).await?;
+        for (key, reason) in &unreadable {
+            if missing.contains(key) && running.gaps > 0 {
+                // It is what lies at a place that the list could not give, and is counted.
+                running.forget_a_place();
+            }
+            running.note_unreadable(&key.provider_id, reason);
+        }
+        // The run does not wait for them: they are read again by and by.
+        self.postpone(&unreadable).await?;
         let there = |(key, reading): &&(IdentityKey, Reading)| {
             reading.observed != Observation::Absent && missing.contains(key)
         };
@@ -136,8 +151,11 @@ impl Resync {
 
     async fn ask_any(&self, ids: &[String]) -> Result<(), ResyncError> {
         for id in ids {
-            if self.gate.one(id).await?.0.is_some() {
-                return Ok(());
+            match self.gate.one(id).await {
+                Ok((Some(_), _)) => return Ok(()),
+                Ok((None, _)) => {}
+                Err(error) if error.is_of_one_account() => {}
+                Err(error) => return Err(error),
             }
         }
         Err(ResyncError::Canary)
@@ -149,18 +167,14 @@ impl Resync {
         keys: &[IdentityKey],
     ) -> Result<Vec<(IdentityKey, Reading)>, ResyncError> {
         let asked = |key: &IdentityKey| Confirmation { key: key.clone(), doubt: Doubt::Asked, attempts: 0 };
-        Ok(self.read_each(keys.iter().map(asked).collect()).await?.0)
+        Ok(self.read_each(keys.iter().map(asked).collect()).await?.readings)
     }
 
-    /// Reads the accounts, some at a time; how many of them could not be understood.
-    async fn read_each(
-        &self,
-        due: Vec<Confirmation>,
-    ) -> Result<(Vec<(IdentityKey, Reading)>, u64), ResyncError> {
+    /// Reads the accounts, some at a time. One that cannot be given keeps none of the others from being read.
+    async fn read_each(&self, due: Vec<Confirmation>) -> Result<Read, ResyncError> {
         let mut due = due.into_iter();
         let mut readers = JoinSet::new();
-        let mut readings = Vec::new();
-        let mut odd = Vec::new();
+        let (mut readings, mut unreadable, mut odd) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             while readers.len() < READERS
                 && let Some(confirmation) = due.next()
@@ -173,7 +187,14 @@ impl Resync {
             }
             let Some(read) = readers.join_next().await else { break };
             let (key, answer) = read.map_err(|_| ResyncError::Stopped)?;
-            let (entry, marked_at) = answer?;
+            let (entry, marked_at) = match answer {
+                Ok(answer) => answer,
+                Err(error) if error.is_of_one_account() => {
+                    unreadable.push((key, error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match entry {
                 None => readings.push((key, Reading { observed: Observation::Absent, marked_at })),
                 Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {
@@ -186,16 +207,34 @@ impl Resync {
                             Reading { observed: Observation::Present(snapshot.clone()), marked_at },
                         ));
                     }
-                    Err(_) => {
+                    Err(reason) => {
                         odd.extend(odd_user(&self.source, &entry, marked_at));
-                        self.forget(&[key]).await?;
+                        unreadable.push((key, reason.to_string()));
                     }
                 },
             }
         }
         self.store.accept_odd(&odd).await?;
         readings.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok((readings, odd.len() as u64))
+        unreadable.sort();
+        Ok(Read { readings, unreadable })
+    }
+
+    /// They are read again after a while, each after a longer one.
+    async fn postpone(&self, unreadable: &[(IdentityKey, String)]) -> Result<(), StoreError> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        for (key, reason) in unreadable {
+            debug!(
+                source.name = self.source.name,
+                account.id = key.provider_id,
+                "it cannot be read: {reason}"
+            );
+        }
+        let mut tx = self.store.reconciliation().await?;
+        tx.postpone_confirmations(unreadable).await?;
+        tx.commit(&[]).await
     }
 
     /// Asks for missing accounts by their ids, as a drift report does: once, and only for the first of them.
@@ -206,7 +245,15 @@ impl Resync {
     ) -> Result<(), ResyncError> {
         for (n, id) in missing.iter().enumerate() {
             self.report(Phase::Confirming { wait_ms: 0 }, n as u64, missing.len() as u64);
-            let is_gone = n >= LOOKED_FOR_MAX || self.gate.one(id).await?.0.is_none();
+            let is_gone = n >= LOOKED_FOR_MAX
+                || match self.gate.one(id).await {
+                    Ok((entry, _)) => entry.is_none(),
+                    Err(error) if error.is_of_one_account() => {
+                        running.note_unreadable(id, &error.to_string());
+                        false
+                    }
+                    Err(error) => return Err(error),
+                };
             if is_gone {
                 running.counts.deleted += 1;
                 running.note_drift(vec![Drift {
@@ -221,6 +268,7 @@ impl Resync {
 
     /// Reads the accounts that deliveries have asked about and that are due; how many it were.
     pub async fn confirm_asked(&self) -> Result<usize, ResyncError> {
+        self.store.free_confirmations(&self.source.name).await?;
         self.store.ask_provisional(&self.source.name, BATCH).await?;
         let due = self.store.due_confirmations(&self.source.name, None, BATCH).await?;
         if due.is_empty() {
@@ -228,10 +276,13 @@ impl Resync {
         }
         let (due, given_up): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|confirmation| !CONFIRMATION.is_spent(confirmation.attempts));
-        let given_up: Vec<IdentityKey> = given_up.into_iter().map(|confirmation| confirmation.key).collect();
-        self.forget(&given_up).await?;
+        let restless = "it kept changing while it was read".to_owned();
+        let given_up: Vec<(IdentityKey, String)> =
+            given_up.into_iter().map(|confirmation| (confirmation.key, restless.clone())).collect();
+        self.postpone(&given_up).await?;
         let count = due.len();
-        let (readings, _) = self.read_each(due).await?;
+        let Read { readings, unreadable } = self.read_each(due).await?;
+        self.postpone(&unreadable).await?;
         let since = readings.iter().map(|(_, reading)| reading.marked_at).min();
         let context = ReadContext { cause: "confirmation", ..ReadContext::default() };
         let applied = self.reads.apply(&readings, &[], &context, "", Counts::default()).await?;

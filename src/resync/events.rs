@@ -65,7 +65,7 @@ impl Resync {
         // Nothing but events moves it on: their clock is the provider's.
         let reached = highest.map_or(since, Timestamp::ms);
         self.store.raise_watermark(&self.source.name, reached).await?;
-        Ok(Ending { status: "succeeded", error: None })
+        Ok(running.ended())
     }
 
     async fn events(
@@ -118,7 +118,7 @@ impl Resync {
             updated: count_of(&applied, "user.updated"),
             deleted: count_of(&applied, "user.deleted"),
             unchanged: new.iter().filter(|event| ended(event, "stale")).count() as u64,
-            dead: new.iter().filter(|event| ended(event, "dead")).count() as u64,
+            unreadable: new.iter().filter(|event| ended(event, "dead")).count() as u64,
             held_deletes: new.iter().filter(|event| ended(event, "held")).count() as u64,
             ..Counts::default()
         });

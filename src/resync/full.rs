@@ -11,7 +11,7 @@ use crate::core::proof::{Walked, prove};
 use crate::core::timestamp::Timestamp;
 use crate::core::words::RunMode;
 use crate::reconcile::{Assignment, Drift, ReadContext, RunRef};
-use crate::store::{Counts, Ending, NewConfirmation, Run, run_lease};
+use crate::store::{Counts, Ending, NewConfirmation, NewDelivery, Run, run_lease};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,6 +23,10 @@ const RESUME_AGE_MS_MAX: i64 = 6 * 3_600_000;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 /// Accounts that are certainly there, kept to ask for them.
 const WITNESSES_MAX: usize = 3;
+/// Accounts that could not be read and that a run's error names.
+const UNREADABLE_NAMED_MAX: usize = 5;
+/// What stands for the id of an account that the list could not give.
+const UNNAMED: &str = "the account at place";
 /// Accounts without a creation time that are looked at together.
 const UNDATED_SLICE: i64 = 500;
 
@@ -50,6 +54,10 @@ pub(super) struct Running {
     pub unsettled: u64,
     /// Accounts that the list lacked and that were there by their ids.
     pub left_out: u64,
+    /// Places of the list that cannot be given and whose accounts nobody has named yet.
+    pub gaps: u64,
+    /// The first of the accounts that could not be read, with the reason.
+    pub unreadable: Vec<String>,
     /// A known account has answered 200 before any 404 was believed.
     pub asked_witness: bool,
     pub guard: Option<Guard>,
@@ -74,6 +82,8 @@ impl Running {
             unwritten: None,
             unsettled: 0,
             left_out: 0,
+            gaps: 0,
+            unreadable: Vec::new(),
             asked_witness: false,
             guard: None,
             under_way: None,
@@ -106,6 +116,42 @@ impl Running {
 
     pub(super) fn witnesses(&self) -> &[String] {
         &self.checkpoint.witnesses
+    }
+
+    /// Counts an account that could not be read, and remembers the first of them.
+    pub(super) fn note_unreadable(&mut self, which: &str, reason: &str) {
+        self.counts.unreadable += 1;
+        if self.unreadable.len() < UNREADABLE_NAMED_MAX {
+            self.unreadable.push(format!("{which} ({reason})"));
+        }
+    }
+
+    /// One of the places that could not be given has a name now, under which it is counted.
+    pub(super) fn forget_a_place(&mut self) {
+        self.gaps -= 1;
+        self.counts.unreadable -= 1;
+        if let Some(place) = self.unreadable.iter().position(|named| named.starts_with(UNNAMED)) {
+            self.unreadable.remove(place);
+        }
+    }
+
+    pub(super) fn note_odd(&mut self, odd: &NewDelivery) {
+        let which = odd.provider_id.as_deref().unwrap_or("an account without an id");
+        self.note_unreadable(which, odd.dead_because.as_deref().unwrap_or_default());
+    }
+
+    /// How the run ends where nothing else is in its way.
+    pub(super) fn ended(&self) -> Ending {
+        match self.counts.unreadable {
+            0 => Ending { status: "succeeded", error: None },
+            count => Ending {
+                status: "partial",
+                error: Some(format!(
+                    "{count} accounts could not be read, the others were compared; nobody of them was deleted: {}",
+                    self.unreadable.join("; ")
+                )),
+            },
+        }
     }
 
     pub(super) fn note_drift(&mut self, drift: Vec<Drift>) {
@@ -153,7 +199,7 @@ impl Resync {
         let report = self.end(running, ending).await;
         lease.release().await?;
         let report = report?;
-        if matches!(report.run.status.as_str(), "succeeded" | "held") {
+        if matches!(report.run.status.as_str(), "succeeded" | "partial" | "held") {
             self.store.overtake_held(&self.source.name, &report.run.id).await?;
         }
         Ok(report)
@@ -221,7 +267,7 @@ impl Resync {
         let missing = self.walk(running).await?;
         self.prove_walk(running).await?;
         self.look_for(running, &missing).await?;
-        Ok(Ending { status: "succeeded", error: None })
+        Ok(running.ended())
     }
 
     async fn count_before(&self, running: &mut Running) -> Result<(), ResyncError> {
@@ -243,6 +289,12 @@ impl Resync {
             });
             let compared = compare_range(&self.store, &self.source, &fetched).await?;
             running.counts.pages += 1;
+            for gap in &fetched.gaps {
+                // A place that cannot be read counts as seen (contract, rule 5).
+                running.counts.seen += 1;
+                running.gaps += 1;
+                running.note_unreadable(&format!("{UNNAMED} {} of the list", gap.place + 1), &gap.reason);
+            }
             running.checkpoint.place = next;
             running.checkpoint.walked = fetched.is_last;
             self.record_page(running, compared, &mut missing).await?;
@@ -265,7 +317,9 @@ impl Resync {
     ) -> Result<(), ResyncError> {
         running.counts.seen += compared.seen;
         running.counts.unchanged += compared.unchanged;
-        running.counts.dead += compared.odd.len() as u64;
+        for odd in &compared.odd {
+            running.note_odd(odd);
+        }
         self.check_creation(running, compared.unseen).await?;
         let checkpoint = &mut running.checkpoint;
         checkpoint.missing += compared.missing.len() as u64;

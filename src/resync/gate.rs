@@ -11,8 +11,9 @@ use crate::retry::Backoff;
 use crate::source::directory::{Answer, Directory, Entry, Malformed};
 use crate::source::http::{Api, ApiError};
 use crate::store::{Grant, Store};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,6 +24,10 @@ use tracing::{debug, warn};
 const PATIENCE_MS_MAX: i64 = 300_000;
 /// A grant that was not used for so long is given up: requests do not save up.
 const GRANT_IDLE_MAX: Duration = Duration::from_millis(500);
+/// After so long the same list that fails counts once more.
+const COUNTED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Paths that are remembered as failing.
+const FAILING_MAX: usize = 1_000;
 /// A block is looked at again after so long at the most: somebody may have lifted it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -36,6 +41,8 @@ pub struct Gate {
     requests: AtomicU64,
     throttled: AtomicU64,
     stop: CancellationToken,
+    /// What has failed since the last success, and when it was counted.
+    failing: StdMutex<HashMap<String, Instant>>,
 }
 
 /// What is left of a grant.
@@ -46,6 +53,23 @@ struct Granted {
     now: Timestamp,
     told_at: Instant,
     failures: i64,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// One account: its path.
+    One(&'a str),
+    /// A list, a count, or the source itself.
+    Several(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    fn path(self) -> &'a str {
+        match self {
+            Asked::One(path) | Asked::Several(path) => path,
+        }
+    }
 }
 
 /// Leave for one request.
@@ -88,6 +112,7 @@ impl Gate {
             requests: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             stop,
+            failing: StdMutex::default(),
         }
     }
 
@@ -116,12 +141,13 @@ impl Gate {
         path: &str,
         read: impl Fn(&Answer) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
-        self.ask_until(None, path, read).await
+        self.ask_until(None, Asked::Several(path), read).await
     }
 
     /// One account, by its id.
     pub(super) async fn one(&self, provider_id: &str) -> Result<(Option<Entry>, Timestamp), ResyncError> {
-        self.ask(&self.directory().one(provider_id), |answer| self.read_one(answer)).await
+        let path = self.directory().one(provider_id);
+        self.ask_until(None, Asked::One(&path), |answer| self.read_one(answer)).await
     }
 
     fn read_one(&self, answer: &Answer) -> Result<Entry, Malformed> {
@@ -132,8 +158,13 @@ impl Gate {
     pub(super) async fn count(&self) -> Result<Option<u64>, ResyncError> {
         let directory = self.directory();
         let Some(path) = directory.count() else { return Ok(None) };
-        let (count, _) = self.ask(&path, |answer| directory.read_count(answer)).await?;
-        Ok(Some(count.unwrap_or(0)))
+        let mut counted = self.ask(&path, |answer| directory.read_count(answer)).await;
+        if let (Err(error), Some(path)) = (&counted, directory.count_otherwise())
+            && error.is_of_one_account()
+        {
+            counted = self.ask(&path, |answer| directory.read_count(answer)).await;
+        }
+        Ok(Some(counted?.0.unwrap_or(0)))
     }
 
     /// One account for somebody who waits: until `deadline`, and not at all where the source is left alone for longer.
@@ -144,12 +175,12 @@ impl Gate {
     ) -> Result<(Option<Entry>, Timestamp), ResyncError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let path = self.directory().one(provider_id);
-        let asked = self.ask_until(Some(deadline), &path, |answer| self.read_one(answer));
+        let asked = self.ask_until(Some(deadline), Asked::One(&path), |answer| self.read_one(answer));
         match tokio::time::timeout(left, asked).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Who hangs is left alone as well, in the end.
-                self.failed(&ApiError::Hangs).await?;
+                self.failed(Asked::One(&path), &ApiError::Hangs).await?;
                 Err(ApiError::Hangs.into())
             }
         }
@@ -158,7 +189,7 @@ impl Gate {
     async fn ask_until<T>(
         &self,
         deadline: Option<Instant>,
-        path: &str,
+        asked: Asked<'_>,
         read: impl Fn(&Answer) -> Result<T, Malformed>,
     ) -> Result<(Option<T>, Timestamp), ResyncError> {
         let mut backoff = Backoff::new(&REQUEST, &self.clock);
@@ -170,7 +201,7 @@ impl Gate {
             let answer = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(ResyncError::Stopped),
-                answer = self.api.get(path) => answer,
+                answer = self.api.get(asked.path()) => answer,
             };
             let read = answer.and_then(|answer| match answer {
                 Some(answer) => Ok(Some(read(&answer)?)),
@@ -178,6 +209,7 @@ impl Gate {
             });
             match read {
                 Ok(answer) => {
+                    self.failing().clear();
                     if permit.failures > 0 {
                         self.store.forget_failures(&self.source).await?;
                         self.give_up_grant().await;
@@ -192,7 +224,7 @@ impl Gate {
                     // Whoever hangs has had time enough.
                     attempts += if matches!(error, ApiError::Hangs) { 2 } else { 1 };
                     debug!(source.name = self.source, "a request failed, attempt {attempts}: {error}");
-                    self.failed(&error).await?;
+                    self.failed(asked, &error).await?;
                     if REQUEST.is_spent(attempts) {
                         return Err(error.into());
                     }
@@ -217,7 +249,36 @@ impl Gate {
         Ok(())
     }
 
-    async fn failed(&self, error: &ApiError) -> Result<(), ResyncError> {
+    fn failing(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a failure says anything about the source. That one account cannot be given says so once until something
+    /// succeeds, however often it is asked for; the list says so again after a while.
+    fn counts(&self, asked: Asked<'_>, error: &ApiError) -> bool {
+        if !error.is_of_content() {
+            return true;
+        }
+        let mut failing = self.failing();
+        let counted_at = failing.get(asked.path()).copied();
+        let is_old = counted_at.is_some_and(|at| at.elapsed() >= COUNTED_AGAIN_AFTER);
+        let counts = match asked {
+            Asked::One(_) => counted_at.is_none(),
+            Asked::Several(_) => counted_at.is_none() || is_old,
+        };
+        if counts {
+            if failing.len() >= FAILING_MAX {
+                failing.clear();
+            }
+            failing.insert(asked.path().to_owned(), Instant::now());
+        }
+        counts
+    }
+
+    async fn failed(&self, asked: Asked<'_>, error: &ApiError) -> Result<(), ResyncError> {
+        if !self.counts(asked, error) {
+            return Ok(());
+        }
         let failures = self.store.count_failure(&self.source).await?;
         if failures >= BREAKER_FAILURES {
             let times = u32::try_from(failures - BREAKER_FAILURES + 1).unwrap_or(u32::MAX);

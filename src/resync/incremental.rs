@@ -106,16 +106,18 @@ impl Resync {
         if let Some(highest) = highest {
             self.store.raise_watermark(&self.source.name, highest).await?;
         }
-        Ok(Ending { status: "succeeded", error: None })
+        Ok(running.ended())
     }
 
     async fn take_newest(&self, running: &mut Running, compared: Compared) -> Result<(), ResyncError> {
         running.counts.add(Counts {
             seen: compared.seen,
             unchanged: compared.unchanged,
-            dead: compared.odd.len() as u64,
             ..Counts::default()
         });
+        for odd in &compared.odd {
+            running.note_odd(odd);
+        }
         self.check_creation(running, compared.unseen).await?;
         self.store.accept_odd(&compared.odd).await?;
         self.count_requests(running);

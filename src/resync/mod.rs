@@ -16,6 +16,7 @@ mod instance;
 mod lease;
 mod matching;
 mod pages;
+mod parts;
 mod single;
 mod sweep;
 mod walk;
@@ -174,6 +175,14 @@ impl ResyncError {
             ResyncError::Store(error) => error.is_transient(),
             ResyncError::Api(error) => error.is_transient(),
             ResyncError::Blocked { .. } | ResyncError::ThrottledToDeath(_) | ResyncError::Busy { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it may be one account's content that cannot be given, while the others can.
+    pub fn is_of_one_account(&self) -> bool {
+        match self {
+            ResyncError::Api(error) => error.is_of_content() || error.is_unprocessable(),
             _ => false,
         }
     }

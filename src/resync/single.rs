@@ -28,7 +28,7 @@ impl Resync {
         let counts = &running.counts;
         let is_known =
             !self.store.known_of(&self.source.name, std::slice::from_ref(&key.provider_id)).await?.is_empty();
-        if !is_known && counts.dead + counts.refused == 0 {
+        if !is_known && counts.unreadable + counts.refused == 0 {
             return Err(ResyncError::Unknown(key.provider_id));
         }
         if self.store.open_confirmations(&running.run.id).await?.gone > 0 {

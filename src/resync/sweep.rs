@@ -33,7 +33,7 @@ impl Resync {
         if running.unsettled > 0 {
             return Err(ResyncError::Unsettled(running.unsettled));
         }
-        Ok(Ending { status: "succeeded", error: None })
+        Ok(running.ended())
     }
 
     async fn sweep_gone(&self, running: &mut Running, total: u64) -> Result<(), ResyncError> {

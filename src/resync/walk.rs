@@ -6,6 +6,7 @@
 
 use super::ResyncError;
 use super::gate::Gate;
+use super::parts::{Gap, Parts, in_parts};
 use crate::core::timestamp::Timestamp;
 use crate::source::directory::{Entry, Listed, More, PageRequest, Position};
 use crate::store::KnownRange;
@@ -35,6 +36,8 @@ pub(super) struct WalkPlace {
     since_ms: Option<i64>,
     /// Where the next page begins, for an API without a cursor.
     offset: Option<usize>,
+    /// Places before this one that cannot be given are known already.
+    gaps_end: usize,
     /// The walk has gone back a little: what comes may have been seen.
     overlaps: bool,
     /// Whether the list begins with the youngest; `None` until a page has told.
@@ -60,6 +63,8 @@ pub(super) struct Page {
     pub seen_at_edge: Vec<String>,
     pub next: WalkPlace,
     pub is_last: bool,
+    /// Places of it that the API cannot give.
+    pub gaps: Vec<Gap>,
 }
 
 /// Why there is no page at this place.
@@ -157,10 +162,13 @@ pub(super) async fn page(gate: &Gate, place: &WalkPlace) -> Result<Page, ResyncE
     }
 }
 
+/// One that cannot be given is no place to go on from either.
 async fn is_there(gate: &Gate, provider_id: Option<&str>) -> Result<bool, ResyncError> {
-    match provider_id {
-        Some(provider_id) => Ok(gate.one(provider_id).await?.0.is_some()),
-        None => Ok(true),
+    let Some(provider_id) = provider_id else { return Ok(true) };
+    match gate.one(provider_id).await {
+        Ok((entry, _)) => Ok(entry.is_some()),
+        Err(error) if error.is_of_one_account() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -175,6 +183,7 @@ async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> 
         Ok((None, marked_at)) => (Listed { entries: Vec::new(), more: More::No }, marked_at),
         Err(ResyncError::Api(error)) if behind && error.is_unprocessable() => return Err(Trouble::NoCursor),
         Err(ResyncError::Api(error)) if behind && error.is_not_found() => return Err(Trouble::Cursor),
+        Err(error) if error.is_of_one_account() => return fetch_in_parts(gate, place, &request, error).await,
         Err(error) => return Err(Trouble::Error(error)),
     };
     let Listed { entries, more } = listed;
@@ -198,6 +207,7 @@ async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> 
     }
     let gap = place.offset.is_some()
         && request.start > 0
+        && request.start != place.gaps_end
         && entries.first().is_none_or(|first| !place.was_seen(first));
     if gap {
         return Ok(None);
@@ -206,6 +216,39 @@ async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> 
     if directory.lists_since() {
         page.next.trail.clear();
     }
+    Ok(Some(page))
+}
+
+/// The page from its places, since the API cannot give it whole. From here on the list is walked by offsets.
+async fn fetch_in_parts(
+    gate: &Gate,
+    place: &WalkPlace,
+    request: &PageRequest,
+    error: ResyncError,
+) -> Result<Option<Page>, Trouble> {
+    let start = match place.offset {
+        Some(_) => request.start,
+        None => place.rows.saturating_sub(OVERLAP),
+    };
+    let asked = in_parts(gate, start, request.size, error).await.map_err(Trouble::Error)?;
+    let Parts { start, entries, mut gaps, marked_at, places, is_last } = asked;
+    gaps.retain(|gap| gap.place >= place.gaps_end);
+    let times: Vec<i64> = entries.iter().filter_map(|entry| entry.created_at).map(Timestamp::ms).collect();
+    let place = place.directed(&times, gate.directory().newest_first());
+    if times.windows(2).any(|pair| place.order(pair[0]) > place.order(pair[1])) {
+        return Err(Trouble::Error(ResyncError::Walk("it is not in the order of creation")));
+    }
+    let place = WalkPlace { offset: Some(start), overlaps: true, ..place };
+    let request = PageRequest { path: String::new(), start, size: places };
+    let more = if is_last { More::No } else { More::Yes };
+    let mut page = covered(&place, &request, entries, more, marked_at).map_err(Trouble::Error)?;
+    if !is_last {
+        // Not back over a place that is known to be one: the same would be asked for anew.
+        page.next.gaps_end = gaps.last().map_or(place.gaps_end, |gap| gap.place + 1);
+        page.next.offset = Some((start + places).saturating_sub(OVERLAP).max(page.next.gaps_end));
+        page.next.rows += gaps.len();
+    }
+    page.gaps = gaps;
     Ok(Some(page))
 }
 
@@ -246,6 +289,7 @@ fn covered(
         open_end: end.map(Timestamp::clamped),
         seen_at_edge: place.edge_ids.clone(),
         is_last,
+        gaps: Vec::new(),
         // A walk that is over remembers nobody.
         next: if is_last { WalkPlace::default() } else { next },
         entries,

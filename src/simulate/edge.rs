@@ -1,6 +1,7 @@
 //! What stands before every API: faults, the limit, the key.
 
 use super::shared::{ApiState, lock};
+use super::vendor::Vendor;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -38,7 +39,26 @@ pub(super) async fn guard(State(shared): ApiState, request: Request, next: Next)
         return ([(header::CONTENT_TYPE, "text/html")], "<!doctype html><title>Wait</title>").into_response();
     }
     let response = next.run(request).await;
+    let response = if faults.broken.is_empty() {
+        response
+    } else {
+        unless_broken(response, &faults.broken, vendor).await
+    };
     if shared.chance(faults.cut) { cut_off(response).await } else { response }
+}
+
+/// The answer, or 500 where it would hold one of these users.
+async fn unless_broken(response: Response, broken: &[String], vendor: &dyn Vendor) -> Response {
+    let (head, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    if broken.iter().any(|id| text.contains(&format!("\"{id}\""))) {
+        let words = "Database error finding users";
+        return vendor.refuse(StatusCode::INTERNAL_SERVER_ERROR, "unexpected_failure", words);
+    }
+    Response::from_parts(head, Body::from(bytes))
 }
 
 /// The head promises more than comes.

@@ -38,6 +38,8 @@ pub struct Faults {
     pub lost_cursor: LostCursor,
     /// Every so many-th user of a page is one that nobody could understand; zero for none.
     pub odd_every: u64,
+    /// Users whose rows the API cannot read: each answer that would hold one of them is 500.
+    pub broken: Vec<String>,
     /// WorkOS: every third event is shown so much later by the API of events, behind younger ones.
     pub events_late_ms: u64,
     /// Supabase: the list answers by cursor where it is asked for neither page nor size.

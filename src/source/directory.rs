@@ -30,6 +30,12 @@ pub trait Directory: Send + Sync {
     /// A page of the whole list, in the order of creation.
     fn page(&self, position: &Position) -> PageRequest;
 
+    /// Path and query of so many accounts of the list from the `start`-th on (from 0), a multiple of `size`; `None` where it
+    /// cannot be asked for by places.
+    fn slice(&self, _start: usize, _size: usize) -> Option<String> {
+        None
+    }
+
     /// Whether a list in which nobody's time of creation differs is one that begins with the youngest.
     fn newest_first(&self) -> bool {
         false
@@ -43,6 +49,11 @@ pub trait Directory: Send + Sync {
 
     /// The number of accounts: path and query; `None` where the API does not count.
     fn count(&self) -> Option<String>;
+
+    /// Another way to the same number, where the first one leads past an account that the API cannot give.
+    fn count_otherwise(&self) -> Option<String> {
+        None
+    }
 
     fn one(&self, provider_id: &str) -> String;
 

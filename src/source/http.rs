@@ -4,11 +4,15 @@ use super::Source;
 use super::directory::{Answer, Directory, Malformed};
 use super::setup::Unreadable;
 use crate::core::rate::RateLimit;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::time::Duration;
 use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use url::Url;
 
 /// How a source's API is reached.
@@ -27,6 +31,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Five hundred users with all the metadata that they may have are about 16 MiB.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+const RETRY_AFTER_SECONDS_MAX: i64 = 86_400;
+/// Of what an error says.
+const WORDS_CHARS_MAX: usize = 200;
 
 /// Why there is no answer. Never quotes a body or a key.
 #[derive(Debug, Error)]
@@ -35,10 +42,13 @@ pub enum ApiError {
     Unreachable(String),
     #[error("the API does not answer within {} s", READ_TIMEOUT.as_secs())]
     Hangs,
-    #[error("the API answers {0}")]
-    Failing(StatusCode),
+    #[error("the API answers {status}{}", told(words))]
+    Failing { status: StatusCode, words: Option<String> },
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Not the provider's own answer: a page of something that stands in between, such as a content delivery network.
+    #[error("something between here and the API answers {status}{}; the key is not to blame", told(words))]
+    Intercepted { status: StatusCode, words: Option<String> },
     /// 429
     #[error("the API asks for patience (429)")]
     Throttled { retry_after_ms: Option<i64> },
@@ -59,8 +69,17 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the same request may succeed in a while.
     pub fn is_transient(&self) -> bool {
-        use ApiError::{Failing, Hangs, Malformed, Throttled, Unreachable};
-        matches!(self, Unreachable(_) | Hangs | Failing(_) | Malformed(_) | Throttled { .. })
+        use ApiError::{Failing, Hangs, Intercepted, Malformed, Throttled, Unreachable};
+        matches!(
+            self,
+            Unreachable(_) | Hangs | Failing { .. } | Intercepted { .. } | Malformed(_) | Throttled { .. }
+        )
+    }
+
+    /// Whether it may be the content of this one answer that is to blame, and not the API as a whole.
+    pub fn is_of_content(&self) -> bool {
+        use ApiError::{Failing, Malformed, TooLarge};
+        matches!(self, Failing { .. } | Malformed(_) | TooLarge)
     }
 
     /// 400 or 422: the API does not know what was asked for.
@@ -155,7 +174,9 @@ impl Api {
             return Err(ApiError::Throttled { retry_after_ms: retry_after_ms(answer.headers()) });
         }
         if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-            return Err(ApiError::Failing(status));
+            // What the body says is of use to a person, and nothing more.
+            let words = read(answer).await.ok().and_then(|body| words(&body));
+            return Err(ApiError::Failing { status, words });
         }
         let total = answer.headers().get(TOTAL).and_then(|total| total.to_str().ok()?.trim().parse().ok());
         let body = read(answer).await?;
@@ -164,9 +185,13 @@ impl Api {
             return Ok(Some(Answer { body, total }));
         }
         let code = std::str::from_utf8(&body).ok().and_then(|body| self.directory.error_code(body));
+        let code = code.map(|code| printable(&code));
         match status {
             StatusCode::NOT_FOUND if code.as_ref().is_some_and(|code| self.directory.means_absent(code)) => {
                 Ok(None)
+            }
+            StatusCode::FORBIDDEN if serde_json::from_slice::<IgnoredAny>(&body).is_err() => {
+                Err(ApiError::Intercepted { status, words: words(&body) })
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ApiError::Refused { status, code }),
             _ => Err(ApiError::Unexpected { status, code }),
@@ -186,10 +211,40 @@ async fn read(mut answer: Response) -> Result<Vec<u8>, ApiError> {
     Ok(body)
 }
 
-/// Seconds, as the providers send it.
+/// Seconds, or a date, which is compared with the answer's own.
 fn retry_after_ms(headers: &HeaderMap) -> Option<i64> {
-    let seconds: i64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.clamp(0, 86_400) * 1_000)
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = text(RETRY_AFTER)?;
+    let seconds = match after.parse::<f64>() {
+        Ok(seconds) => seconds.ceil() as i64,
+        Err(_) => {
+            let at = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
+            (at(after)? - at(text(DATE)?)?).whole_seconds()
+        }
+    };
+    Some(seconds.clamp(0, RETRY_AFTER_SECONDS_MAX) * 1_000)
+}
+
+/// What an answer that is an error says to people, where it does: the usual fields of the providers' errors.
+fn words(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let Ok(error) = serde_json::from_str::<Value>(&text) else {
+        let is_html = text.trim_start().get(..1) == Some("<");
+        return is_html.then(|| "an HTML page, which is no answer of the API's".to_owned());
+    };
+    let first = error.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&error);
+    let fields = ["long_message", "msg", "message", "error_description", "error"];
+    let words = fields.into_iter().find_map(|field| first.get(field)?.as_str())?;
+    Some(printable(words)).filter(|words| !words.is_empty())
+}
+
+/// Words of a provider's as they may stand in a log: short, without control characters.
+fn printable(words: &str) -> String {
+    words.chars().take(WORDS_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn told(words: &Option<String>) -> String {
+    words.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 /// Without the URL, which may be long.
@@ -207,4 +262,43 @@ fn deepest(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_retry_after_are_understood() {
+        let after = |retry_after: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            retry_after_ms(&headers)
+        };
+        assert_eq!(after("7", None), Some(7_000));
+        assert_eq!(after("0.2", None), Some(1_000));
+        let date = Some("Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(after("Wed, 21 Oct 2026 07:28:30 GMT", date), Some(30_000));
+        assert_eq!(after("Wed, 21 Oct 2026 07:27:30 GMT", date), Some(0));
+        assert_eq!(after("soon", date), None);
+        assert_eq!(after("99999999", None), Some(86_400_000));
+    }
+
+    #[test]
+    fn the_providers_words_are_short_and_printable() {
+        assert_eq!(
+            words(br#"{"code":500,"error_code":"unexpected_failure","msg":"Database error finding users"}"#),
+            Some("Database error finding users".into())
+        );
+        assert_eq!(
+            words(br#"{"errors":[{"message":"a\u001b[31m\nb"}]}"#),
+            Some("a\u{fffd}[31m\u{fffd}b".into())
+        );
+        assert_eq!(words(b"<html>502</html>"), Some("an HTML page, which is no answer of the API's".into()));
+        assert_eq!(words(b""), None);
+        assert_eq!(words(format!("{{\"msg\":\"{}\"}}", "x".repeat(9_000)).as_bytes()).unwrap().len(), 200);
+    }
 }

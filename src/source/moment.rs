@@ -18,8 +18,8 @@ impl Moment {
     /// with seconds, no offset (UTC), years of more than four digits, ` BC`, and both infinities. `None`: no time at all.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text.trim() {
-            "infinity" | "Infinity" => return Some(Moment::Never),
-            "-infinity" | "-Infinity" => return Some(Moment::Long),
+            "infinity" | "Infinity" => Some(Moment::Never),
+            "-infinity" | "-Infinity" => Some(Moment::Long),
             text => Self::of_us(microseconds(text)?),
         }
     }

@@ -88,8 +88,9 @@ impl<'a> Selector<'a> {
             Selector::SaysYes(field) => entries.iter().find(|entry| says_yes(entry.get(*field))),
             Selector::Is(field, text) => entries.iter().find(|entry| match entry.get(*field) {
                 Some(Value::String(is)) => is == text,
-                Some(other) => other.to_string() == *text,
-                None => false,
+                Some(Value::Bool(is)) => *text == if *is { "true" } else { "false" },
+                Some(Value::Number(is)) => text.parse() == Ok(is.as_f64().unwrap_or(f64::NAN)),
+                _ => false,
             }),
         }
     }

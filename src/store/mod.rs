@@ -38,6 +38,7 @@ pub use runs::approvals::HeldSet;
 pub use runs::counts::Counts;
 pub(crate) use runs::counts::with_counts;
 pub use runs::limiter::{Grant, LimiterReport};
+pub use runs::postponed::Task;
 pub use runs::run::{Ending, Run, run_lease};
 pub use runs::sources::{SourceRow, SourceState};
 pub use schema::migrate::{Migrated, Step};

@@ -27,4 +27,5 @@ mod simulator;
 mod sources;
 mod standstill;
 mod stream;
+mod unreadable;
 mod walks;

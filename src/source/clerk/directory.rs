@@ -81,6 +81,13 @@ impl Directory for ClerkApi {
         PageRequest { path: query.finish(), start, size: PAGE_SIZE }
     }
 
+    fn slice(&self, start: usize, size: usize) -> Option<String> {
+        let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
+        query.append_pair("limit", &size.to_string()).append_pair("order_by", "+created_at");
+        query.append_pair("offset", &start.to_string());
+        Some(query.finish())
+    }
+
     fn lists_since(&self) -> bool {
         true
     }

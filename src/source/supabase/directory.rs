@@ -78,6 +78,10 @@ impl Directory for SupabaseApi {
         PageRequest { path: query.finish(), start, size }
     }
 
+    fn slice(&self, start: usize, size: usize) -> Option<String> {
+        Some(newest(start, size))
+    }
+
     fn newest_first(&self) -> bool {
         true
     }
@@ -93,6 +97,10 @@ impl Directory for SupabaseApi {
     /// The answer's header counts them.
     fn count(&self) -> Option<String> {
         Some(format!("{USERS}page=1&per_page=1"))
+    }
+
+    fn count_otherwise(&self) -> Option<String> {
+        Some(format!("{USERS}page=2&per_page=1"))
     }
 
     fn one(&self, provider_id: &str) -> String {

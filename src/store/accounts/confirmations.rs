@@ -2,6 +2,7 @@
 
 use crate::core::columns::ColumnType;
 use crate::core::event::IdentityKey;
+use crate::core::retry_policy::UNREADABLE_ACCOUNT;
 use crate::core::timestamp::Timestamp;
 use crate::core::words::Doubt;
 use crate::store::Store;
@@ -10,6 +11,7 @@ use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
+use crate::store::runs::postponed::pause_ms_sql;
 use std::collections::HashMap;
 
 /// What is to be written down about an account that is to be read again.
@@ -147,6 +149,34 @@ impl Reconciliation {
         Ok(())
     }
 
+    /// These accounts cannot be read, for these reasons: no run waits for them any more, and they are read again after a
+    /// pause that doubles with each failure.
+    pub async fn postpone_confirmations(
+        &mut self,
+        unreadable: &[(IdentityKey, String)],
+    ) -> Result<(), StoreError> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        let due = |failures: &str| self.dialect.clock_plus_ms(&pause_ms_sql(&UNREADABLE_ACCOUNT, failures));
+        let sql = self.dialect.own(&format!(
+            "INSERT INTO headcount.confirmations
+                 (source, provider_id, run_id, doubt, due_at, gone, failures, last_error)
+             SELECT v.c1, v.c2, NULL, 'asked', {first}, {never}, 1, v.c3 FROM {rows} WHERE true ORDER BY v.c1, v.c2
+             ON CONFLICT (source, provider_id) DO UPDATE SET
+                 run_id = NULL, doubt = excluded.doubt, due_at = {next}, attempts = 0,
+                 failures = headcount.confirmations.failures + 1, last_error = excluded.last_error,
+                 first_marked_at = NULL, first_said = NULL, gone = excluded.gone",
+            first = due("1"),
+            next = due("(headcount.confirmations.failures + 1)"),
+            never = self.dialect.cell_value("'false'", ColumnType::Bool),
+            rows = self.dialect.rows(1, 3),
+        ));
+        let row = |(key, reason): &(IdentityKey, String)| [key_row(key), vec![Some(reason.clone())]].concat();
+        self.tx.execute(&sql, vec![Arg::Rows(unreadable.iter().map(row).collect())]).await?;
+        Ok(())
+    }
+
     /// Nothing is in doubt about these accounts any more.
     pub async fn resolve_confirmations(&mut self, keys: &[IdentityKey]) -> Result<(), StoreError> {
         self.for_keys("DELETE FROM headcount.confirmations WHERE", "", keys).await
@@ -173,7 +203,8 @@ impl Reconciliation {
 }
 
 impl Store {
-    /// Confirmations of the run (`None`: of deliveries) at the source whose time has come.
+    /// Confirmations of the run (`None`: of deliveries) at the source whose time has come: those that have failed before
+    /// come last, and not at all once they have failed too often.
     pub async fn due_confirmations(
         &self,
         source: &str,
@@ -183,8 +214,10 @@ impl Store {
         let sql = self.dialect().own(&format!(
             "SELECT c.provider_id, c.doubt, CAST(c.attempts AS text) AS attempts FROM headcount.confirmations c
              WHERE c.source = $1 AND coalesce(c.run_id, '') = $2 AND NOT c.gone AND c.due_at <= {}
-             ORDER BY c.due_at, c.provider_id LIMIT $3",
-            self.dialect().clock()
+               AND c.failures < {}
+             ORDER BY CASE WHEN c.failures = 0 THEN 0 ELSE 1 END, c.due_at, c.provider_id LIMIT $3",
+            self.dialect().clock(),
+            UNREADABLE_ACCOUNT.attempts_max.unwrap_or(u32::MAX),
         ));
         let args = vec![Arg::text(source), Arg::text(run_id.unwrap_or_default()), Arg::Int(limit)];
         let confirmation = |row: Row| {
@@ -228,6 +261,29 @@ impl Store {
         rows.into_iter().map(|row| key(row, "confirmations")).collect()
     }
 
+    /// What a run has asked that is over, or whose process is: from now on nobody's in particular. A full run that was
+    /// interrupted keeps its own, for it goes on.
+    pub async fn free_confirmations(&self, source: &str) -> Result<(), StoreError> {
+        let of_runs_that_are_over = self.dialect().own(&format!(
+            "source = $1 AND run_id IS NOT NULL AND NOT gone AND NOT EXISTS (
+                 SELECT 1 FROM headcount.runs r WHERE r.id = headcount.confirmations.run_id
+                   AND (r.mode = 'full' OR (r.status = 'running' AND EXISTS (
+                       SELECT 1 FROM headcount.leases l WHERE l.holder = r.holder AND l.until > {}))))",
+            self.dialect().clock()
+        ));
+        let waiting = self.dialect().own(&format!(
+            "SELECT provider_id FROM headcount.confirmations WHERE {of_runs_that_are_over} LIMIT 1"
+        ));
+        // Nearly always there is none, and a look does not disturb SQLite's one writer.
+        if self.read(&waiting, vec![Arg::text(source)]).await?.is_empty() {
+            return Ok(());
+        }
+        let free = self
+            .dialect()
+            .own(&format!("UPDATE headcount.confirmations SET run_id = NULL WHERE {of_runs_that_are_over}"));
+        self.write(&free, vec![Arg::text(source)]).await.map(|_| ())
+    }
+
     /// The full run takes over what deliveries have asked; what earlier runs waited for, it finds out by itself.
     pub async fn adopt_confirmations(&self, source: &str, run_id: &str) -> Result<(), StoreError> {
         let forget = self.dialect().own(
@@ -236,7 +292,12 @@ impl Store {
         );
         let adopt = self
             .dialect()
-            .own("UPDATE headcount.confirmations SET run_id = $2 WHERE source = $1 AND run_id IS NULL");
+            .own(&format!(
+                "UPDATE headcount.confirmations SET run_id = $2, due_at = CASE WHEN failures = 0 THEN due_at ELSE {} END,
+                     failures = CASE WHEN failures = 0 THEN 0 ELSE 1 END
+                 WHERE source = $1 AND run_id IS NULL",
+                self.dialect().clock()
+            ));
         let mut tx = self.begin(Access::Write).await?;
         for sql in [forget, adopt] {
             tx.execute(&sql, vec![Arg::text(source), Arg::text(run_id)]).await?;

@@ -10,6 +10,7 @@ use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::{Row, only};
+use crate::store::runs::postponed::Task;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::HashSet;
@@ -213,8 +214,10 @@ impl Store {
              WHERE i.state = 'deleted' AND i.deleted_by <> 'erase' AND i.deletion_received_at < {}
                AND NOT EXISTS (SELECT 1 FROM headcount.identities o
                                WHERE o.user_id = i.user_id AND o.state <> 'deleted')
+               AND {}
              ORDER BY i.deletion_received_at LIMIT $2",
-            self.dialect().began_plus_ms("$1")
+            self.dialect().began_plus_ms("$1"),
+            self.is_due(Task::Erase, "i"),
         ));
         let ended = |row: Row| {
             let mut row = row.of("identities");

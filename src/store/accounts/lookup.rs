@@ -10,6 +10,7 @@ use crate::store::accounts::transaction::Reconciliation;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
+use crate::store::runs::postponed::Task;
 
 /// One account of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Store {
     pub async fn accounts_to_announce(&self, limit: i64) -> Result<Vec<(IdentityKey, String)>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT i.source, i.provider_id, i.user_id FROM headcount.identities i
-             WHERE {PROVISIONAL} AND i.announced_at IS NULL ORDER BY i.source, i.provider_id LIMIT $1"
+             WHERE {PROVISIONAL} AND i.announced_at IS NULL AND {} ORDER BY i.source, i.provider_id LIMIT $1",
+            self.is_due(Task::Announce, "i")
         ));
         let account = |row: Row| {
             let mut row = row.of("identities");

@@ -7,6 +7,7 @@ use crate::store::accounts::transaction::Reconciliation;
 use crate::store::accounts::types::StoredAccount;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
+use crate::store::runs::postponed::Task;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Other accounts, by the account beside which they are.
@@ -103,8 +104,10 @@ impl Store {
     pub async fn bans_over(&self, limit: i64) -> Result<Vec<IdentityKey>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT i.source, i.provider_id FROM headcount.identities i
-             WHERE i.state = 'suspended' AND i.suspended_until <= {} ORDER BY i.suspended_until LIMIT $1",
-            self.dialect().clock()
+             WHERE i.state = 'suspended' AND i.suspended_until <= {} AND {} ORDER BY i.suspended_until
+             LIMIT $1",
+            self.dialect().clock(),
+            self.is_due(Task::EndBan, "i"),
         ));
         let rows = self.read(&sql, vec![Arg::Int(limit)]).await?;
         rows.into_iter().map(|row| key(row, "identities")).collect()

@@ -12,7 +12,8 @@ macro_rules! with_counts {
             unchanged,
             /// Of the created and updated: the source had said nothing new, the row had been edited here.
             local_edits,
-            dead,
+            /// Accounts that the source cannot give, or that cannot be understood.
+            unreadable,
             refused,
             held_deletes,
             held_creates,

@@ -5,5 +5,6 @@ pub(super) mod counts;
 pub(super) mod heartbeats;
 pub(super) mod limiter;
 pub(super) mod loss;
+pub(in crate::store) mod postponed;
 pub(super) mod run;
 pub(super) mod sources;

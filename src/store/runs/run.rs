@@ -173,6 +173,28 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a run that is under way or was interrupted; `false` where it is neither. Its process finds its lease and its run
+    /// gone, and writes nothing more.
+    pub async fn cancel_run(&self, id: &str) -> Result<bool, StoreError> {
+        let dialect = self.dialect();
+        let cancel = dialect.own(&format!(
+            "UPDATE headcount.runs SET status = 'cancelled', cursor = NULL, finished_at = {},
+                 error = 'cancelled by a person'
+             WHERE id = $1 AND status IN ('running', 'interrupted')",
+            dialect.clock()
+        ));
+        let release = dialect.own(
+            "DELETE FROM headcount.leases WHERE holder = (SELECT holder FROM headcount.runs WHERE id = $1)",
+        );
+        let mut tx = self.begin(Access::Write).await?;
+        let cancelled = tx.execute(&cancel, vec![Arg::text(id)]).await?;
+        if cancelled == 1 {
+            tx.execute(&release, vec![Arg::text(id)]).await?;
+        }
+        tx.commit().await?;
+        Ok(cancelled == 1)
+    }
+
     pub async fn run(&self, id: &str) -> Result<Option<Run>, StoreError> {
         let sql = self.run_sql("r.id = $1", 1);
         Ok(self.read(&sql, vec![Arg::text(id)]).await?.into_iter().map(run).next())
@@ -220,7 +242,7 @@ impl Store {
     pub async fn run_history(&self, source: &str) -> Result<History, StoreError> {
         let settled = self.dialect().own(&format!(
             "SELECT {} FROM headcount.runs
-             WHERE source = $1 AND mode = 'full' AND status IN ('succeeded', 'held', 'rejected')
+             WHERE source = $1 AND mode = 'full' AND status IN ('succeeded', 'partial', 'held', 'rejected', 'cancelled')
              ORDER BY started_at DESC LIMIT 1",
             self.dialect().timestamp_text("started_at")
         ));

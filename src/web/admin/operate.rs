@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 pub const APPROVAL_MS: i64 = 24 * 3_600_000;
 const PAGE_DEFAULT: i64 = 50;
 const PAGE_MAX: i64 = 500;
-const RUN_STATUSES: [&str; 6] = ["running", "succeeded", "failed", "held", "rejected", "interrupted"];
+const RUN_STATUSES: [&str; 8] =
+    ["running", "succeeded", "partial", "failed", "held", "rejected", "interrupted", "cancelled"];
 const EVENT_STATUSES: [&str; 6] = ["pending", "applied", "stale", "ignored", "held", "dead"];
 const MODES: [&str; 4] = ["full", "incremental", "dry-run", "user"];
 
