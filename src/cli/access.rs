@@ -18,7 +18,7 @@ const FILE: &str = "headcount-admin-token";
 fn path(config: &Config) -> PathBuf {
     match &config.database {
         DatabaseUrl::Sqlite(database) => database.with_file_name(FILE),
-        DatabaseUrl::Postgres(_) => PathBuf::from(FILE),
+        DatabaseUrl::Postgres { .. } => PathBuf::from(FILE),
     }
 }
 

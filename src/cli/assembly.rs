@@ -1,8 +1,9 @@
 //! A worker put together from its parts.
 
 use crate::clock::Clock;
-use crate::config::{Config, OnDelete, PollSetting};
+use crate::config::{AdminSettings, Config, OnDelete, PollSetting};
 use crate::intake::{Ingest, WriteHealth, run_write_health};
+use crate::live::Live;
 use crate::reconcile::{Calls, Deliveries, ErasedRow};
 use crate::resync::{Ensure, Resync, Settings};
 use crate::source::Source;
@@ -59,6 +60,11 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// The tokens of the admin listener, where this process has one.
+    pub fn tokens(&self) -> Option<Live<Tokens>> {
+        self.admin.as_ref().map(|admin| admin.tokens.clone())
+    }
+
     pub fn start(
         config: &Config,
         store: &Store,
@@ -200,12 +206,17 @@ fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken)
         store: store.clone(),
         ensure: Ensure::new(calls, asking, timeout),
         reading,
-        tokens: Tokens::new(config.admin.token.as_ref(), config.admin.app_token.as_ref()),
+        tokens: Live::new(tokens(&config.admin)),
         hosts: config.admin.hosts.clone(),
         erased_row: erased_row(config),
         silence_after_ms: silence_after_ms(config),
         budget: BodyBudget::new(BODY_BYTES_MAX),
     })
+}
+
+/// Who may come in on the admin listener.
+pub fn tokens(admin: &AdminSettings) -> Tokens {
+    Tokens::new(admin.token.as_ref(), admin.app_token.as_ref())
 }
 
 /// After how long the silence of each source is alarming.
@@ -250,7 +261,7 @@ fn reading(
         poll_every: match own.poll {
             PollSetting::Off => None,
             PollSetting::EveryMs(ms) => Some(Duration::from_millis(ms.unsigned_abs())),
-            PollSetting::Default => source.webhook_keys.is_empty().then_some(POLL_DEFAULT),
+            PollSetting::Default => (!source.takes_deliveries()).then_some(POLL_DEFAULT),
         },
         silence_after_ms: own.silence_after_ms,
     };

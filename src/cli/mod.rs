@@ -9,9 +9,11 @@ mod config;
 mod demo;
 mod events;
 mod explain;
+mod given;
 mod migrate;
 mod output;
 mod record;
+mod reload;
 mod replay;
 mod resync;
 mod runs;
@@ -24,10 +26,12 @@ mod status;
 mod users;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigError, Environment};
+use crate::config::{Config, ConfigError};
 use crate::resync::ResyncError;
 use crate::store::{DatabaseUrl, Store, StoreError};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use given::Given;
+use output::agree;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::warn;
@@ -45,7 +49,7 @@ pub const FOUND: u8 = 3;
 ///
 /// To run it:  CLERK_WEBHOOK_SIGNING_SECRET=whsec_… headcount serve
 ///
-/// Settings come from flags, environment variables, headcount.toml and defaults, in this order; `headcount config`
+/// Settings come from flags, environment variables, .env.local, .env, headcount.toml and defaults, in this order; `headcount config`
 /// shows each with its origin.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 drift, held runs or deliveries, or dead letters found.
@@ -66,6 +70,9 @@ struct Global {
     /// The database, where its URL holds no password; else use HEADCOUNT_DATABASE_URL
     #[arg(long, global = true, value_name = "URL")]
     database: Option<String>,
+    /// Leaves the files .env.local and .env of the working directory unread
+    #[arg(long, global = true)]
+    no_env_file: bool,
     /// What is logged, such as `info` or `headcount=debug` [env: HEADCOUNT_LOG]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -104,6 +111,7 @@ enum Command {
 /// What a command gets.
 struct Context {
     config: Config,
+    given: Given,
     json: bool,
     /// The time, ids and chance of everything that the command does.
     clock: Arc<dyn Clock>,
@@ -156,12 +164,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     if let Command::Serve(serve) = &cli.command {
         flags.extend(serve.flags());
     }
-    let config = Config::resolve(&flags, &Environment::of_process(), cli.global.config.as_deref())?;
+    let given = Given::new(flags, cli.global.config, !cli.global.no_env_file)?;
+    let config = given.resolve()?;
     crate::telemetry::init(&config.log, config.log_format)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let context = Context { config, json: cli.global.json, clock };
+    let context = Context { config, given, json: cli.global.json, clock };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
         match cli.command {
             Command::Serve(command) => serve::run(command, context).await,
@@ -186,8 +195,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 
 /// Other people of the machine can read a process's arguments.
 fn without_password(url: String) -> Result<String, ConfigError> {
-    let has_password = url::Url::parse(&url).is_ok_and(|url| url.password().is_some());
-    match has_password {
+    let has_password = DatabaseUrl::parse(&url).map(|url| url.has_password());
+    match has_password.map_err(|error| ConfigError(format!("--database: {error}")))? {
         true => Err(ConfigError(
             "--database holds a password, which other users of this machine could read; set HEADCOUNT_DATABASE_URL".into(),
         )),
@@ -202,16 +211,36 @@ impl Context {
             && let Some(direct) = &self.config.migrate_database
         {
             let store = Store::open_on(direct, &self.config.users).await?;
-            store.migrate(self.config.required_fields.as_deref()).await?;
+            self.migrate(&store).await?;
             store.close().await;
         }
         let store = Store::open_on(&self.config.database, &self.config.users).await?;
         if self.config.migrate && self.config.migrate_database.is_none() {
-            store.migrate(self.config.required_fields.as_deref()).await?;
+            self.migrate(&store).await?;
         } else {
             store.check_schema().await?;
         }
         Ok(store)
+    }
+
+    /// Makes or upgrades the tables; where a `.env` file has named the database for the application, after a yes alone.
+    async fn migrate(&self, store: &Store) -> anyhow::Result<()> {
+        let required = self.config.required_fields.as_deref();
+        if let Some(named_by) = &self.config.database_of_env_file
+            && !store.migration_plan(required).await?.is_empty()
+        {
+            let question = format!(
+                "headcount's tables are not there, or not current, in {}, the database of {named_by}.",
+                self.config.database.redacted()
+            );
+            agree(
+                &question,
+                "Make them?",
+                "`headcount migrate` makes them, `headcount migrate --plan` shows the SQL",
+            )?;
+        }
+        store.migrate(required).await?;
+        Ok(())
     }
 
     /// The database as it is, for commands that look and act on what is there.

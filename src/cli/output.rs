@@ -1,5 +1,6 @@
 //! How things are printed: tables for people, one JSON object for programs.
 
+use crate::config::ConfigError;
 use crate::core::columns::Column;
 use crate::store::UserView;
 use anyhow::bail;
@@ -91,16 +92,31 @@ pub fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        bail!("{question} This cannot be undone; say --yes to do it");
+    match ask(&format!("{question} This cannot be undone."))? {
+        Some(true) => Ok(()),
+        Some(false) => bail!("nothing was done"),
+        None => bail!("{question} This cannot be undone; say --yes to do it"),
     }
-    eprint!("{question} This cannot be undone. [y/N] ");
+}
+
+/// What is not done without a yes, which somebody without a terminal gives by `otherwise`.
+pub fn agree(statement: &str, question: &str, otherwise: &str) -> anyhow::Result<()> {
+    match ask(&format!("{statement} {question}"))? {
+        Some(true) => Ok(()),
+        Some(false) => bail!("nothing was done"),
+        None => Err(ConfigError(format!("{statement} {otherwise}")).into()),
+    }
+}
+
+/// The answer of whoever sits at the terminal; `None` where nobody does.
+fn ask(question: &str) -> anyhow::Result<Option<bool>> {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Ok(None);
+    }
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    bail!("nothing was done");
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `headcount serve`
 
 use super::assembly::{Role, Serving};
+use super::reload::Reload;
 use super::{Context, DONE};
 use crate::config::{Config, ConfigError};
 use crate::source::{Source, providers, setup};
@@ -44,12 +45,12 @@ pub fn source_notes(sources: &[Source]) -> Vec<String> {
         .iter()
         .filter_map(|source| {
             let name = &source.name;
-            match (source.webhook_keys.is_empty(), source.api.is_some()) {
-                (true, _) => Some(format!("Source {name} has no webhook secret: it takes no deliveries.")),
-                (false, false) => Some(format!(
+            match (source.takes_deliveries(), source.api.is_some()) {
+                (false, _) => Some(format!("Source {name} has no webhook secret: it takes no deliveries.")),
+                (true, false) => Some(format!(
                     "Source {name} has no API key: what its deliveries miss cannot be repaired."
                 )),
-                (false, true) => None,
+                (true, true) => None,
             }
         })
         .collect()
@@ -92,6 +93,15 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
         info!("answers applications and operators at http://{}/v1", admin.local_addr()?);
     }
     let serving = Serving::start(config, &store, &command.role, &context.clock)?;
+    let reload = Reload {
+        given: context.given.clone(),
+        sources: config.sources.clone(),
+        store: store.clone(),
+        database: config.database.clone(),
+        tokens: serving.tokens(),
+        admin: config.admin.clone(),
+    };
+    tokio::spawn(reload.run(stop.clone()));
     serving.until(listener, admin, stop).await?;
     store.close().await;
     info!("stopped");
@@ -99,11 +109,14 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
 }
 
 fn announce(config: &Config, address: std::net::SocketAddr) {
-    for source in config.sources.iter().filter(|source| !source.webhook_keys.is_empty()) {
+    for source in config.sources.iter().filter(|source| source.takes_deliveries()) {
         info!(source.name = source.name, "takes deliveries at http://{address}/webhooks/{}", source.name);
     }
     for note in source_notes(&config.sources) {
         warn!("{note}");
+    }
+    if let Some(named_by) = &config.database_of_env_file {
+        info!("the database is the one of {named_by}");
     }
     info!(database = config.database.redacted(), "serving on {address}");
 }

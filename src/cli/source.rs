@@ -75,7 +75,7 @@ async fn list(context: &Context) -> anyhow::Result<u8> {
             "name": source.name,
             "kind": source.provider.kind(),
             "configured": true,
-            "takes_deliveries": !source.webhook_keys.is_empty() && row.retired_at.is_none(),
+            "takes_deliveries": source.takes_deliveries() && row.retired_at.is_none(),
             "has_api_key": source.api.is_some(),
             "accounts": store.count_accounts(&source.name).await?,
             "instance": source.instance.clone().or(row.instance_id),
@@ -195,7 +195,8 @@ async fn retire(context: &Context, name: &str, undo: bool, yes: bool) -> anyhow:
 fn install(context: &Context, name: &str, url: &Url, with_secret: bool) -> anyhow::Result<u8> {
     let source = context.source(name)?;
     let to = url.join(&format!("/webhooks/{name}"))?;
-    let key = source.webhook_keys.iter().find(|key| key.scheme == Scheme::Bearer).filter(|_| with_secret);
+    let keys = source.webhook_keys.get();
+    let key = keys.iter().find(|key| key.scheme == Scheme::Bearer).filter(|_| with_secret);
     let secret = key.map_or_else(|| "REPLACE_WITH_THE_WEBHOOK_SECRET".to_owned(), SigningKey::reveal);
     let sql = source.provider.installation(&to, &secret).ok_or_else(|| {
         anyhow::anyhow!(

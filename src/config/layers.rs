@@ -1,64 +1,24 @@
 //! Where values come from, and which one wins.
 
+use super::environment::{Environment, read_secret};
 use super::{ConfigError, SETTINGS, Setting};
 use crate::nearest::nearest_name;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "headcount.toml";
 /// Variables with our prefix that are no setting.
 const OTHER_VARIABLES: [&str; 1] = ["HEADCOUNT_CONFIG"];
-/// Secrets are short; a file that is not is the wrong one.
-const SECRET_BYTES_MAX: usize = 64 * 1024;
-
-/// The process's environment, or a test's.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(pub BTreeMap<String, String>);
-
-impl Environment {
-    pub fn of_process() -> Self {
-        let readable = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self(readable.collect())
-    }
-
-    /// Set and not empty.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// A secret: the variable itself, or the content of the file that `NAME_FILE` names.
-    pub fn secret(&self, name: &str) -> Result<Option<(String, Origin)>, ConfigError> {
-        let file_variable = format!("{name}_FILE");
-        match (self.get(name), self.get(&file_variable)) {
-            (Some(_), Some(_)) => {
-                Err(ConfigError(format!("both {name} and {file_variable} are set; unset one")))
-            }
-            (Some(value), None) => Ok(Some((value.to_owned(), Origin::Variable(name.to_owned())))),
-            (None, Some(path)) => {
-                Ok(Some((read_secret(path, &file_variable)?, Origin::Variable(file_variable))))
-            }
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-/// The content of a secret's file without the line's end. `named_by` is what an error points to.
-pub fn read_secret(path: &str, named_by: &str) -> Result<String, ConfigError> {
-    let content = std::fs::read(path)
-        .map_err(|error| ConfigError(format!("{named_by} names {path}, which cannot be read: {error}")))?;
-    let text = String::from_utf8(content)
-        .ok()
-        .filter(|text| text.len() <= SECRET_BYTES_MAX && !text.trim().is_empty())
-        .ok_or_else(|| ConfigError(format!("{named_by} names {path}, which does not hold a secret")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 /// Who said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Flag,
     Variable(String),
+    /// One of the `.env` files.
+    EnvFile {
+        file: &'static str,
+        name: String,
+    },
     File(PathBuf),
     Default,
 }
@@ -68,6 +28,7 @@ impl std::fmt::Display for Origin {
         match self {
             Origin::Flag => write!(f, "flag"),
             Origin::Variable(name) => write!(f, "{name}"),
+            Origin::EnvFile { file, name } => write!(f, "{name} in {file}"),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Default => write!(f, "default"),
         }
@@ -88,7 +49,7 @@ impl Value {
     pub fn name(&self) -> String {
         match &self.origin {
             Origin::Flag => format!("--{}", self.key.replace('_', "-")),
-            Origin::Variable(name) => name.clone(),
+            Origin::Variable(_) | Origin::EnvFile { .. } => self.origin.to_string(),
             Origin::File(path) => format!("`{}` in {}", self.key, path.display()),
             Origin::Default => self.variable.to_owned(),
         }
@@ -122,9 +83,7 @@ impl Layers {
         let named = file.or_else(|| environment.get("HEADCOUNT_CONFIG"));
         let path = PathBuf::from(named.unwrap_or(FILE));
         let file = match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                toml::from_str(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?
-            }
+            Ok(text) => toml::from_str(&text).map_err(|error| syntax_error(&path, &text, &error))?,
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 toml::Table::new()
             }
@@ -160,13 +119,12 @@ impl Layers {
     fn environment_value(&self, setting: &Setting) -> Result<Option<(String, Origin)>, ConfigError> {
         let own = match setting.secret {
             true => self.environment.secret(setting.variable)?,
-            false => self
-                .environment
-                .get(setting.variable)
-                .map(|value| (value.to_owned(), Origin::Variable(setting.variable.to_owned()))),
+            false => {
+                self.environment.find(setting.variable).map(|(value, origin)| (value.to_owned(), origin))
+            }
         };
         match own {
-            None if setting.key == "database_url" => self.environment.secret("DATABASE_URL"),
+            None if setting.key == "database_url" => self.environment.secret(super::COMMON_DATABASE_VARIABLE),
             own => Ok(own),
         }
     }
@@ -276,7 +234,10 @@ impl Layers {
         SETTINGS
             .iter()
             .map(|setting| {
-                let value = self.value(setting.key)?;
+                let mut value = self.value(setting.key)?;
+                if let (Origin::Default, Some(meaning)) = (&value.origin, setting.default_means) {
+                    value.text = meaning.to_owned();
+                }
                 let shown = match (setting.secret, crate::store::DatabaseUrl::parse(&value.text)) {
                     (false, _) => value.text,
                     (true, Ok(url)) => url.redacted(),
@@ -303,14 +264,21 @@ fn unknown_variables(environment: &Environment) -> Vec<String> {
         }
     }
     environment
-        .0
-        .keys()
-        .filter(|name| name.starts_with("HEADCOUNT_") && !known.contains(name))
-        .map(|name| {
+        .names("HEADCOUNT_")
+        .filter(|(name, _)| !known.iter().any(|known| known == name))
+        .map(|(name, file)| {
             format!(
-                "{name} is unknown and has no effect; the nearest known variable is {}",
+                "{name}{} is unknown and has no effect; the nearest known variable is {}",
+                file.map(|file| format!(" in {file}")).unwrap_or_default(),
                 nearest_name(&known, name)
             )
         })
         .collect()
+}
+
+/// Without the line itself, which may hold a secret.
+fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start);
+    let line = text.get(..at).unwrap_or(text).lines().count().max(1);
+    ConfigError(format!("{} is not TOML: line {line}: {}", path.display(), error.message()))
 }

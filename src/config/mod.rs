@@ -1,12 +1,16 @@
 //! What headcount is told: flags over environment over file over defaults, each value with its origin.
 
+mod api_url;
 mod described;
+mod env_file;
+mod environment;
 mod layers;
 mod sources;
 mod users;
 mod values;
 
-pub use layers::{Environment, LayerEntry, Origin, read_secret};
+pub use environment::{Environment, read_secret};
+pub use layers::{LayerEntry, Origin};
 pub use values::PollSetting;
 
 use crate::core::brake::DeleteLimit;
@@ -34,13 +38,24 @@ pub struct Setting {
     /// May come as `VARIABLE_FILE`, is never shown.
     pub secret: bool,
     pub default: &'static str,
+    /// For people, where the default is a rule and no value.
+    pub default_means: Option<&'static str>,
 }
 
 const fn setting(key: &'static str, variable: &'static str, default: &'static str) -> Setting {
-    Setting { key, variable, secret: false, default }
+    Setting { key, variable, secret: false, default, default_means: None }
 }
 
-pub const SETTINGS: [Setting; 23] = [
+const fn rule(
+    key: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    means: &'static str,
+) -> Setting {
+    Setting { default_means: Some(means), ..setting(key, variable, default) }
+}
+
+pub const SETTINGS: [Setting; 25] = [
     Setting { secret: true, ..setting("database_url", "HEADCOUNT_DATABASE_URL", "sqlite://headcount.db") },
     setting("migrate", "HEADCOUNT_MIGRATE", "auto"),
     Setting { secret: true, ..setting("migrate_database_url", "HEADCOUNT_MIGRATE_DATABASE_URL", "") },
@@ -54,16 +69,33 @@ pub const SETTINGS: [Setting; 23] = [
     setting("erase_after", "HEADCOUNT_ERASE_AFTER", "30d"),
     setting("required_fields", "HEADCOUNT_REQUIRED_FIELDS", "email"),
     setting("resync_schedule", "HEADCOUNT_RESYNC_SCHEDULE", "6h"),
-    setting("poll", "HEADCOUNT_POLL", "default"),
+    rule(
+        "poll",
+        "HEADCOUNT_POLL",
+        "default",
+        "5s where a source has an API key and no webhook secret, else off",
+    ),
     setting("rate_share", "HEADCOUNT_RATE_SHARE", "50%"),
     setting("confirm_after", "HEADCOUNT_CONFIRM_AFTER", "60s"),
-    setting("max_delete", "HEADCOUNT_MAX_DELETE", "default"),
+    rule(
+        "max_delete",
+        "HEADCOUNT_MAX_DELETE",
+        "default",
+        "the smaller of 1% and 500 accounts, at least 10, never over half",
+    ),
     setting("silence_after", "HEADCOUNT_SILENCE_AFTER", "24h"),
-    setting("max_delete_delivered", "HEADCOUNT_MAX_DELETE_DELIVERED", "default"),
+    rule(
+        "max_delete_delivered",
+        "HEADCOUNT_MAX_DELETE_DELIVERED",
+        "default",
+        "the larger of 1% and 100 accounts per hour",
+    ),
     setting("inbox_retention", "HEADCOUNT_INBOX_RETENTION", "30d"),
     setting("max_body", "HEADCOUNT_MAX_BODY", "1MiB"),
+    setting("database_connections", "HEADCOUNT_DATABASE_CONNECTIONS", "8"),
+    rule("tolerance", "HEADCOUNT_TOLERANCE", "default", "5m, for WorkOS 3m"),
     setting("log", "HEADCOUNT_LOG", "info"),
-    setting("log_format", "HEADCOUNT_LOG_FORMAT", "auto"),
+    rule("log_format", "HEADCOUNT_LOG_FORMAT", "auto", "text on a terminal, else json"),
 ];
 
 /// The effective configuration.
@@ -71,6 +103,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Whether nobody has named a database.
     pub database_is_default: bool,
+    /// Where a `.env` file has named the database for the application: its schema is changed only where somebody says so.
+    pub database_of_env_file: Option<String>,
     /// A direct connection for migrations, where the other goes through a pooler.
     pub migrate_database: Option<DatabaseUrl>,
     /// Whether `serve` creates and upgrades the tables.
@@ -154,10 +188,15 @@ impl Config {
         let mut layers = Layers::load(flags, environment, file)?;
         let admin = admin(&mut layers)?;
         let database = layers.value("database_url")?;
-        let parsed = |value: &str| DatabaseUrl::parse(value).map_err(|error| ConfigError(error.to_string()));
+        let connections_max = values::connections(&layers.value("database_connections")?)?;
+        let parsed = |value: &layers::Value| {
+            let url = DatabaseUrl::parse(&value.text);
+            let url = url.map_err(|error| ConfigError(format!("{}: {error}", value.name())))?;
+            Ok::<_, ConfigError>(url.over_connections(connections_max))
+        };
         let migrate_database = layers.value("migrate_database_url")?;
         let required = layers.value("required_fields")?;
-        let port_is_dictated = environment.get("PORT").is_some();
+        let port_is_dictated = environment.of_process_alone("PORT").is_some();
         let resync = ResyncSettings {
             schedule: values::schedule(&layers.value("resync_schedule")?)?,
             poll: values::poll(&layers.value("poll")?)?,
@@ -170,8 +209,10 @@ impl Config {
         layers.warnings.extend(found.warnings);
         let sources = found.sources;
         let mut entries = layers.entries()?;
+        let listen = listen(&layers, environment, &mut entries)?;
         entries.extend(found.entries);
-        let parsed_database = parsed(&database.text)?;
+        let parsed_database = parsed(&database)?;
+        layers.warnings.extend(parsed_database.notes().iter().cloned());
         let (mut users, users_entries) = users::read(&layers, &parsed_database, &sources)?;
         entries.extend(users_entries);
         if users.authority.order.is_empty() {
@@ -180,12 +221,18 @@ impl Config {
         Ok(Self {
             database: parsed_database,
             database_is_default: database.origin == Origin::Default,
+            database_of_env_file: match &database.origin {
+                Origin::EnvFile { name, .. } if name.starts_with(COMMON_DATABASE_VARIABLE) => {
+                    Some(database.origin.to_string())
+                }
+                _ => None,
+            },
             migrate_database: match migrate_database.text.as_str() {
                 "" => None,
-                url => Some(parsed(url)?),
+                _ => Some(parsed(&migrate_database)?),
             },
             migrate: values::one_of(&layers, "migrate", &[("auto", true), ("off", false)])?,
-            listen: listen(&layers, environment)?,
+            listen,
             admin,
             on_delete: values::one_of(
                 &layers,
@@ -249,13 +296,19 @@ impl Config {
 }
 
 /// `0.0.0.0:$PORT` where only the host has said where to listen.
-fn listen(layers: &Layers, environment: &Environment) -> Result<SocketAddr, ConfigError> {
+fn listen(
+    layers: &Layers,
+    environment: &Environment,
+    entries: &mut [LayerEntry],
+) -> Result<SocketAddr, ConfigError> {
     let given = layers.value("listen")?;
-    let text = match (given.origin == Origin::Default).then(|| environment.get("PORT")).flatten() {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => given.text.clone(),
-    };
-    address(&text, &given.name(), "127.0.0.1:8787")
+    let port = environment.of_process_alone("PORT").filter(|_| given.origin == Origin::Default);
+    let Some(port) = port else { return address(&given.text, &given.name(), "127.0.0.1:8787") };
+    let text = format!("0.0.0.0:{port}");
+    for entry in entries.iter_mut().filter(|entry| entry.name == given.variable) {
+        (entry.value, entry.origin) = (text.clone(), "PORT".to_owned());
+    }
+    address(&text, "PORT", "8787")
 }
 
 fn address(text: &str, name: &str, such_as: &str) -> Result<SocketAddr, ConfigError> {
@@ -292,5 +345,7 @@ fn admin(layers: &mut Layers) -> Result<AdminSettings, ConfigError> {
     })
 }
 
+/// What applications call their database's URL.
+pub(crate) const COMMON_DATABASE_VARIABLE: &str = "DATABASE_URL";
 /// Of a token: what is shorter can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;

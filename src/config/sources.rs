@@ -1,25 +1,28 @@
 //! Which sources there are: one for each provider whose variables are set, and those of the file. What the variables
 //! are called, the provider says.
 
+use super::api_url::{api_url, is_loopback};
 use super::described::{DESCRIBED_KEYS, described};
-use super::layers::{Environment, LayerEntry, Layers};
+use super::environment::Environment;
+use super::layers::{LayerEntry, Layers};
 use super::{ConfigError, ResyncSettings, values};
 use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
+use crate::live::Live;
 use crate::nearest::nearest_name;
 use crate::source::http::ApiAccess;
 use crate::source::setup::{ConfiguredBy, Setup, Variables};
+use crate::source::signature::{KEY_BYTES_MIN, SigningKey, Tolerance};
 use crate::source::standard::KIND as DESCRIBED;
 use crate::source::{KINDS, Provider, Source, provider, providers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use url::{Host, Url};
 
 /// Names that no source may have: of kinds, for those of another kind, and of what is not one.
 const RESERVED: [&str; 3] = ["better-auth", DESCRIBED, "headcount"];
 
 /// Keys of `[sources.NAME]`, whatever its kind.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "kind",
     "webhook_secret_env",
     "webhook_secret_file",
@@ -36,6 +39,7 @@ const KEYS: [&str; 16] = [
     "silence_after",
     "max_delete",
     "max_delete_delivered",
+    "tolerance",
 ];
 
 /// What the configuration says of sources.
@@ -60,8 +64,10 @@ struct Written {
     link_by: Vec<LinkRule>,
     trusts_verified: bool,
     delete_limit: Option<DeleteLimit>,
-    /// What an error calls the secret and the URL.
+    tolerance: Tolerance,
+    /// What an error calls the secret, the key and the URL.
     secret_name: String,
+    key_name: String,
     url_name: String,
 }
 
@@ -71,20 +77,21 @@ pub fn read(
     resync: &ResyncSettings,
 ) -> Result<FoundSource, ConfigError> {
     let mut found = FoundSource::default();
+    let tolerance = values::tolerance(&layers.value("tolerance")?)?;
     for provider in providers() {
         if let Setup::Variables(variables) = provider.setup() {
-            from_variables(provider, variables, environment, &mut found)?;
+            from_variables(provider, variables, environment, tolerance, &mut found)?;
         }
     }
     for (name, table) in layers.source_tables()? {
-        let source = from_table(&name, table, layers, &found.sources)?;
+        let source = from_table(&name, table, layers, tolerance, &mut found)?;
         found.sources.push(source);
         found.entries.push(redacted(&format!("sources.{name}"), &layers.path.display().to_string()));
         if let Some(own) = own_settings(&name, table, layers, resync)? {
             found.resync_by_source.insert(name, own);
         }
     }
-    found.warnings = shared_secrets(&found.sources);
+    found.warnings.extend(shared_secrets(&found.sources));
     Ok(found)
 }
 
@@ -92,6 +99,7 @@ fn from_variables(
     provider: Arc<dyn Provider>,
     variables: &Variables,
     environment: &Environment,
+    tolerance: Tolerance,
     found: &mut FoundSource,
 ) -> Result<(), ConfigError> {
     let secret = environment.secret(variables.webhook_secret.name)?;
@@ -102,18 +110,19 @@ fn from_variables(
         }
     }
     let url_name = variables.api_url.name.to_owned();
-    let api_url = environment.get(&url_name).map(str::to_owned);
-    if let Some(url) = &api_url {
+    let given_url = environment.find(&url_name);
+    if let Some((url, origin)) = &given_url {
         found.entries.push(LayerEntry {
             name: url_name.clone(),
-            value: url.clone(),
-            origin: url_name.clone(),
+            value: (*url).to_owned(),
+            origin: origin.to_string(),
         });
     }
+    let api_url = given_url.map(|(url, _)| url.trim().to_owned());
     if secret.is_none() && api_key.is_none() {
         return Ok(());
     }
-    found.sources.push(source(Written {
+    let written = Written {
         name: provider.kind().to_owned(),
         provider,
         configured_by: ConfiguredBy::Variables,
@@ -124,9 +133,13 @@ fn from_variables(
         link_by: vec![LinkRule::ExternalId],
         trusts_verified: true,
         delete_limit: None,
+        tolerance,
         secret_name: variables.webhook_secret.name.to_owned(),
+        key_name: variables.api_key.name.to_owned(),
         url_name,
-    })?);
+    };
+    let source = source(written, &mut found.warnings)?;
+    found.sources.push(source);
     Ok(())
 }
 
@@ -186,11 +199,12 @@ fn from_table(
     name: &str,
     table: &toml::Table,
     layers: &Layers,
-    others: &[Source],
+    tolerance: Tolerance,
+    found: &mut FoundSource,
 ) -> Result<Source, ConfigError> {
     let of = format!("sources.{name}.");
     let provider = kind_of(table, &of, layers)?;
-    check_name(name, provider.kind(), layers, others)?;
+    check_name(name, provider.kind(), layers, &found.sources)?;
     let webhook_secret = layers.secret_in(table, "webhook_secret", &of)?;
     let api_key = layers.secret_in(table, "api_key", &of)?;
     if webhook_secret.is_none() && api_key.is_none() {
@@ -229,7 +243,8 @@ fn from_table(
         ));
     }
     let limit = layers.value_in(table, "max_delete_delivered", &of)?;
-    source(Written {
+    let own_tolerance = layers.value_in(table, "tolerance", &of)?;
+    let written = Written {
         name: name.to_owned(),
         provider,
         configured_by: ConfiguredBy::File(layers.path.display().to_string()),
@@ -240,9 +255,12 @@ fn from_table(
         link_by,
         trusts_verified,
         delete_limit: limit.as_ref().map(values::delete_limit).transpose()?,
+        tolerance: own_tolerance.as_ref().map(values::tolerance).transpose()?.unwrap_or(tolerance),
         secret_name: format!("{of}webhook_secret"),
+        key_name: format!("{of}api_key"),
         url_name: format!("{of}api_url"),
-    })
+    };
+    source(written, &mut found.warnings)
 }
 
 /// How the source is read, where its table says anything about that.
@@ -274,7 +292,7 @@ fn own_settings(
     Ok(any.then_some(own))
 }
 
-fn source(written: Written) -> Result<Source, ConfigError> {
+fn source(written: Written, warnings: &mut Vec<String>) -> Result<Source, ConfigError> {
     let provider = written.provider;
     let secrets = written.webhook_secret.as_deref().unwrap_or_default();
     let webhook_keys = provider.keys(secrets).map_err(|error| {
@@ -283,16 +301,40 @@ fn source(written: Written) -> Result<Source, ConfigError> {
             written.secret_name
         ))
     })?;
-    let default_url = provider.directory().and_then(|directory| directory.default_url());
+    if webhook_keys.iter().any(SigningKey::is_weak) {
+        warnings.push(format!(
+            "{} has a secret of fewer than {KEY_BYTES_MIN} bytes: whoever guesses it forges deliveries, with deletions and \
+             bans among them; `openssl rand -hex 32` makes one",
+            written.secret_name
+        ));
+    }
+    let directory = provider.directory();
+    let default_url = directory.and_then(|directory| directory.default_url());
     let api = match written.api_key {
         Some(key) => {
+            let mistaken = directory.and_then(|directory| directory.mistaken_key(&key));
+            let mistaken = mistaken.or_else(|| {
+                let is_plain = key.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+                (!is_plain).then_some("no API key: a character in it is not ASCII; copy it once more")
+            });
+            if let Some(mistaken) = mistaken {
+                return Err(ConfigError(format!("{} is {mistaken}", written.key_name)));
+            }
             let url = written.api_url.as_deref().or(default_url).ok_or_else(|| {
                 ConfigError(format!(
                     "{} is missing: the API of each project has an address of its own",
                     written.url_name
                 ))
             })?;
-            Some(ApiAccess { url: api_url(url, &written.url_name)?, key: key.into() })
+            let url = api_url(url, &written.url_name)?;
+            if url.scheme() == "http" && !is_loopback(&url) {
+                warnings.push(format!(
+                    "{} is reached by http: who reads the network between here and {} reads the API key",
+                    written.url_name,
+                    url.host_str().unwrap_or_default()
+                ));
+            }
+            Some(ApiAccess { url, key: Live::new(key.into()) })
         }
         None => None,
     };
@@ -300,7 +342,8 @@ fn source(written: Written) -> Result<Source, ConfigError> {
         name: written.name,
         provider,
         configured_by: written.configured_by,
-        webhook_keys,
+        webhook_keys: Live::new(webhook_keys),
+        tolerance: written.tolerance,
         api,
         instance: written.instance,
         link_by: written.link_by,
@@ -314,8 +357,8 @@ fn shared_secrets(sources: &[Source]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (n, source) in sources.iter().enumerate() {
         for other in &sources[..n] {
-            let shares =
-                source.webhook_keys.iter().any(|key| other.webhook_keys.iter().any(|one| one.is(key)));
+            let (ours, theirs) = (source.webhook_keys.get(), other.webhook_keys.get());
+            let shares = ours.iter().any(|key| theirs.iter().any(|one| one.is(key)));
             if shares {
                 warnings.push(format!(
                     "sources {} and {} have the same webhook secret: what is sent to one could be sent to the other; \
@@ -326,24 +369,4 @@ fn shared_secrets(sources: &[Source]) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// https, unless on loopback: the key travels in every request.
-fn api_url(text: &str, name: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).ok().filter(|url| {
-        let loopback = match url.host() {
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(Host::Domain(domain)) => domain == "localhost",
-            None => false,
-        };
-        url.scheme() == "https" || (url.scheme() == "http" && loopback)
-    });
-    let bare =
-        url.filter(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none());
-    bare.ok_or_else(|| {
-        ConfigError(format!(
-            "{name} must be an https URL without anything secret in it (http on loopback alone)"
-        ))
-    })
 }

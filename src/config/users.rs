@@ -165,7 +165,7 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
 fn split(table: &str, database: &DatabaseUrl) -> (String, String) {
     match database {
         DatabaseUrl::Sqlite(_) => (String::new(), table.strip_prefix("main.").unwrap_or(table).to_owned()),
-        DatabaseUrl::Postgres(_) => match table.split_once('.') {
+        DatabaseUrl::Postgres { .. } => match table.split_once('.') {
             Some((schema, name)) => (schema.to_owned(), name.to_owned()),
             None => ("public".to_owned(), table.to_owned()),
         },

@@ -5,6 +5,10 @@ use super::layers::{Layers, Value};
 use crate::core::brake::DeleteLimit;
 use crate::core::proof::SweepLimit;
 use crate::core::schedule::Schedule;
+use crate::source::signature::Tolerance;
+
+const TOLERANCE_MS_MAX: i64 = 3_600_000;
+const CONNECTIONS_MAX: u32 = 1_000;
 
 /// A comma list without empty parts.
 pub fn list(text: &str) -> Vec<String> {
@@ -39,6 +43,23 @@ fn duration(text: &str) -> Option<i64> {
     with_unit(text, &units)
         .and_then(|ms| i64::try_from(ms).ok())
         .filter(|ms| (1..=3_650 * 86_400_000).contains(ms))
+}
+
+/// `5m`, up to an hour: what is older may have been recorded and be sent by somebody else.
+pub fn tolerance(value: &Value) -> Result<Tolerance, ConfigError> {
+    match value.text.as_str() {
+        "default" => Ok(Tolerance::OfTheScheme),
+        text => duration(text)
+            .filter(|ms| *ms <= TOLERANCE_MS_MAX)
+            .map(Tolerance::Ms)
+            .ok_or_else(|| wrong(value, "a time up to 1h, such as 5m")),
+    }
+}
+
+/// A number of connections.
+pub fn connections(value: &Value) -> Result<u32, ConfigError> {
+    let number = value.text.trim().parse().ok().filter(|number| (1..=CONNECTIONS_MAX).contains(number));
+    number.ok_or_else(|| wrong(value, "a number of connections from 1 to 1000"))
 }
 
 /// How often to read the newest changes.
@@ -125,7 +146,7 @@ mod tests {
 
     fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let environment =
-            Environment(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+            Environment::of(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
         Config::resolve(&[], &environment, None)
     }
 
@@ -197,7 +218,7 @@ mod tests {
         std::fs::write(file.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
         let path = file.path().to_str().unwrap();
         let config = resolve(&[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", path)]).unwrap();
-        assert_eq!(config.sources[0].webhook_keys.len(), 1);
+        assert_eq!(config.sources[0].webhook_keys.get().len(), 1);
         assert!(config.entries.iter().all(|entry| !entry.value.contains("MfKQ")));
         let missing = error(&[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nonexistent/secret")]);
         assert!(missing.starts_with(
@@ -210,8 +231,7 @@ mod tests {
     fn with_file(content: &str) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let environment =
-            Environment([("STAFF".to_owned(), "whsec_c2VjcmV0c2VjcmV0".to_owned())].into_iter().collect());
+        let environment = Environment::of([("STAFF".to_owned(), "whsec_c2VjcmV0c2VjcmV0".to_owned())].into());
         Config::resolve(&[], &environment, file.path().to_str())
     }
 
@@ -254,7 +274,7 @@ mod tests {
         let config =
             with_file("[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n").unwrap();
         assert_eq!(config.source_names(), ["staff"]);
-        assert!(!config.sources[0].webhook_keys.is_empty() && config.sources[0].api.is_none());
+        assert!(config.sources[0].takes_deliveries() && config.sources[0].api.is_none());
     }
 
     #[test]

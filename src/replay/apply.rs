@@ -86,7 +86,7 @@ fn verify(path: &Path, sources: &mut Vec<Source>) -> Result<NewDelivery, String>
         sources.push(Source::recorded(&fixture.source, provider));
     }
     let source = sources.iter().find(|source| source.name == fixture.source).ok_or("no such source")?;
-    let mut keys = source.webhook_keys.clone();
+    let mut keys = source.webhook_keys.get().to_vec();
     if let Some(key) = &fixture.key {
         let scheme = fixture.headers.scheme;
         keys.push(SigningKey::read(scheme, key).map_err(|error| format!("its key cannot be used: {error}"))?);

@@ -38,8 +38,8 @@ pub async fn send(
     for path in paths {
         let fixture = Fixture::read(path)?;
         let key = sources.iter().find(|source| source.name == fixture.source).and_then(|source| {
-            let keys = &source.webhook_keys;
-            keys.iter().find(|key| key.scheme == fixture.headers.scheme).or(keys.first())
+            let keys = source.webhook_keys.get();
+            keys.iter().find(|key| key.scheme == fixture.headers.scheme).or(keys.first()).cloned()
         });
         let Some(key) = key else {
             bail!(

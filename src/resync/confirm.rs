@@ -214,7 +214,7 @@ impl Resync {
                 },
             }
         }
-        self.store.accept_odd(&odd).await?;
+        self.store.accept(&self.store.without_erased(odd).await?).await?;
         readings.sort_by(|(a, _), (b, _)| a.cmp(b));
         unreadable.sort();
         Ok(Read { readings, unreadable })

@@ -297,7 +297,7 @@ impl Resync {
                 Ok(snapshot) => Observation::Present(snapshot.clone()),
                 Err(_) => {
                     let odd: Vec<_> = odd_user(&self.source, &entry, marked_at).into_iter().collect();
-                    self.store.accept_odd(&odd).await?;
+                    self.store.accept(&self.store.without_erased(odd).await?).await?;
                     return Ok(None);
                 }
             },

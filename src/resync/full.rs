@@ -317,7 +317,8 @@ impl Resync {
     ) -> Result<(), ResyncError> {
         running.counts.seen += compared.seen;
         running.counts.unchanged += compared.unchanged;
-        for odd in &compared.odd {
+        let odd = self.store.without_erased(compared.odd).await?;
+        for odd in &odd {
             running.note_odd(odd);
         }
         self.check_creation(running, compared.unseen).await?;
@@ -329,8 +330,8 @@ impl Resync {
         let dry = running.is_dry();
         if dry {
             missing.extend(compared.missing.iter().map(|key| key.provider_id.clone()));
-        } else if !compared.odd.is_empty() {
-            self.store.accept_odd(&compared.odd).await?;
+        } else if !odd.is_empty() {
+            self.store.accept(&odd).await?;
         }
         self.count_requests(running);
         let quiet = compared.differing.is_empty() && compared.missing.is_empty();

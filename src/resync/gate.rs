@@ -254,9 +254,13 @@ impl Gate {
     }
 
     /// Whether a failure says anything about the source. That one account cannot be given says so once until something
-    /// succeeds, however often it is asked for; the list says so again after a while.
+    /// succeeds, however often it is asked for; the list, which may have such an account on it, says so again after a while.
     fn counts(&self, asked: Asked<'_>, error: &ApiError) -> bool {
-        if !error.is_of_content() {
+        let is_of_the_source = match asked {
+            Asked::One(_) => !error.is_of_content(),
+            Asked::Several(_) => !error.is_of_content() || error.is_unavailable(),
+        };
+        if is_of_the_source {
             return true;
         }
         let mut failing = self.failing();

@@ -115,11 +115,14 @@ impl Resync {
             unchanged: compared.unchanged,
             ..Counts::default()
         });
-        for odd in &compared.odd {
+        let odd = self.store.without_erased(compared.odd).await?;
+        for odd in &odd {
             running.note_odd(odd);
         }
         self.check_creation(running, compared.unseen).await?;
-        self.store.accept_odd(&compared.odd).await?;
+        if !odd.is_empty() {
+            self.store.accept(&odd).await?;
+        }
         self.count_requests(running);
         if compared.differing.is_empty() {
             return Ok(());

@@ -24,6 +24,11 @@ pub trait Directory: Send + Sync {
         None
     }
 
+    /// What a text is where it is plainly no key of this API, such as `a publishable key, which is public`.
+    fn mistaken_key(&self, _key: &str) -> Option<&'static str> {
+        None
+    }
+
     /// The limit that the provider publishes for this kind of key.
     fn rate_limit(&self, key: &str) -> RateLimit;
 

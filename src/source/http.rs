@@ -4,23 +4,26 @@ use super::Source;
 use super::directory::{Answer, Directory, Malformed};
 use super::setup::Unreadable;
 use crate::core::rate::RateLimit;
+use crate::live::Live;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use std::sync::Once;
 use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
+use tracing::info;
 use url::Url;
 
 /// How a source's API is reached.
 #[derive(Clone)]
 pub struct ApiAccess {
-    /// https, or http on loopback.
+    /// https, or http where nobody of the public internet can be meant.
     pub url: Url,
-    pub key: SecretString,
+    pub key: Live<SecretString>,
 }
 
 /// How many there are in all, where a list says so.
@@ -82,6 +85,12 @@ impl ApiError {
         matches!(self, Failing { .. } | Malformed(_) | TooLarge)
     }
 
+    /// 502, 503 or 504: whoever should answer is not there.
+    pub fn is_unavailable(&self) -> bool {
+        let away = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        matches!(self, ApiError::Failing { status, .. } if away.contains(status))
+    }
+
     /// 400 or 422: the API does not know what was asked for.
     pub fn is_unprocessable(&self) -> bool {
         let refused = [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::BAD_REQUEST];
@@ -112,7 +121,8 @@ pub enum ClientError {
 pub struct Api {
     client: Client,
     base: String,
-    authorization: HeaderValue,
+    key: Live<SecretString>,
+    key_name: String,
     directory: &'static dyn Directory,
     rate_limit: RateLimit,
 }
@@ -126,37 +136,54 @@ impl Api {
     /// make an HTTP client, as without any certificate to trust.
     pub fn of(source: &Source) -> Result<Self, ClientError> {
         let (access, directory) = source.access()?;
-        let secret = |text: &str| -> Result<HeaderValue, ClientError> {
-            let mut value =
-                HeaderValue::from_str(text).map_err(|_| ClientError::Key { key_name: source.key_name() })?;
-            value.set_sensitive(true);
-            Ok(value)
-        };
-        let key = access.key.expose_secret();
         let mut headers = HeaderMap::new();
         for (name, value) in directory.headers() {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let authorization = secret(&format!("Bearer {key}"))?;
-        if let Some(name) = directory.key_header() {
-            headers.insert(HeaderName::from_static(name), secret(key)?);
-        }
-        let client = Client::builder()
-            .user_agent(concat!("headcount/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| ClientError::Client(deepest(&error)))?;
+        let builder = || {
+            let builder = Client::builder()
+                .user_agent(concat!("headcount/", env!("CARGO_PKG_VERSION")))
+                .default_headers(headers.clone())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .timeout(REQUEST_TIMEOUT)
+                .redirect(redirect::Policy::none());
+            // A proxy on the way would be shown the key.
+            if access.url.scheme() == "http" { builder.no_proxy() } else { builder }
+        };
+        let client = trusting(builder).map_err(|error| ClientError::Client(deepest(&error)))?;
         let base = access.url.as_str().trim_end_matches('/').to_owned();
-        let rate_limit = directory.rate_limit(key);
-        Ok(Self { client, base, authorization, directory, rate_limit })
+        let rate_limit = directory.rate_limit(access.key.get().expose_secret());
+        let api = Self {
+            client,
+            base,
+            key: access.key.clone(),
+            key_name: source.key_name(),
+            directory,
+            rate_limit,
+        };
+        api.secrets().map(|_| api)
     }
 
     pub fn directory(&self) -> &'static dyn Directory {
         self.directory
+    }
+
+    /// The headers that carry the key as it is now.
+    fn secrets(&self) -> Result<HeaderMap, ClientError> {
+        let key = self.key.get();
+        let secret = |text: &str| -> Result<HeaderValue, ClientError> {
+            let mut value = HeaderValue::from_str(text)
+                .map_err(|_| ClientError::Key { key_name: self.key_name.clone() })?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, secret(&format!("Bearer {}", key.expose_secret()))?);
+        if let Some(name) = self.directory.key_header() {
+            headers.insert(HeaderName::from_static(name), secret(key.expose_secret())?);
+        }
+        Ok(headers)
     }
 
     /// The limit that the provider publishes for the source's kind of key.
@@ -166,9 +193,9 @@ impl Api {
 
     /// The answer; `None` where the provider says, by its own code, that there is no such account.
     pub async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
-        let request = self.client.get(format!("{}{path}", self.base));
-        let answer =
-            request.header(AUTHORIZATION, self.authorization.clone()).send().await.map_err(failure)?;
+        let secrets = self.secrets().map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let request = self.client.get(format!("{}{path}", self.base)).headers(secrets);
+        let answer = request.send().await.map_err(failure)?;
         let status = answer.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ApiError::Throttled { retry_after_ms: retry_after_ms(answer.headers()) });
@@ -197,6 +224,21 @@ impl Api {
             _ => Err(ApiError::Unexpected { status, code }),
         }
     }
+}
+
+/// A client that trusts what this machine trusts; where it trusts nobody, as in an image of nothing but a program, the
+/// public authorities as Mozilla lists them.
+fn trusting(builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> {
+    builder().build().or_else(|error| {
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        let roots = built_in.iter().map(|root| Certificate::from_der(root)).collect::<Result<Vec<_>, _>>()?;
+        let client = builder().tls_certs_only(roots).build().map_err(|_| error)?;
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            info!("this machine has no certificates of public authorities; headcount's own list is used");
+        });
+        Ok(client)
+    })
 }
 
 async fn read(mut answer: Response) -> Result<Vec<u8>, ApiError> {

@@ -18,11 +18,12 @@ use crate::core::event::{Event, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::link::LinkRule;
 use crate::core::timestamp::Timestamp;
+use crate::live::Live;
 use directory::Directory;
 use http::ApiAccess;
 use serde_json::{Map, Value};
 use setup::{ConfiguredBy, Setup};
-use signature::{KeyError, Scheme, SigningKey};
+use signature::{KeyError, Scheme, SigningKey, Tolerance};
 use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
@@ -39,7 +40,9 @@ pub struct Source {
     /// What a message names where something has to be set.
     pub configured_by: ConfiguredBy,
     /// Every secret that may have signed a delivery; empty where the source takes none.
-    pub webhook_keys: Vec<SigningKey>,
+    pub webhook_keys: Live<Vec<SigningKey>>,
+    /// How far the time of its deliveries may lie from ours.
+    pub tolerance: Tolerance,
     /// How to read the provider's API; `None` where no key is configured.
     pub api: Option<ApiAccess>,
     /// The instance that the source is pinned to by configuration.
@@ -53,13 +56,19 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether anything could verify a delivery of it.
+    pub fn takes_deliveries(&self) -> bool {
+        !self.webhook_keys.get().is_empty()
+    }
+
     /// One that takes no deliveries and cannot be read, as what was recorded of a provider is replayed.
     pub fn recorded(name: &str, provider: Arc<dyn Provider>) -> Self {
         Self {
             name: name.to_owned(),
             provider,
             configured_by: ConfiguredBy::Recording,
-            webhook_keys: Vec::new(),
+            webhook_keys: Live::default(),
+            tolerance: Tolerance::default(),
             api: None,
             instance: None,
             link_by: vec![LinkRule::ExternalId],
@@ -84,7 +93,7 @@ pub trait Provider: Send + Sync {
 
     /// The keys that a configured secret stands for: several, separated by commas, during a rotation.
     fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
-        let secrets = secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+        let secrets = signature::secrets(secrets)?.into_iter();
         secrets.map(|secret| SigningKey::read(self.scheme(), secret)).collect()
     }
 

@@ -43,6 +43,42 @@ impl Scheme {
 /// In the order in which they are looked for.
 const SCHEMES: [Scheme; 3] = [Scheme::Standard, Scheme::Timed, Scheme::Bearer];
 
+/// Bytes of a key: a shorter one can be found by trying.
+pub const KEY_BYTES_MIN: usize = 16;
+
+/// How far the time of a delivery may lie from ours, on either side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tolerance {
+    /// As the scheme's official libraries have it.
+    #[default]
+    OfTheScheme,
+    /// Where a relay in between takes its time.
+    Ms(i64),
+}
+
+impl Tolerance {
+    fn ms(self, of_the_scheme_ms: i64) -> i64 {
+        match self {
+            Tolerance::OfTheScheme => of_the_scheme_ms,
+            Tolerance::Ms(ms) => ms,
+        }
+    }
+}
+
+/// The secrets of a text: several during a rotation, separated by commas, or by `|` as Supabase writes them. The comma of
+/// `v1,whsec_…` separates nothing.
+pub fn secrets(text: &str) -> Result<Vec<&str>, KeyError> {
+    let parts: Vec<&str> = text.split([',', '|']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let is_prefix = |part: &str| part == "v1";
+    let alone = |(n, part): (usize, &&str)| {
+        is_prefix(part) && !parts.get(n + 1).is_some_and(|next| next.starts_with("whsec_"))
+    };
+    if parts.iter().enumerate().any(alone) {
+        return Err(KeyError::PrefixAlone);
+    }
+    Ok(parts.into_iter().filter(|part| !is_prefix(part)).collect())
+}
+
 /// The shared secret of an endpoint.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -57,6 +93,8 @@ pub enum KeyError {
     Empty,
     #[error("it is not `whsec_` followed by base64")]
     NotBase64,
+    #[error("it has `v1` without `,whsec_…` right after it")]
+    PrefixAlone,
 }
 
 impl SigningKey {
@@ -81,6 +119,11 @@ impl SigningKey {
     /// The secret itself, for whoever has asked to see it.
     pub fn reveal(&self) -> String {
         String::from_utf8_lossy(self.bytes.expose_secret()).into_owned()
+    }
+
+    /// Whether it can be found by trying.
+    pub fn is_weak(&self) -> bool {
+        self.bytes.expose_secret().len() < KEY_BYTES_MIN
     }
 
     /// Whether the two are one and the same.
@@ -173,17 +216,28 @@ impl SignedHeaders {
     }
 
     /// The time of the attempt, where it lies within the tolerance of `now`. Cheap: nothing is hashed yet.
-    pub fn check_time(&self, now: Timestamp) -> Result<Timestamp, Refused> {
+    pub fn check_time(&self, now: Timestamp, tolerance: Tolerance) -> Result<Timestamp, Refused> {
         match self.scheme {
-            Scheme::Standard => standard::check_time(self, now),
-            Scheme::Timed => timed::check_time(self, now),
+            Scheme::Standard => standard::check_time(self, now, tolerance),
+            Scheme::Timed => timed::check_time(self, now, tolerance),
             Scheme::Bearer => Ok(now),
         }
     }
 
     /// Whether one of the keys signed `body`, at a time near `now`.
     pub fn verify(&self, keys: &[SigningKey], body: &[u8], now: Timestamp) -> Result<Timestamp, Refused> {
-        let signed_at = self.check_time(now)?;
+        self.verify_within(Tolerance::OfTheScheme, keys, body, now)
+    }
+
+    /// The same, with a word on what is near.
+    pub fn verify_within(
+        &self,
+        tolerance: Tolerance,
+        keys: &[SigningKey],
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Timestamp, Refused> {
+        let signed_at = self.check_time(now, tolerance)?;
         let mut keys = keys.iter().filter(|key| key.scheme == self.scheme);
         let matches = match self.scheme {
             Scheme::Standard => standard::matches(self, keys, body),

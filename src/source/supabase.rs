@@ -51,10 +51,8 @@ impl Provider for Supabase {
 
     /// The secret of a database webhook's header, and those of auth hooks (`v1,whsec_…`, separated by `|`).
     fn keys(&self, secrets: &str) -> Result<Vec<SigningKey>, KeyError> {
-        // The comma of `v1,whsec_` separates nothing.
-        let secrets = secrets.replace("v1,whsec_", "whsec_");
         let mut keys = Vec::new();
-        for secret in secrets.split([',', '|']).map(str::trim).filter(|secret| !secret.is_empty()) {
+        for secret in crate::source::signature::secrets(secrets)? {
             keys.push(SigningKey::plain(Scheme::Bearer, secret)?);
             if secret.starts_with("whsec_") {
                 keys.extend(SigningKey::parse(secret).ok());

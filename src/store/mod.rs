@@ -73,8 +73,10 @@ impl Store {
             DatabaseUrl::Sqlite(path) => {
                 engine::sqlite::SqliteDriver::open(path).await.map(|driver| Arc::new(driver) as _)
             }
-            DatabaseUrl::Postgres(url) => {
-                engine::postgres::PostgresDriver::open(url).await.map(|driver| Arc::new(driver) as _)
+            DatabaseUrl::Postgres { url, connections_max, .. } => {
+                engine::postgres::PostgresDriver::open(url, *connections_max)
+                    .await
+                    .map(|driver| Arc::new(driver) as _)
             }
         };
         let driver = opened.map_err(|error| match error {
@@ -108,6 +110,11 @@ impl Store {
         };
         self.users = Arc::new(UsersTable::adopted(self.dialect(), config, table, &catalog)?);
         Ok(self)
+    }
+
+    /// Opens new connections with the password of this URL, which is the same database's.
+    pub fn connect_as(&self, url: &DatabaseUrl) -> Result<(), StoreError> {
+        self.driver.connect_as(url)
     }
 
     /// Which columns there are, and who owns them.

@@ -152,7 +152,7 @@ async fn source_status(
 ) -> Result<SourceStatusJson, StoreError> {
     let loss = store.loss(&source.name).await?;
     let now = store.now().await?;
-    let takes_deliveries = !source.webhook_keys.is_empty();
+    let takes_deliveries = source.takes_deliveries();
     let waiting_since = report.oldest_pending.as_deref().and_then(Timestamp::parse);
     let limiter = store.limiter(&source.name).await?;
     let row = store.source(&source.name).await?;

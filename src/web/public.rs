@@ -134,7 +134,7 @@ async fn verify_and_store(
         public.refusals.count(name, reason);
         problem
     };
-    let source = public.sources.iter().find(|source| source.name == name && !source.webhook_keys.is_empty());
+    let source = public.sources.iter().find(|source| source.name == name && source.takes_deliveries());
     let Some((source, ingest)) = source.zip(public.ingest.as_ref()) else {
         // Not under the name: anybody can make names up.
         public.refusals.count("", "unknown_source");
@@ -145,13 +145,14 @@ async fn verify_and_store(
         return Err(refuse("retired", retired));
     }
     let now = public.clock.now();
-    let signed = SignedHeaders::read(headers, &source.webhook_keys)
-        .and_then(|signed| signed.check_time(now).map(|_| signed))
+    let keys = source.webhook_keys.get();
+    let signed = SignedHeaders::read(headers, &keys)
+        .and_then(|signed| signed.check_time(now, source.tolerance).map(|_| signed))
         .map_err(|refused| refuse(reason(refused), refusal(refused, source)))?;
     let read = public.budget.read(headers, body).await;
     let body = read.map_err(|error| refuse(error.reason(), error.into()))?;
     let signed_at = signed
-        .verify(&source.webhook_keys, &body.bytes, public.clock.now())
+        .verify_within(source.tolerance, &keys, &body.bytes, public.clock.now())
         .map_err(|refused| refuse(reason(refused), refusal(refused, source)))?;
     let not_json = || refuse("not_json", Problem::new(StatusCode::BAD_REQUEST, "the body is not JSON"));
     let (text, _share) = body.into_text().map_err(|_| not_json())?;

@@ -10,6 +10,7 @@ use headcount::core::layout::Layout;
 use headcount::core::read::{Observation, Reading};
 use headcount::core::timestamp::Timestamp;
 use headcount::core::words::RunMode;
+use headcount::live::Live;
 use headcount::reconcile::{PriorCounts, ReadContext, ReadsOutcome, RunRef};
 use headcount::source::http::ApiAccess;
 use headcount::store::{Counts, Grant, Store, StoreError};
@@ -182,8 +183,10 @@ async fn two_deliveries_that_differ_in_content_alone_have_the_source_asked(db: D
         let mut deliveries = applier(&store, DeleteLimit::Off);
         let mut source = source();
         if can_ask {
-            source.api =
-                Some(ApiAccess { url: "http://127.0.0.1:1".parse().unwrap(), key: "sk_test_x".into() });
+            source.api = Some(ApiAccess {
+                url: "http://127.0.0.1:1".parse().unwrap(),
+                key: Live::new("sk_test_x".into()),
+            });
         }
         deliveries.sources = Arc::new(vec![source]);
         let id = format!("user_{can_ask}");

@@ -38,7 +38,7 @@ fn a_provider_is_whole() {
         let names = [&variables.webhook_secret, &variables.api_key, &variables.api_url];
         let values = [WEBHOOK_SECRET, "sk_test_x", "http://127.0.0.1:1"];
         let set = names.iter().map(|variable| variable.name.to_owned()).zip(values.map(str::to_owned));
-        let shown = Config::resolve(&[], &Environment(set.collect()), None).unwrap();
+        let shown = Config::resolve(&[], &Environment::of(set.collect()), None).unwrap();
         assert_eq!(shown.source_names(), [kind], "its variables switch it on");
         for variable in names {
             let name = variable.name;

@@ -70,5 +70,5 @@ fn config(database: &str, log: &str, api_url: &str) -> anyhow::Result<Config> {
         ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET),
     ];
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Ok(Config::resolve(&[], &Environment(variables.collect()), None)?)
+    Ok(Config::resolve(&[], &Environment::of(variables.collect()), None)?)
 }

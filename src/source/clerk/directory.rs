@@ -50,6 +50,10 @@ impl Directory for ClerkApi {
         &[("clerk-api-version", "2026-05-12"), ("accept", "application/json")]
     }
 
+    fn mistaken_key(&self, key: &str) -> Option<&'static str> {
+        key.starts_with("pk_").then_some("the publishable key; the secret key begins with sk_")
+    }
+
     /// Per instance: 1,000 requests in 10 seconds in production, 100 in development.
     fn rate_limit(&self, key: &str) -> RateLimit {
         let requests = if key.starts_with("sk_live_") { 1_000 } else { 100 };

@@ -5,7 +5,8 @@
 //! (`v1a`) are passed over.
 
 use super::{
-    KeyError, MAC_BYTES, MESSAGE_ID_BYTES_MAX, Refused, Scheme, SignedHeaders, SigningKey, digits, only,
+    KeyError, MAC_BYTES, MESSAGE_ID_BYTES_MAX, Refused, Scheme, SignedHeaders, SigningKey, Tolerance, digits,
+    only,
 };
 use crate::core::timestamp::Timestamp;
 use axum::http::HeaderMap;
@@ -48,7 +49,11 @@ pub(super) fn read(headers: &HeaderMap) -> Result<SignedHeaders, Refused> {
     Ok(SignedHeaders { scheme: Scheme::Standard, id: id?, timestamp: timestamp?, signature: signature? })
 }
 
-pub(super) fn check_time(headers: &SignedHeaders, now: Timestamp) -> Result<Timestamp, Refused> {
+pub(super) fn check_time(
+    headers: &SignedHeaders,
+    now: Timestamp,
+    tolerance: Tolerance,
+) -> Result<Timestamp, Refused> {
     let id = &headers.id;
     // A dot could move the border between id and time.
     if id.is_empty() || id.len() > MESSAGE_ID_BYTES_MAX || id.contains('.') {
@@ -56,10 +61,12 @@ pub(super) fn check_time(headers: &SignedHeaders, now: Timestamp) -> Result<Time
     }
     let seconds = digits(&headers.timestamp)?;
     let age = now.seconds().saturating_sub(seconds);
-    if age > TOLERANCE_SECONDS {
+    // The header has whole seconds.
+    let tolerance_seconds = tolerance.ms(TOLERANCE_SECONDS * 1000).saturating_add(999) / 1000;
+    if age > tolerance_seconds {
         return Err(Refused::TooOld);
     }
-    if age < -TOLERANCE_SECONDS {
+    if age < -tolerance_seconds {
         return Err(Refused::TooNew);
     }
     Ok(Timestamp::clamped(seconds.saturating_mul(1000)))

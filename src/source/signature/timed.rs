@@ -3,7 +3,7 @@
 //! Source: WorkOS' guide on webhooks and `@workos-inc/node` 11.0.0. The signed bytes are `{t}.{body}`, the MAC is
 //! HMAC-SHA256 under the secret's text as it is. The SDK lets a time of the future pass; here it is refused.
 
-use super::{MAC_BYTES, Refused, Scheme, SignedHeaders, SigningKey, digits, is_near, only};
+use super::{MAC_BYTES, Refused, Scheme, SignedHeaders, SigningKey, Tolerance, digits, is_near, only};
 use crate::core::timestamp::Timestamp;
 use crate::digest::hex;
 use axum::http::HeaderMap;
@@ -41,8 +41,12 @@ pub(super) fn line(headers: &SignedHeaders) -> String {
     format!("t={}, {}", headers.timestamp, signatures.join(", "))
 }
 
-pub(super) fn check_time(headers: &SignedHeaders, now: Timestamp) -> Result<Timestamp, Refused> {
-    is_near(Timestamp::clamped(digits(&headers.timestamp)?), now, TOLERANCE_MS)
+pub(super) fn check_time(
+    headers: &SignedHeaders,
+    now: Timestamp,
+    tolerance: Tolerance,
+) -> Result<Timestamp, Refused> {
+    is_near(Timestamp::clamped(digits(&headers.timestamp)?), now, tolerance.ms(TOLERANCE_MS))
 }
 
 pub(super) fn matches<'a>(

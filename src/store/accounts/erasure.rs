@@ -227,19 +227,18 @@ impl Store {
         rows.into_iter().map(ended).collect()
     }
 
-    /// Keeps users of a page that cannot be understood as dead letters: but for those that were erased.
-    pub async fn accept_odd(&self, odd: &[NewDelivery]) -> Result<(), StoreError> {
+    /// Those of a page's users that cannot be understood, but for those that were erased: of them nothing is kept or told.
+    pub async fn without_erased(&self, odd: Vec<NewDelivery>) -> Result<Vec<NewDelivery>, StoreError> {
         let key = |delivery: &NewDelivery| {
             Some(IdentityKey { source: delivery.source.clone(), provider_id: delivery.provider_id.clone()? })
         };
         let keys: Vec<IdentityKey> = odd.iter().filter_map(key).collect();
-        if odd.is_empty() {
-            return Ok(());
+        if keys.is_empty() {
+            return Ok(odd);
         }
         let erased = self.reconciliation().await?.find_erased(&keys).await?;
-        let is_kept = |delivery: &&NewDelivery| key(delivery).is_none_or(|key| !erased.contains(&key));
-        self.accept(&odd.iter().filter(is_kept).cloned().collect::<Vec<_>>()).await?;
-        Ok(())
+        let is_kept = |delivery: &NewDelivery| key(delivery).is_none_or(|key| !erased.contains(&key));
+        Ok(odd.into_iter().filter(is_kept).collect())
     }
 
     /// Has the database's file forget what its rows have forgotten, as far as that is possible: on SQLite its log, on

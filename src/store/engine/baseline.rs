@@ -23,7 +23,7 @@ pub async fn one_row_a_commit(
     body: &str,
 ) -> Result<f64, StoreError> {
     let clients = match url {
-        DatabaseUrl::Postgres(_) => clients,
+        DatabaseUrl::Postgres { .. } => clients,
         DatabaseUrl::Sqlite(_) => 1,
     };
     once(url, DROP).await?;
@@ -45,7 +45,7 @@ pub async fn one_row_a_commit(
 
 async fn once(url: &DatabaseUrl, sql: &'static str) -> Result<(), StoreError> {
     match url {
-        DatabaseUrl::Postgres(url) => {
+        DatabaseUrl::Postgres { url, .. } => {
             postgres::options(url)?.connect().await?.execute(sql).await?;
         }
         DatabaseUrl::Sqlite(path) => {
@@ -59,7 +59,7 @@ async fn insert(url: &DatabaseUrl, client: usize, until: Instant, body: &str) ->
     const INSERT: &str = "INSERT INTO headcount_bench_baseline (message_id, body) VALUES ($1, $2) ON CONFLICT (message_id) DO NOTHING";
     let mut rows = 0;
     match url {
-        DatabaseUrl::Postgres(url) => {
+        DatabaseUrl::Postgres { url, .. } => {
             let options = postgres::options(url)?;
             let is_direct = postgres::is_direct(&options).await?;
             let mut connection = options.connect().await?;

@@ -14,6 +14,7 @@ use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
+use crate::store::engine::url::DatabaseUrl;
 use async_trait::async_trait;
 
 /// A row of a parameter: every column as text in its canonical form, null as `None`.
@@ -65,6 +66,11 @@ pub trait Driver: Send + Sync {
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.
+    /// Opens new connections as this URL has it: the same database, with another password.
+    fn connect_as(&self, _url: &DatabaseUrl) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn close(&self);
 }
 

@@ -8,6 +8,7 @@ pub(super) mod direct;
 pub(super) mod driver;
 pub(super) mod error;
 pub(super) mod postgres;
+mod postgres_url;
 pub(super) mod row;
 mod session;
 pub(super) mod sqlite;

@@ -12,6 +12,7 @@ use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
 use crate::store::engine::error::{StoreError, is_of_an_old_connection};
 use crate::store::engine::row::{ColumnNames, Row};
 use crate::store::engine::session::{Session, give_up, no_answer};
+use crate::store::engine::url::DatabaseUrl;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -21,10 +22,10 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use url::Url;
+use url::{Host, Url};
 
-/// Connections of one process at the most.
-const CONNECTIONS_MAX: u32 = 8;
+/// With fewer, none is kept for storing deliveries alone: everything else would wait for the rest.
+const CONNECTIONS_OF_WHICH_ONE_IS_KEPT: u32 = 4;
 /// A database or a role may have it off by default; an acknowledged delivery must be on disk.
 const WRITE: &str =
     "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = 5000";
@@ -64,7 +65,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::store) struct PostgresDriver {
     pool: PgPool,
-    options: PgConnectOptions,
+    connections_max: u32,
     /// Nobody is in between.
     is_direct: bool,
     /// The connection that deliveries are stored over, once there were any.
@@ -88,17 +89,13 @@ impl Mistrust {
 
 impl PostgresDriver {
     /// Connects once, so that a wrong address is told now.
-    pub(in crate::store) async fn open(url: &Url) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(url: &Url, connections_max: u32) -> Result<Self, StoreError> {
         let options = options(url)?;
         let is_direct = is_direct(&options).await?;
-        let options = match is_direct {
-            true => options.options(OF_EACH_CONNECTION),
-            false => options,
-        };
         let mistrust = Mistrust::default();
         let mistrusted = mistrust.clone();
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
+            .max_connections(connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(move |connection, idle| {
@@ -110,9 +107,9 @@ impl PostgresDriver {
                     }
                 })
             })
-            .connect_with(options.clone())
+            .connect_with(of_pool(options, is_direct))
             .await?;
-        Ok(Self { pool, options, is_direct, inbox: Mutex::default(), mistrust })
+        Ok(Self { pool, connections_max, is_direct, inbox: Mutex::default(), mistrust })
     }
 
     async fn begin_with(&self, statement: &str) -> Result<Session<Postgres>, StoreError> {
@@ -135,7 +132,7 @@ impl PostgresDriver {
         self.mistrust.raise();
         let is_silent =
             matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut);
-        attempts <= if is_silent { 1 } else { CONNECTIONS_MAX }
+        attempts <= if is_silent { 1 } else { self.connections_max }
     }
 
     /// The pool only says that it has waited. What it waited for is found out by connecting once more.
@@ -143,9 +140,10 @@ impl PostgresDriver {
         if !matches!(error, sqlx::Error::PoolTimedOut) {
             return error.into();
         }
-        match timeout(PING_TIMEOUT, self.options.connect()).await {
+        match timeout(PING_TIMEOUT, self.pool.connect_options().connect()).await {
             Ok(Ok(_)) => StoreError::Unavailable(format!(
-                "all {CONNECTIONS_MAX} connections of this process were in use for {} s",
+                "all {} connections of this process were in use for {} s",
+                self.connections_max,
                 ACQUIRE_TIMEOUT.as_secs()
             )),
             Ok(Err(cause)) => cause.into(),
@@ -154,10 +152,22 @@ impl PostgresDriver {
     }
 }
 
+/// How a connection of the pool is opened.
+fn of_pool(options: PgConnectOptions, is_direct: bool) -> PgConnectOptions {
+    if is_direct { options.options(OF_EACH_CONNECTION) } else { options }
+}
+
 /// How every connection is opened.
 pub(in crate::store) fn options(url: &Url) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.as_str())
         .map_err(|error| StoreError::Setup(format!("the database URL cannot be used: {error}")))?;
+    // The driver would look up the brackets around an address as a part of a name.
+    let options = match url.host() {
+        Some(Host::Ipv6(address)) if !url.query_pairs().any(|(name, _)| name == "host") => {
+            options.host(&address.to_string())
+        }
+        _ => options,
+    };
     // The first is a start-up parameter that poolers refuse.
     Ok(options.extra_float_digits(None).application_name("headcount").disable_statement_logging())
 }
@@ -255,7 +265,7 @@ impl Driver for PostgresDriver {
             };
             match answered(ACCEPT_TIMEOUT, insert(deliveries, true).fetch_all(&mut *connection)).await {
                 Ok(rows) => {
-                    *kept = Some(connection);
+                    *kept = (self.connections_max >= CONNECTIONS_OF_WHICH_ONE_IS_KEPT).then_some(connection);
                     return new(&rows);
                 }
                 Err(error) => {
@@ -271,6 +281,13 @@ impl Driver for PostgresDriver {
 
     /// Nothing of ours to do: VACUUM, the write-ahead log and the backups are its operator's.
     async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn connect_as(&self, url: &DatabaseUrl) -> Result<(), StoreError> {
+        if let DatabaseUrl::Postgres { url, .. } = url {
+            self.pool.set_connect_options(of_pool(options(url)?, self.is_direct));
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Who may come in: whoever has a token, asks for us by a name that is ours, and is no page of somebody else's.
 
 use super::Admin;
+use crate::private_host::is_private_name;
 use crate::web::problem::Problem;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -21,7 +22,7 @@ pub enum Holder {
 }
 
 /// Digests of the tokens: comparing them takes equally long whatever is sent.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     admin: Option<[u8; 32]>,
     app: Option<[u8; 32]>,
@@ -46,9 +47,6 @@ impl Tokens {
     }
 }
 
-/// Names that lead to this process only in a network of its own.
-const PRIVATE_ENDINGS: [&str; 4] = [".localhost", ".local", ".internal", ".cluster.local"];
-
 /// Whether a page of somebody else's cannot have made a browser ask for this name: an address, a name without a dot,
 /// one of a private network, or one that is configured.
 fn is_ours(host: &str, further: &[String]) -> bool {
@@ -58,8 +56,7 @@ fn is_ours(host: &str, further: &[String]) -> bool {
     };
     let name = name.to_ascii_lowercase();
     name.parse::<IpAddr>().is_ok()
-        || (!name.is_empty() && !name.contains('.') && !name.contains(':'))
-        || PRIVATE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || is_private_name(&name)
         || further.iter().any(|known| known.eq_ignore_ascii_case(&name))
 }
 
@@ -79,7 +76,7 @@ fn check(admin: &Admin, headers: &HeaderMap, host: Option<&str>) -> Result<Holde
     let sent = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
     let token =
         sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    token.and_then(|token| admin.tokens.holder(token)).ok_or_else(|| {
+    token.and_then(|token| admin.tokens.get().holder(token)).ok_or_else(|| {
         let detail = "send `Authorization: Bearer` with HEADCOUNT_ADMIN_TOKEN or HEADCOUNT_APP_TOKEN";
         Problem::new(StatusCode::UNAUTHORIZED, detail)
     })

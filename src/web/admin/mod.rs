@@ -12,6 +12,7 @@ pub use guard::Tokens;
 pub use operate::APPROVAL_MS;
 
 use super::body::BodyBudget;
+use crate::live::Live;
 use crate::reconcile::ErasedRow;
 use crate::resync::{Ensure, Resync};
 use crate::store::Store;
@@ -33,7 +34,7 @@ pub struct Admin {
     pub ensure: Arc<Ensure>,
     /// Those of the sources that can be read, by name: apart from `ensure`, which must not wait for a run.
     pub reading: HashMap<String, Arc<Resync>>,
-    pub tokens: Tokens,
+    pub tokens: Live<Tokens>,
     /// Further names that this listener is asked for by.
     pub hosts: Vec<String>,
     /// What becomes of the row of somebody who is erased.
