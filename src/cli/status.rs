@@ -52,9 +52,10 @@ fn show(report: &StatusJson, context: &Context) {
                 refusal.reason.clone(),
                 refusal.count.to_string(),
                 refusal.last_at.clone().unwrap_or_default(),
+                refusal.hint.clone(),
             ]
         });
-        print(&table(&["refused at", "reason", "", "last"], rows.collect()));
+        print(&table(&["refused at", "reason", "", "last", ""], rows.collect()));
     }
     if !report.sources.is_empty() {
         let rows = report.sources.iter().map(source_row);

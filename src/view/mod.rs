@@ -2,6 +2,7 @@
 
 mod event;
 mod explain;
+mod refusal;
 mod run;
 mod status;
 mod user;

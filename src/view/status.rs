@@ -1,6 +1,7 @@
 //! How everything is: users by state, the incomplete, the inbox, sources, what is held back.
 
 use super::RunJson;
+use super::refusal::hint;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{HeldGroup, SourceReport, Store, StoreError};
@@ -48,6 +49,8 @@ pub struct RefusedJson {
     pub reason: String,
     pub count: u64,
     pub last_at: Option<String>,
+    /// What the reason means, and what to do.
+    pub hint: String,
 }
 
 /// What there is to say about a configured source.
@@ -130,6 +133,7 @@ pub async fn status(
         oldest_pending: report.oldest_pending,
         refused: refused
             .map(|refusal| RefusedJson {
+                hint: hint(&refusal.reason, &refusal.source),
                 source: refusal.source,
                 reason: refusal.reason,
                 count: refusal.count,

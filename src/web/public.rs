@@ -11,8 +11,9 @@ use crate::store::{Acceptance, Store};
 use crate::worker::{Refusals, Retired};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,10 +60,12 @@ impl Public {
 pub fn public_router(public: Public) -> Router {
     let mut router = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
     if public.ingest.is_some() {
-        router = router.route("/webhooks/{source}", post(receive));
+        // Some dashboards and proxies put a slash at the end.
+        router =
+            router.route("/webhooks/{source}", post(receive)).route("/webhooks/{source}/", post(receive));
     }
     router
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .fallback(nothing_here)
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "deliveries come by POST; health is asked by GET")
         })
@@ -114,8 +117,25 @@ async fn readyz(State(public): State<Arc<Public>>) -> Response {
     }
 }
 
-async fn receive(State(public): State<Arc<Public>>, Path(name): Path<String>, request: Request) -> Response {
+/// A delivery that was sent past its path is counted, under the source whose name is in the path it was sent to.
+async fn nothing_here(State(public): State<Arc<Public>>, request: Request) -> Problem {
+    if request.method() == Method::POST && public.ingest.is_some() {
+        let segments: Vec<&str> = request.uri().path().split('/').collect();
+        let is_named = |source: &&Source| segments.iter().any(|part| part.eq_ignore_ascii_case(&source.name));
+        let meant = public.sources.iter().find(is_named);
+        public.refusals.count(meant.map_or("", |source| &source.name), "wrong_path");
+    }
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; deliveries come to /webhooks/SOURCE")
+}
+
+async fn receive(
+    State(public): State<Arc<Public>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
+    // A path that is no text names no source.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     match verify_and_store(&public, &name, &head.headers, body).await {
         Ok(Acceptance::Accepted) => json(StatusCode::ACCEPTED, "accepted"),
         Ok(Acceptance::Duplicate) => json(StatusCode::OK, "duplicate"),

@@ -1,6 +1,6 @@
 //! Every request gets the answer that the contract has for it, and only a good one leaves a row.
 
-use super::process::Server;
+use super::process::{Server, headcount, json, run};
 use super::support::{Db, event, key, signature, user};
 use crate::on_each_database;
 use headcount::clock::{Clock, SystemClock};
@@ -19,7 +19,7 @@ fn body() -> String {
 }
 
 async fn each_delivery_gets_its_answer(db: Db) {
-    let server = Server::start(&db).await;
+    let mut server = Server::start(&db).await;
     let now = SystemClock.now().seconds();
     let body = body();
     let post = |source: &'static str, id: &'static str, at: i64, signature: String, body: String| {
@@ -62,6 +62,20 @@ async fn each_delivery_gets_its_answer(db: Db) {
         assert_eq!(post("clerk", "msg_3", now, signature, broken.to_owned()).await.0, 400, "{broken}");
     }
     assert_eq!(post("workos", "msg_4", now, good.clone(), body.clone()).await.0, 404);
+    for (path, expected) in [
+        ("/webhooks/clerk/", 202),
+        ("/api/webhooks/clerk", 404),
+        ("/webhook/Clerk", 404),
+        ("/webhooks/%ff", 404),
+        ("/", 404),
+    ] {
+        let (at, id) = (now.to_string(), format!("msg_at_{}", path.len()));
+        let signature = sign(&id, now, &body);
+        let headers = [("svix-id", &*id), ("svix-timestamp", &*at), ("svix-signature", &*signature)];
+        let (status, answer) = server.post_at(path, &headers, body.clone()).await.unwrap();
+        assert_eq!(status.as_u16(), expected, "{path}: {answer}");
+        assert!(serde_json::from_str::<serde_json::Value>(&answer).is_ok(), "{path}: {answer}");
+    }
     assert_eq!(server.get("/webhooks/clerk").await.unwrap().as_u16(), 405);
     assert_eq!(server.get("/").await.unwrap().as_u16(), 404);
     assert_eq!(server.get("/healthz").await.unwrap().as_u16(), 200);
@@ -75,7 +89,17 @@ async fn each_delivery_gets_its_answer(db: Db) {
         ("webhook-signature", &*sign("msg_6", now, &body)),
     ];
     assert_eq!(server.post("clerk", &webhook, body.clone()).await.unwrap().0.as_u16(), 202);
-    assert_eq!(db.count("headcount.inbox").await, 2);
+    assert_eq!(db.count("headcount.inbox").await, 3);
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+    let status = json(&run(headcount(&db.url).args(["status", "--json"])));
+    let refused = |source: &str, reason: &str| {
+        let of = |refusal: &&serde_json::Value| refusal["source"] == source && refusal["reason"] == reason;
+        status["refused"].as_array().unwrap().iter().find(of).cloned().unwrap_or_default()
+    };
+    assert_eq!(refused("clerk", "wrong_path")["count"], 2, "{status}");
+    assert!(refused("clerk", "wrong_path")["hint"].as_str().unwrap().contains("/webhooks/clerk"), "{status}");
+    assert_eq!(refused("", "wrong_path")["count"], 1, "{status}");
 }
 
 async fn bad_input_costs_nothing_and_leaves_nothing(db: Db) {

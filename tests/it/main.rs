@@ -22,6 +22,7 @@ mod provider;
 mod replicas;
 mod resync;
 mod schema;
+mod settings;
 mod signup;
 mod simulator;
 mod sources;

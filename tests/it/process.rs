@@ -126,7 +126,17 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
     ) -> Option<(StatusCode, String)> {
-        let mut request = self.client.post(format!("http://{}/webhooks/{source}", self.address)).body(body);
+        self.post_at(&format!("/webhooks/{source}"), headers, body).await
+    }
+
+    /// To any path of the public listener.
+    pub async fn post_at(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Option<(StatusCode, String)> {
+        let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
