@@ -25,3 +25,8 @@ ALTER TABLE headcount.runs RENAME COLUMN dead TO unreadable;
 ALTER TABLE headcount.runs DROP CONSTRAINT runs_status_check;
 ALTER TABLE headcount.runs ADD CONSTRAINT runs_status_check CHECK (status IN
     ('running', 'succeeded', 'partial', 'failed', 'held', 'rejected', 'interrupted', 'cancelled'));
+
+-- Whether an account's id is the id of its row as well, as the configuration has it; the function of PostgreSQL follows it.
+ALTER TABLE headcount.sources ADD COLUMN shares_ids boolean;
+-- When its API was first read: until then nobody can tell whose instance deliveries are of.
+ALTER TABLE headcount.sources ADD COLUMN read_at timestamptz;

@@ -70,3 +70,8 @@ SELECT id, source, mode, status, cause, holder, cursor, marked_at, seen, created
 FROM headcount_runs_before;
 DROP TABLE headcount_runs_before;
 CREATE INDEX headcount_runs_source ON headcount_runs (source, mode, started_at);
+
+-- Whether an account's id is the id of its row as well, as the configuration has it; the function of PostgreSQL follows it.
+ALTER TABLE headcount_sources ADD COLUMN shares_ids integer;
+-- When its API was first read: until then nobody can tell whose instance deliveries are of.
+ALTER TABLE headcount_sources ADD COLUMN read_at text;

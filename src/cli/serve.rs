@@ -77,7 +77,7 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
     let store = context.migrated_store().await?;
-    store.name_sources(&config.source_kinds()).await?;
+    store.name_sources(&config.named_sources()).await?;
     warn_of_required_fields(&context, &store).await?;
     let listener = TcpListener::bind(config.listen)
         .await

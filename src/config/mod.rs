@@ -14,11 +14,12 @@ pub use layers::{LayerEntry, Origin};
 pub use values::PollSetting;
 
 use crate::core::brake::DeleteLimit;
+use crate::core::link::LinkRule;
 use crate::core::proof::SweepLimit;
 use crate::core::retention::{self, Period, Retention};
 use crate::core::schedule::Schedule;
 use crate::source::Source;
-use crate::store::{DatabaseUrl, UsersConfig};
+use crate::store::{DatabaseUrl, NamedSource, UsersConfig};
 use layers::Layers;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -265,10 +266,14 @@ impl Config {
         self.sources.iter().map(|source| source.name.clone()).collect()
     }
 
-    /// The names of the configured sources, and the kind of each.
-    pub fn source_kinds(&self) -> Vec<(String, String)> {
-        let kind = |source: &Source| (source.name.clone(), source.provider.kind().to_owned());
-        self.sources.iter().map(kind).collect()
+    /// The configured sources, as the database is told of them.
+    pub fn named_sources(&self) -> Vec<NamedSource> {
+        let named = |source: &Source| NamedSource {
+            name: source.name.clone(),
+            kind: source.provider.kind().to_owned(),
+            shares_ids: source.link_by.contains(&LinkRule::SharedId),
+        };
+        self.sources.iter().map(named).collect()
     }
 
     /// What is kept for a while: each with its period as people write it.

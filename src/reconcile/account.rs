@@ -8,10 +8,11 @@ use crate::core::event::IdentityKey;
 use crate::core::known::{Account, Identity, Latest};
 use crate::core::known::{Sibling, SourceStatus};
 use crate::core::layout::Layout;
+use crate::core::link::LinkRule;
 use crate::core::words::ChangeKind;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, HELD_STATE, Reconciliation, StoreError, StoredAccount};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// An account whose locks are held.
@@ -97,21 +98,40 @@ fn understood(
 /// Ids for users that are to be made: the database's own where it makes them.
 pub(super) struct FreshIds {
     made: Vec<String>,
+    /// Of accounts whose source shares ids: their own, where no row has it.
+    shared: HashMap<IdentityKey, String>,
     clock: Arc<dyn Clock>,
     dry: bool,
 }
 
 impl FreshIds {
-    /// So many are fetched at once; more will be as they are needed.
-    pub async fn reserve(
+    /// Those that the accounts will need, fetched at once; more will be as they are needed.
+    pub async fn reserve<'a>(
         tx: &mut Reconciliation,
         clock: &Arc<dyn Clock>,
-        count: usize,
+        sources: &[Source],
+        accounts: impl Iterator<Item = &'a LockedAccount>,
         dry: bool,
     ) -> Result<Self, StoreError> {
-        let mut made = tx.fresh_ids(count, dry).await?;
+        let shares = |key: &IdentityKey| {
+            let mut of_name = sources.iter().filter(|source| source.name == key.source);
+            of_name.any(|source| source.link_by.contains(&LinkRule::SharedId))
+        };
+        let rowless: Vec<&IdentityKey> =
+            accounts.filter(|account| account.has_no_row()).map(|account| &account.known.key).collect();
+        let mut shared: HashMap<IdentityKey, String> = HashMap::new();
+        for key in rowless.iter().filter(|key| shares(key)) {
+            if let Some(id) = tx.users_table().shared_id_from(&key.provider_id) {
+                shared.insert((*key).clone(), id);
+            }
+        }
+        if !shared.is_empty() {
+            let taken = tx.existing(&shared.values().cloned().collect::<Vec<_>>()).await?;
+            shared.retain(|_, id| !taken.contains(id));
+        }
+        let mut made = tx.fresh_ids(rowless.len() - shared.len(), dry).await?;
         made.reverse();
-        Ok(Self { made, clock: clock.clone(), dry })
+        Ok(Self { made, shared, clock: clock.clone(), dry })
     }
 
     /// The next one, where the account has no row; the one that it had, where the application has removed it.
@@ -125,6 +145,9 @@ impl FreshIds {
         }
         if account.known.user.is_some() {
             return Ok(String::new());
+        }
+        if let Some(shared) = self.shared.get(&account.known.key) {
+            return Ok(shared.clone());
         }
         if self.made.is_empty() {
             self.made = tx.fresh_ids(1, self.dry).await?;

@@ -103,7 +103,8 @@ impl Calls {
                 return Err(CallError::Busy);
             }
         }
-        let mut ids = FreshIds::reserve(&mut tx, &self.clock, 1, false).await?;
+        let mut ids =
+            FreshIds::reserve(&mut tx, &self.clock, &self.sources, std::iter::once(&account), false).await?;
         let id = ids.next(&mut tx, &account).await?;
         let layout = self.store.layout();
         let mut hints = hints.clone();

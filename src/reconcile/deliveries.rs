@@ -141,8 +141,8 @@ impl Deliveries {
         for work in work.values_mut().filter(|work| work.account.known.linked_now) {
             work.after = work.account.known.clone();
         }
-        let rowless = work.values().filter(|work| work.account.has_no_row()).count();
-        let mut ids = FreshIds::reserve(tx, &self.clock, rowless, false).await?;
+        let accounts = work.values().map(|work| &work.account);
+        let mut ids = FreshIds::reserve(tx, &self.clock, &self.sources, accounts, false).await?;
         let mut deferred = Vec::new();
         for (pending, event) in &events {
             match work.get_mut(&event.key) {

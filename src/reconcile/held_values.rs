@@ -107,8 +107,8 @@ impl HeldValuesRetry<'_> {
         mut members: Vec<Member>,
     ) -> Result<(Vec<(IdentityKey, CausedChange)>, Vec<Outcome>), StoreError> {
         let layout = tx.users_table().layout().clone();
-        let waiting = members.iter().filter(|member| member.account.has_no_row()).count();
-        let mut ids = FreshIds::reserve(tx, self.clock, waiting, self.dry).await?;
+        let accounts = members.iter().map(|member| &member.account);
+        let mut ids = FreshIds::reserve(tx, self.clock, self.sources, accounts, self.dry).await?;
         let (mut changes, mut outcomes_of_members) = (Vec::new(), Vec::new());
         for _ in 0..STEPS_MAX {
             let mut left = Vec::new();

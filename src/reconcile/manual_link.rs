@@ -173,7 +173,8 @@ impl Calls {
         if !account.known.needs_announcement {
             return Ok(());
         }
-        let mut ids = FreshIds::reserve(&mut tx, &self.clock, 0, false).await?;
+        let mut ids =
+            FreshIds::reserve(&mut tx, &self.clock, &self.sources, std::iter::empty(), false).await?;
         let id = ids.next(&mut tx, &account).await?;
         let called = again(self.store.layout(), &account.known, &id);
         let cause = Caller { by: "application", reason: Some("by a statement of its own") }.cause("ensure");

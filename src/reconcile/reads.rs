@@ -122,8 +122,8 @@ impl Reads {
         let mut accounts = self.lock(tx, &keys, readings, context).await?;
         let received = tx.received(&keys).await?;
         let firsts = tx.first_readings(&keys).await?;
-        let rowless = accounts.values().filter(|account| account.has_no_row()).count();
-        let mut ids = FreshIds::reserve(tx, &self.clock, rowless, context.dry).await?;
+        let mut ids =
+            FreshIds::reserve(tx, &self.clock, &self.sources, accounts.values(), context.dry).await?;
         let mut batch = Batch::default();
         for (key, reading) in readings {
             let Some(account) = accounts.remove(key) else {

@@ -57,7 +57,7 @@ impl Reads {
         let now = tx.now().await?;
         let (mut writes, mut changes) = (Vec::new(), Vec::new());
         let mut is_placeholder = Vec::new();
-        let mut ids = FreshIds::reserve(tx, &self.clock, 0, false).await?;
+        let mut ids = FreshIds::reserve(tx, &self.clock, &self.sources, std::iter::empty(), false).await?;
         for (key, locked) in locked {
             let raced = received.get(&key).is_some_and(|received_at| *received_at >= marked_at);
             let account = locked_account(&self.sources, self.store.layout(), &key, locked);

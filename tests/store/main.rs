@@ -21,6 +21,7 @@ mod reading;
 mod refusing;
 mod rows;
 mod seeding;
+mod shared_ids;
 mod sources;
 mod states;
 mod upgrading;

@@ -12,7 +12,7 @@ use headcount::intake::verified;
 use headcount::reconcile::{Caller, Calls, Deliveries};
 use headcount::source::signature::{Scheme, SignedHeaders};
 use headcount::source::{Source, provider};
-use headcount::store::{DatabaseUrl, Store, UsersConfig};
+use headcount::store::{DatabaseUrl, NamedSource, Store, UsersConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -315,7 +315,10 @@ async fn a_source_that_is_gone_keeps_its_word(db: Db) {
     deliver(&store, &both[1..], &[("shop", gone("shop"))]).await;
     assert_eq!(columns(&db).await[0][1].as_deref(), Some("active"), "and so does the person");
     // Its kind is enough to understand it again.
-    store.name_sources(&[("clerk".into(), "clerk".into())]).await.unwrap();
+    store
+        .name_sources(&[NamedSource { name: "clerk".into(), kind: "clerk".into(), shares_ids: false }])
+        .await
+        .unwrap();
     let calls =
         Calls { store: store.clone(), sources: Arc::new(both[1..].to_vec()), clock: Arc::new(SystemClock) };
     let assignment = headcount::reconcile::Assignment::default();

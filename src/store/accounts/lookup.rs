@@ -1,5 +1,6 @@
 //! Accounts as calls look for them: those of a user, and those of which nothing has come yet.
 
+use crate::core::columns::ColumnType;
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::core::words::{DeletedBy, IdentityState};
@@ -23,6 +24,15 @@ pub struct AccountOfUser {
 
 /// Accounts without a snapshot: as the index of them has it.
 const PROVISIONAL: &str = "NOT has_snapshot AND user_id IS NOT NULL AND state <> 'deleted'";
+
+/// What the database is told of a configured source.
+#[derive(Clone, Debug)]
+pub struct NamedSource {
+    pub name: String,
+    pub kind: String,
+    /// An account's id is the id of its row as well.
+    pub shares_ids: bool,
+}
 
 impl Store {
     /// The user's accounts, those that were heard of last first.
@@ -79,16 +89,22 @@ impl Store {
 
     /// Writes down which sources there are and of which kind, so that `headcount.ensure` knows a misspelt one, and what
     /// accounts said can be understood when their source is configured no more.
-    pub async fn name_sources(&self, sources: &[(String, String)]) -> Result<(), StoreError> {
+    pub async fn name_sources(&self, sources: &[NamedSource]) -> Result<(), StoreError> {
         if sources.is_empty() {
             return Ok(());
         }
         let sql = self.dialect().own(&format!(
-            "INSERT INTO headcount.sources (name, kind) SELECT v.c1, v.c2 FROM {} WHERE true
-             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind",
-            self.dialect().rows(1, 2)
+            "INSERT INTO headcount.sources (name, kind, shares_ids) SELECT v.c1, v.c2, {} FROM {} WHERE true
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, shares_ids = excluded.shares_ids",
+            self.dialect().cell_value("v.c3", ColumnType::Bool),
+            self.dialect().rows(1, 3)
         ));
-        let rows = sources.iter().map(|(name, kind)| vec![Some(name.clone()), Some(kind.clone())]);
+        let row = |source: &NamedSource| {
+            [&source.name, &source.kind, &source.shares_ids.to_string()]
+                .map(|text| Some(text.clone()))
+                .to_vec()
+        };
+        let rows = sources.iter().map(row);
         self.write(&sql, vec![Arg::Rows(rows.collect())]).await?;
         Ok(())
     }

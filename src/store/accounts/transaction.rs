@@ -142,7 +142,7 @@ impl Reconciliation {
     }
 
     /// Those of the ids that have a row, whoever holds it.
-    pub(in crate::store) async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+    pub async fn existing(&mut self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
         let rows = id_rows(ids);
         let there = self.tx.fetch(&self.users.existing(), vec![Arg::Rows(rows)]).await?;
         column(there, "users", "id")

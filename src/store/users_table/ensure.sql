@@ -22,6 +22,8 @@ DECLARE
     v jsonb;
     known headcount.identities%ROWTYPE;
     rule text;
+    found_by text;
+    shared {id_type};
     rows text[];
     these text[];
     those text[];
@@ -120,6 +122,24 @@ BEGIN
             EXECUTE format('SELECT array_agg(CAST(u.{id} AS text)) FROM {table} u WHERE CAST(u.%I AS text) = $1
                 AND NOT EXISTS (SELECT 1 FROM headcount.identities i WHERE i.user_id = CAST(u.{id} AS text))', rule)
             INTO rows USING the_account;
+            found_by := 'column:' || rule;
+        END IF;
+        -- One with the account's own id, or the user of an account elsewhere that has it, where the source shares ids.
+        IF coalesce(cardinality(rows), 0) = 0
+           AND EXISTS (SELECT 1 FROM headcount.sources s WHERE s.name = the_source AND s.shares_ids) THEN
+            shared := {shared_id};
+            SELECT array_agg(f.id) INTO rows FROM (
+                SELECT CAST(u.{id} AS text) AS id FROM {table} u WHERE u.{id} = shared
+                UNION
+                SELECT i.user_id FROM headcount.identities i
+                WHERE i.provider_id = the_account AND i.source <> the_source AND i.user_id IS NOT NULL
+            ) f
+            WHERE NOT EXISTS (SELECT 1 FROM headcount.identities i WHERE i.user_id = f.id
+                              AND (i.source = the_source OR i.deleted_by = 'erase'));
+            found_by := 'shared-id';
+            IF EXISTS (SELECT 1 FROM {table} u WHERE u.{id} = shared) THEN
+                shared := NULL;
+            END IF;
         END IF;
         IF cardinality(rows) = 1 THEN
             new_id := CAST(rows[1] AS {id_type});
@@ -130,7 +150,7 @@ BEGIN
 
     IF NOT is_there THEN
         IF new_id IS NULL THEN
-            new_id := {fresh_id};
+            new_id := coalesce(shared, {fresh_id});
         END IF;
         FOR attempt IN 1..2 LOOP
             SELECT names || coalesce(array_agg(quote_ident(j) ORDER BY j), '{}'),
@@ -178,7 +198,7 @@ BEGIN
 
     IF known.user_id IS NULL THEN
         UPDATE headcount.identities i SET user_id = CAST(new_id AS text), hints = CAST(recorded AS text),
-            linked_by = CASE WHEN is_there THEN 'column:' || rule ELSE i.linked_by END,
+            linked_by = CASE WHEN is_there THEN found_by ELSE i.linked_by END,
             linked_at = CASE WHEN is_there THEN clock_timestamp() ELSE i.linked_at END
         WHERE i.source = the_source AND i.provider_id = the_account;
     END IF;

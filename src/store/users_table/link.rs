@@ -15,6 +15,28 @@ impl UsersTable {
         }
     }
 
+    /// An account's id as that of its row; `None` where the column cannot hold it. Numbers are the table's own to give.
+    pub fn shared_id_from(&self, provider_id: &str) -> Option<String> {
+        let is_hyphenated = |text: &&str| text.len() == 36;
+        match self.id.kind {
+            IdKind::Uuid => Some(provider_id).filter(is_hyphenated).and_then(|text| self.id_from(text)),
+            IdKind::Text => self.id_from(provider_id),
+            IdKind::Integer => None,
+        }
+    }
+
+    /// The same of `the_account`, in the function that makes users on PostgreSQL.
+    pub(super) fn shared_id_of_account(&self) -> &'static str {
+        match self.id.kind {
+            IdKind::Uuid => {
+                "CASE WHEN the_account ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' \
+                 THEN CAST(the_account AS uuid) END"
+            }
+            IdKind::Text => "the_account",
+            IdKind::Integer => "CAST(NULL AS bigint)",
+        }
+    }
+
     /// Whether the column lies in the application's own table.
     pub fn is_theirs(&self, column: Column) -> bool {
         self.is_adopted && self.fields.get(column.index()).is_some_and(|placed| placed.place == Place::Users)

@@ -85,6 +85,7 @@ impl UsersTable {
             .replace("{id_type}", id_type)
             .replace("{table}", &self.table)
             .replace("{fresh_id}", &self.fresh_id())
+            .replace("{shared_id}", self.shared_id_of_account())
             .replace("{hints_in_users}", &literal(&self.names(Place::Users, is_hint)))
             .replace("{hints_elsewhere}", &literal(&self.names(Place::Accounts, is_hint)))
             .replace("{set_in_users}", &literal(&self.names(Place::Users, |c| self.layout.is_settable(c))))
