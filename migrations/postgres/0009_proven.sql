@@ -30,3 +30,7 @@ ALTER TABLE headcount.runs ADD CONSTRAINT runs_status_check CHECK (status IN
 ALTER TABLE headcount.sources ADD COLUMN shares_ids boolean;
 -- When its API was first read: until then nobody can tell whose instance deliveries are of.
 ALTER TABLE headcount.sources ADD COLUMN read_at timestamptz;
+ALTER TABLE headcount.sources ADD COLUMN read_error text;
+UPDATE headcount.sources SET read_at = pinned_at WHERE instance_id IS NOT NULL;
+UPDATE headcount.sources SET read_at = (SELECT max(r.finished_at) FROM headcount.runs r WHERE r.source = name AND r.status = 'succeeded')
+WHERE read_at IS NULL;

@@ -75,3 +75,7 @@ CREATE INDEX headcount_runs_source ON headcount_runs (source, mode, started_at);
 ALTER TABLE headcount_sources ADD COLUMN shares_ids integer;
 -- When its API was first read: until then nobody can tell whose instance deliveries are of.
 ALTER TABLE headcount_sources ADD COLUMN read_at text;
+ALTER TABLE headcount_sources ADD COLUMN read_error text;
+UPDATE headcount_sources SET read_at = pinned_at WHERE instance_id IS NOT NULL;
+UPDATE headcount_sources SET read_at = (SELECT max(r.finished_at) FROM headcount_runs r WHERE r.source = name AND r.status = 'succeeded')
+WHERE read_at IS NULL;

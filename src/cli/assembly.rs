@@ -10,12 +10,12 @@ use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    ErasurePolicy, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_held,
-    run_housekeeping, run_retired, run_schedule, supervised,
+    ErasurePolicy, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_first_read,
+    run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, supervised, unread_at_first,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -90,6 +90,7 @@ impl Serving {
                 run_write_health(store.clone(), writing.clone(), of_process.clone(), stop.clone())
             }));
         }
+        let unread = unread_at_first(&sources);
         let calls = Calls { store: store.clone(), sources: sources.clone(), clock: clock.clone() };
         let mut admin = None;
         if plays(Role::Admin) {
@@ -102,6 +103,7 @@ impl Serving {
                 clock: clock.clone(),
                 delete_limit: config.delete_limit,
                 batch_max: store.batch_max(),
+                unread: unread.clone(),
             });
             let held = deliveries.clone();
             let (calls, erasure, stop) = (calls.clone(), erasure(config), applies.clone());
@@ -114,6 +116,9 @@ impl Serving {
                     run_applier(deliveries.clone(), stored.clone(), stop.clone())
                 }));
             }
+        }
+        if plays(Role::Apply) || plays(Role::Resync) {
+            loops.extend(first_reads(config, store, clock, unread, &stored, &reads)?);
         }
         if plays(Role::Resync) {
             for source in sources.iter().filter(|source| source.api.is_some()) {
@@ -239,6 +244,34 @@ pub fn settings(config: &Config, source: &Source) -> Settings {
         max_delete: resync.max_delete,
         delete_limit: source.delete_limit.unwrap_or(config.delete_limit),
     }
+}
+
+/// The loops for which deliveries wait.
+fn first_reads(
+    config: &Config,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    unread: Live<BTreeSet<String>>,
+    applied: &Arc<Notify>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let all = (*unread.get()).clone();
+    let sources = Arc::new(config.sources.clone());
+    let mut loops = Vec::new();
+    for source in sources.iter().filter(|source| all.contains(&source.name)) {
+        let settings = settings(config, source);
+        let resync =
+            Arc::new(Resync::new(store, source, &sources, clock, settings, Arc::new(|_| {}), stop.clone())?);
+        let (store, unread, of_process, stop) = (store.clone(), unread.clone(), clock.clone(), stop.clone());
+        loops.push(supervised("first read", clock, move || {
+            run_first_read(store.clone(), resync.clone(), unread.clone(), of_process.clone(), stop.clone())
+        }));
+    }
+    let (store, applied, stop) = (store.clone(), applied.clone(), stop.clone());
+    loops.push(supervised("first reads", clock, move || {
+        run_first_reads(store.clone(), all.clone(), unread.clone(), applied.clone(), stop.clone())
+    }));
+    Ok(loops)
 }
 
 fn reading(

@@ -24,7 +24,9 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
     }
     let waiting =
         ["dead", "held"].iter().any(|status| report.inbox.get(*status).is_some_and(|count| *count > 0));
-    let alarm = report.sources.iter().any(|source| source.silence.is_some());
+    let waits_in_vain =
+        |source: &SourceStatusJson| source.waits_for.as_ref().is_some_and(|waits| waits.error.is_some());
+    let alarm = report.sources.iter().any(|source| source.silence.is_some() || waits_in_vain(source));
     Ok(if waiting || alarm || !report.held_runs.is_empty() { FOUND } else { DONE })
 }
 
@@ -119,6 +121,14 @@ fn notes(source: &SourceStatusJson) -> Vec<String> {
     if let Some(at) = &source.retired_at {
         notes.push(format!(
             "Source {name} is retired since {at}: it takes no deliveries and is not read; its accounts stay."
+        ));
+    }
+    if let Some(waits_for) = &source.waits_for {
+        let failure = waits_for.error.as_ref().map(|error| format!(", and that fails: {error}"));
+        notes.push(format!(
+            "Deliveries of {name} wait for {}{}.",
+            waits_for.what,
+            failure.unwrap_or_default()
         ));
     }
     if let Some(alarm) = &source.silence {

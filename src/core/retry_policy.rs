@@ -103,6 +103,9 @@ pub const UNREADABLE_ACCOUNT: RetryPolicy = doubling("unreadable account", Some(
 /// first.
 pub const POSTPONED: RetryPolicy = doubling("postponed task", None, 30_000, 6 * HOUR_MS);
 
+/// The first read of a source's API, for which its deliveries wait.
+pub const FIRST_READ: RetryPolicy = doubling("first read", None, 1_000, MINUTE_MS);
+
 /// A full run that failed. A schedule with a shorter interval is the limit instead.
 pub const FULL_RUN: RetryPolicy = doubling("full run", None, MINUTE_MS, HOUR_MS);
 
@@ -117,7 +120,7 @@ pub const MIGRATION_BOOTSTRAP: RetryPolicy = steady("bootstrap of a migration", 
 pub const SCRUB: RetryPolicy = steady("scrub of the log", Some(40), 50);
 
 /// Every policy.
-pub const ALL: [RetryPolicy; 18] = [
+pub const ALL: [RetryPolicy; 19] = [
     DELIVERY,
     DELIVERY_PASSED_OVER,
     DELIVERY_LOCKED,
@@ -132,6 +135,7 @@ pub const ALL: [RetryPolicy; 18] = [
     CONFIRMATION,
     UNREADABLE_ACCOUNT,
     POSTPONED,
+    FIRST_READ,
     FULL_RUN,
     SHARED_LOOKUP,
     MIGRATION_BOOTSTRAP,

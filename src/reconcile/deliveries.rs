@@ -12,12 +12,13 @@ use crate::core::decide::{Verdict, decide};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::Account;
 use crate::core::words::{Doubt, IdentityState};
+use crate::live::Live;
 use crate::source::Source;
 use crate::store::{
     CausedChange, Claimed, Finished, Pending, Reconciliation, Store, StoreError, StoredAccount,
 };
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -32,6 +33,8 @@ pub struct Deliveries {
     pub delete_limit: DeleteLimit,
     /// How many deliveries one transaction takes.
     pub batch_max: i64,
+    /// Sources whose deliveries wait: their API was not read yet, so nobody can tell whose instance they are of.
+    pub unread: Live<BTreeSet<String>>,
 }
 
 /// An account of the batch: what was known, what is to be, and which deliveries say so.
@@ -90,7 +93,9 @@ impl Deliveries {
         check: ConstraintCheck,
         claimed: &mut Vec<Claimed>,
     ) -> Result<(DeliveriesOutcome, Vec<CausedChange>), StoreError> {
-        let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
+        let unread = self.unread.get();
+        let names = self.sources.iter().map(|source| source.name.clone());
+        let names: Vec<String> = names.filter(|name| !unread.contains(name)).collect();
         let pending = tx.claim(&names, limit).await?;
         claimed.extend(pending.iter().map(Claimed::from));
         if pending.is_empty() {

@@ -103,8 +103,12 @@ pub(super) fn elsewhere_from(
     source_states: &HashMap<String, SourceState>,
 ) -> Option<String> {
     let known = || source_states.get(&source.name)?.instance_id.as_ref();
-    let pinned = source.instance.as_ref().or_else(known)?;
-    let sender = event.instance.as_ref().filter(|sender| *sender != pinned)?;
+    let pinned = source.instance.as_ref().or_else(known);
+    let other = pinned.zip(event.instance.as_ref()).filter(|(pinned, sender)| pinned != sender);
+    let Some((pinned, sender)) = other else {
+        let example = "it is the example that the provider's dashboard sends, of an account that nobody has";
+        return source.provider.is_example(event).then(|| example.to_owned());
+    };
     Some(format!(
         "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
          looks like this (`headcount source repin` where the move is meant)"

@@ -6,6 +6,7 @@ use crate::core::brake::DeleteLimit;
 use crate::core::timestamp::Timestamp;
 use crate::digest::short_digest;
 use crate::intake::verified;
+use crate::live::Live;
 use crate::reconcile::Deliveries;
 use crate::source::signature::{Scheme, SigningKey};
 use crate::source::{Source, provider};
@@ -71,6 +72,7 @@ pub async fn replay(
             clock: clock.clone(),
             delete_limit,
             batch_max: CHUNK as i64,
+            unread: Live::default(),
         };
         apply(&applier, deliveries, &mut replayed).await?;
         progress(replayed.counts.read);

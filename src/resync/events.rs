@@ -5,6 +5,7 @@ use super::full::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::timestamp::Timestamp;
 use crate::intake::logged;
+use crate::live::Live;
 use crate::reconcile::Deliveries;
 use crate::source::directory::{EventLog, Logged};
 use crate::store::{Acceptance, Counts, Ending, NewDelivery};
@@ -106,6 +107,7 @@ impl Resync {
             clock: self.reads.clock.clone(),
             delete_limit: self.settings.delete_limit,
             batch_max: BATCH,
+            unread: Live::default(),
         };
         let ids: Vec<String> = new.iter().map(|event| event.message_id.clone()).collect();
         let statuses = deliveries.apply_until_done(&self.source.name, &ids).await?;

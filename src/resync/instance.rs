@@ -1,5 +1,6 @@
 //! A source is one instance of its provider: a key of another one must not fill or empty its tables.
 
+use super::walk::{WalkPlace, page};
 use super::{Resync, ResyncError};
 use crate::source::directory::Instance;
 use crate::source::http::ApiError;
@@ -39,6 +40,24 @@ impl Resync {
             return Ok(());
         }
         Err(ResyncError::OtherInstance { source_name: self.source.name.clone(), pinned, found })
+    }
+
+    /// Reads a little: which instance it is, or else the count or the list.
+    pub async fn first_read(&self) -> Result<(), ResyncError> {
+        self.check_retired().await?;
+        self.check_instance().await?;
+        let directory = self.gate.directory();
+        if matches!(directory.instance(), Instance::Asked(..)) {
+            return Ok(());
+        }
+        match directory.count() {
+            Some(_) => self.gate.count().await.map(|_| ()),
+            None => page(&self.gate, &WalkPlace::default()).await.map(|_| ()),
+        }
+    }
+
+    pub fn source_name(&self) -> &str {
+        &self.source.name
     }
 
     /// The instance that the key belongs to; `None` where nothing says.

@@ -35,6 +35,10 @@ const VARIABLES: Variables = Variables {
 const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
 const DELETE: &str = "user.deleted";
 
+/// Whom the dashboard's "Send Example" tells of, always the same.
+const EXAMPLE_INSTANCE: &str = "ins_123";
+const EXAMPLE_USER: &str = "user_29w83sxmDNGwOuEthce5gg56FcC";
+
 /// From here on a number is milliseconds. Clerk's guide says that `timestamp` is in milliseconds, while its
 /// specification shows seconds: both are met. In seconds this would be the year 5138, in milliseconds it is 1973.
 const MILLISECONDS_FROM: f64 = 1e11;
@@ -93,6 +97,10 @@ impl Provider for Clerk {
 
     fn setup(&self) -> Setup {
         Setup::Variables(&VARIABLES)
+    }
+
+    fn is_example(&self, event: &Event) -> bool {
+        event.instance.as_deref() == Some(EXAMPLE_INSTANCE) || event.key.provider_id == EXAMPLE_USER
     }
 
     fn glance(&self, body: &str) -> Glance {

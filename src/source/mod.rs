@@ -109,6 +109,11 @@ pub trait Provider: Send + Sync {
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
+    /// Whether an event is the one that the provider's dashboard sends to whoever tries an endpoint.
+    fn is_example(&self, _event: &Event) -> bool {
+        false
+    }
+
     /// The snapshot of a profile that is to be kept, with its own copy of it.
     fn snapshot(&self, version: i64, profile: &Map<String, Value>, layout: &Layout) -> Snapshot {
         let snapshot = self.snapshot_of(version, profile, layout);

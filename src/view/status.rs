@@ -4,7 +4,7 @@ use super::RunJson;
 use super::refusal::hint;
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
-use crate::store::{HeldGroup, SourceReport, Store, StoreError};
+use crate::store::{HeldGroup, SourceReport, SourceRow, Store, StoreError};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
@@ -64,6 +64,8 @@ pub struct SourceStatusJson {
     pub takes_deliveries: bool,
     pub has_api_key: bool,
     pub instance: Option<String>,
+    /// What its deliveries wait for, before its API was read for the first time.
+    pub waits_for: Option<WaitsFor>,
     pub last_resync: Option<RunJson>,
     pub lag_ms: i64,
     /// Accounts that are in doubt.
@@ -76,6 +78,14 @@ pub struct SourceStatusJson {
     pub blocked_until: Option<String>,
     pub blocked_reason: Option<String>,
     pub failures_in_a_row: i64,
+}
+
+/// What deliveries wait for.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WaitsFor {
+    pub what: String,
+    /// Why it has not come about yet, where it was tried.
+    pub error: Option<String>,
 }
 
 /// What webhooks have lost: changes that only a resync found.
@@ -168,6 +178,7 @@ async fn source_status(
         last_delivery: report.last_delivery,
         takes_deliveries,
         has_api_key: source.api.is_some(),
+        waits_for: waits_for(source, &row),
         instance: source.instance.clone().or(row.instance_id),
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
@@ -186,6 +197,16 @@ async fn source_status(
         blocked_reason: limiter.blocked_reason,
         failures_in_a_row: limiter.failures,
     })
+}
+
+/// Deliveries of a source that has a key wait until it was read, unless the configuration says which instance it is.
+fn waits_for(source: &Source, row: &SourceRow) -> Option<WaitsFor> {
+    if source.api.is_none() || source.instance.is_some() || row.read_at.is_some() || row.retired_at.is_some()
+    {
+        return None;
+    }
+    let what = "the first read of its API, which tells whose instance they are of".to_owned();
+    Some(WaitsFor { what, error: row.read_error.clone() })
 }
 
 impl From<HeldGroup> for HeldBack {

@@ -2,6 +2,7 @@
 
 mod applier;
 mod calls;
+mod first_reads;
 mod held;
 mod housekeeping;
 mod retired;
@@ -9,6 +10,7 @@ mod schedule;
 
 pub use applier::run_applier;
 pub use calls::{ErasurePolicy, run_calls};
+pub use first_reads::{run_first_read, run_first_reads, unread_at_first};
 pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use retired::{Retired, run_retired};

@@ -13,6 +13,7 @@ mod crashes;
 mod deceit;
 mod edited;
 mod explained;
+mod first_reads;
 mod fixtures;
 mod fuzz;
 mod keys;

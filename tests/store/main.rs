@@ -29,6 +29,7 @@ mod upgrading;
 use headcount::clock::SystemClock;
 use headcount::core::brake::DeleteLimit;
 use headcount::core::timestamp::Timestamp;
+use headcount::live::Live;
 use headcount::reconcile::{Deliveries, DeliveriesOutcome, Reads};
 use headcount::source::{Source, provider};
 use headcount::store::{DeliveryFilter, NewDelivery, Store};
@@ -46,6 +47,7 @@ pub fn applier(store: &Store, delete_limit: DeleteLimit) -> Deliveries {
         clock: Arc::new(SystemClock),
         delete_limit,
         batch_max: 100,
+        unread: Live::default(),
     }
 }
 

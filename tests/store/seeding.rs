@@ -7,6 +7,7 @@ use headcount::clock::{Clock, SeededClock};
 use headcount::core::brake::DeleteLimit;
 use headcount::core::retry_policy::PROCESS;
 use headcount::core::timestamp::Timestamp;
+use headcount::live::Live;
 use headcount::reconcile::Deliveries;
 use headcount::retry::Backoff;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ async fn run(db: &Db, seed: u64) -> (Vec<Vec<Option<String>>>, Vec<Duration>) {
         clock: clock.clone(),
         delete_limit: DeleteLimit::Off,
         batch_max: 100,
+        unread: Live::default(),
     };
     while deliveries.apply_batch().await.unwrap().claimed > 0 {}
     let users = db

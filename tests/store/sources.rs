@@ -9,6 +9,7 @@ use headcount::core::known::Authority;
 use headcount::core::link::LinkRule;
 use headcount::core::timestamp::Timestamp;
 use headcount::intake::verified;
+use headcount::live::Live;
 use headcount::reconcile::{Caller, Calls, Deliveries};
 use headcount::source::signature::{Scheme, SignedHeaders};
 use headcount::source::{Source, provider};
@@ -53,6 +54,7 @@ fn applier(store: &Store, sources: &[Source]) -> Deliveries {
         clock: Arc::new(SystemClock),
         delete_limit: DeleteLimit::Off,
         batch_max: 100,
+        unread: Live::default(),
     }
 }
 

@@ -19,11 +19,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("intake", &["clock", "core", "digest", "source", "store"]),
     ("simulate", &["clock", "core", "source"]),
-    ("reconcile", &["clock", "core", "digest", "intake", "nearest", "source", "store"]),
+    ("reconcile", &["clock", "core", "digest", "intake", "live", "nearest", "source", "store"]),
     ("view", &["core", "reconcile", "source", "store"]),
-    ("replay", &["clock", "core", "digest", "intake", "reconcile", "source", "store"]),
-    ("resync", &["clock", "core", "digest", "intake", "reconcile", "retry", "source", "store"]),
-    ("worker", &["clock", "core", "reconcile", "resync", "retry", "store"]),
+    ("replay", &["clock", "core", "digest", "intake", "live", "reconcile", "source", "store"]),
+    ("resync", &["clock", "core", "digest", "intake", "live", "reconcile", "retry", "source", "store"]),
+    ("worker", &["clock", "core", "live", "reconcile", "resync", "retry", "source", "store"]),
     (
         "web",
         &[

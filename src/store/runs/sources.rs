@@ -22,6 +22,10 @@ pub struct SourceRow {
     pub retired_at: Option<String>,
     /// The kind that it was last configured as.
     pub kind: Option<String>,
+    /// When its API was first read.
+    pub read_at: Option<String>,
+    /// Why that has not succeeded yet.
+    pub read_error: Option<String>,
 }
 
 /// What of a source matters to each batch.
@@ -36,22 +40,25 @@ pub struct SourceState {
 impl Store {
     pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind FROM headcount.sources WHERE name = $1",
+            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind, {}, read_error
+             FROM headcount.sources WHERE name = $1",
             self.dialect().timestamp_text("pinned_at"),
-            self.dialect().timestamp_text("retired_at")
+            self.dialect().timestamp_text("retired_at"),
+            self.dialect().timestamp_text("read_at")
         ));
-        let [instance_id, pinned_at, watermark, link_by, retired_at, kind] =
+        let [instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error] =
             first(self.read(&sql, vec![Arg::text(name)]).await?);
         let watermark = watermark.and_then(|version| version.parse().ok());
         let link_by = link_by.as_deref().and_then(LinkRule::parse);
-        Ok(SourceRow { instance_id, pinned_at, watermark, link_by, retired_at, kind })
+        Ok(SourceRow { instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error })
     }
 
     /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.
     pub async fn pin(&self, name: &str, instance_id: &str) -> Result<String, StoreError> {
         let sql = self.dialect().own(&format!(
-            "INSERT INTO headcount.sources (name, instance_id, pinned_at) VALUES ($1, $2, {clock})
-             ON CONFLICT (name) DO UPDATE SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at
+            "INSERT INTO headcount.sources (name, instance_id, pinned_at, read_at) VALUES ($1, $2, {clock}, {clock})
+             ON CONFLICT (name) DO UPDATE SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at,
+                 read_at = coalesce(headcount.sources.read_at, excluded.read_at), read_error = NULL
              WHERE headcount.sources.instance_id IS NULL",
             clock = self.dialect().clock()
         ));
@@ -59,13 +66,34 @@ impl Store {
         Ok(self.source(name).await?.instance_id.unwrap_or_else(|| instance_id.to_owned()))
     }
 
+    /// Writes down that the source's API was read for the first time, or why it could not be.
+    pub async fn note_first_read(&self, name: &str, failure: Option<&str>) -> Result<(), StoreError> {
+        let clock = self.dialect().clock();
+        let sql = self.dialect().own(&format!(
+            "INSERT INTO headcount.sources (name, read_at, read_error)
+             VALUES ($1, CASE WHEN CAST($2 AS text) IS NULL THEN {clock} END, $2)
+             ON CONFLICT (name) DO UPDATE SET read_at = coalesce(headcount.sources.read_at, excluded.read_at),
+                 read_error = excluded.read_error
+             WHERE headcount.sources.read_at IS NULL"
+        ));
+        self.write(&sql, vec![Arg::text(name), Arg::Text(failure.map(str::to_owned))]).await?;
+        Ok(())
+    }
+
+    /// The names of the sources whose API was read.
+    pub async fn read_sources(&self) -> Result<BTreeSet<String>, StoreError> {
+        let sql = self.dialect().own("SELECT name FROM headcount.sources WHERE read_at IS NOT NULL");
+        Ok(texts(self.read(&sql, vec![]).await?))
+    }
+
     /// Pins the source to another instance, or to none until the next read.
     pub async fn repin(&self, name: &str, instance_id: Option<&str>) -> Result<(), StoreError> {
         let clock = self.dialect().clock();
         let sql = self.dialect().own(&format!(
-            "INSERT INTO headcount.sources (name, instance_id, pinned_at) VALUES ($1, $2, {clock})
-             ON CONFLICT (name) DO UPDATE
-             SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at, watermark = NULL"
+            "INSERT INTO headcount.sources (name, instance_id, pinned_at, read_at)
+             VALUES ($1, $2, {clock}, CASE WHEN CAST($2 AS text) IS NOT NULL THEN {clock} END)
+             ON CONFLICT (name) DO UPDATE SET instance_id = excluded.instance_id, pinned_at = excluded.pinned_at,
+                 watermark = NULL, read_at = excluded.read_at, read_error = NULL"
         ));
         self.write(&sql, vec![Arg::text(name), Arg::Text(instance_id.map(str::to_owned))]).await?;
         Ok(())
