@@ -226,9 +226,8 @@ fn from_table(
         Some(_) => Err(layers.error(&format!("{of}{key}"), "must be true or false")),
     };
     let mut link_by = vec![LinkRule::ExternalId];
-    for (key, rule) in [("share_ids", LinkRule::SharedId), ("link_verified_emails", LinkRule::VerifiedEmail)]
-    {
-        if truth(key)? == Some(true) {
+    for rule in [LinkRule::SharedId, LinkRule::SharedExternalId, LinkRule::VerifiedEmail] {
+        if rule.setting().map(truth).transpose()?.flatten() == Some(true) {
             link_by.push(rule);
         }
     }

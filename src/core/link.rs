@@ -7,6 +7,8 @@ pub enum LinkRule {
     ExternalId,
     /// The row has the provider's id for its own, or an account of another source has the same one.
     SharedId,
+    /// The provider was told the id of an account of another source.
+    SharedExternalId,
     /// A column of the row holds the provider's id.
     Column(String),
     /// An address that both sides have verified.
@@ -19,8 +21,18 @@ impl LinkRule {
         match self {
             LinkRule::ExternalId => "external-id".to_owned(),
             LinkRule::SharedId => "shared-id".to_owned(),
+            LinkRule::SharedExternalId => "shared-external-id".to_owned(),
             LinkRule::Column(column) => format!("column:{column}"),
             LinkRule::VerifiedEmail => "verified-email".to_owned(),
+        }
+    }
+
+    /// What of a source's configuration switches it on; `None` where nothing has to, or an adoption does.
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            LinkRule::SharedId | LinkRule::SharedExternalId => Some("share_ids"),
+            LinkRule::VerifiedEmail => Some("link_verified_emails"),
+            LinkRule::ExternalId | LinkRule::Column(_) => None,
         }
     }
 
@@ -28,6 +40,7 @@ impl LinkRule {
         match name {
             "external-id" => Some(LinkRule::ExternalId),
             "shared-id" => Some(LinkRule::SharedId),
+            "shared-external-id" => Some(LinkRule::SharedExternalId),
             "verified-email" => Some(LinkRule::VerifiedEmail),
             other => Some(LinkRule::Column(other.strip_prefix("column:")?.to_owned())),
         }
@@ -76,6 +89,7 @@ mod tests {
         let rules = [
             LinkRule::ExternalId,
             LinkRule::SharedId,
+            LinkRule::SharedExternalId,
             LinkRule::Column("clerk_id".into()),
             LinkRule::VerifiedEmail,
         ];

@@ -193,7 +193,7 @@ mod tests {
 
     /// Delays in milliseconds after the first four failures and after the twentieth, all without luck, and after how
     /// many failures no attempt is left.
-    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 18] = [
+    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 19] = [
         (DELIVERY, [1_000, 4_000, 16_000, 64_000, 21_600_000], Some(12)),
         (DELIVERY_PASSED_OVER, [100, 200, 400, 800, 15_000], None),
         (DELIVERY_LOCKED, [1_000, 2_000, 4_000, 8_000, 15_000], None),
@@ -208,6 +208,7 @@ mod tests {
         (CONFIRMATION, [0; 5], Some(10)),
         (UNREADABLE_ACCOUNT, [30_000, 60_000, 120_000, 240_000, 21_600_000], Some(14)),
         (POSTPONED, [30_000, 60_000, 120_000, 240_000, 21_600_000], None),
+        (FIRST_READ, [1_000, 2_000, 4_000, 8_000, 60_000], None),
         (FULL_RUN, [60_000, 120_000, 240_000, 480_000, 3_600_000], None),
         (SHARED_LOOKUP, [0; 5], Some(3)),
         (MIGRATION_BOOTSTRAP, [0; 5], Some(5)),

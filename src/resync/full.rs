@@ -234,7 +234,7 @@ impl Resync {
         let ending = ending.and_then(|ending| last_page.map(|()| ending)).unwrap_or_else(|failure| Ending {
             status: match failure {
                 ResyncError::Stopped => "interrupted",
-                ResyncError::WouldDouble { .. } => "held",
+                ResyncError::WouldDouble { .. } | ResyncError::WouldDoublePeople { .. } => "held",
                 _ => "failed",
             },
             error: Some(failure.to_string()),

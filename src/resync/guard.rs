@@ -1,42 +1,57 @@
-//! The first resync never doubles a table: while rows of an adopted table belong to no account, a run that would create
-//! many users is held for a person to decide.
+//! A resync doubles nobody: a run that would create many users, while rows of an adopted table belong to no account or while
+//! those people are here by another source, is held for a person to decide.
 
 use super::full::Running;
+use super::matching::Matching;
 use super::{Resync, ResyncError};
 use crate::core::link::LinkRule;
 
-/// Users that a run may create while rows are unlinked: one in so many rows.
-const ROWS_PER_NEW_USER: u64 = 100;
+/// Users that a run may double: one in so many who are here.
+const PEOPLE_PER_NEW_USER: u64 = 100;
 
 /// What a run may create.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guard {
     limit: u64,
-    rows: u64,
-    unlinked: u64,
+    among: Among,
     /// Accounts that were never heard of and that the run has met.
     unseen: u64,
-    /// Everybody was looked at: those that find no row are few.
+    /// Everybody was looked at: those that would be doubled are few.
     is_passed: bool,
+}
+
+/// Beside whom new users would be doubles.
+#[derive(Clone, Copy, Debug)]
+enum Among {
+    /// Rows that were there before headcount, some of which belong to no account yet.
+    Rows { rows: u64, unlinked: u64 },
+    /// People whom another source has brought.
+    People,
 }
 
 impl Resync {
     /// Looks before anything is written, where the source has far more accounts than are known.
     pub(super) async fn guard_creation(&self, running: &mut Running) -> Result<(), ResyncError> {
-        if !self.store.users_table().is_adopted() {
-            return Ok(());
-        }
-        let (rows, unlinked) = self.store.count_unlinked().await?;
-        if unlinked == 0 {
-            return Ok(());
-        }
-        let limit = rows / ROWS_PER_NEW_USER;
-        let mut guard = Guard { limit, rows, unlinked, unseen: 0, is_passed: false };
+        let Some((here, among)) = self.beside_whom().await? else { return Ok(()) };
+        let limit = here / PEOPLE_PER_NEW_USER;
+        let mut guard = Guard { limit, among, unseen: 0, is_passed: false };
         if running.count_before.unwrap_or(0).saturating_sub(running.known_before) > limit {
             self.look_at_everybody(running, &mut guard).await?;
         }
         running.guard = Some(guard);
         Ok(())
+    }
+
+    /// How many are here already, and who they are.
+    async fn beside_whom(&self) -> Result<Option<(u64, Among)>, ResyncError> {
+        if self.store.users_table().is_adopted() {
+            let (rows, unlinked) = self.store.count_unlinked().await?;
+            if unlinked > 0 {
+                return Ok(Some((rows, Among::Rows { rows, unlinked })));
+            }
+        }
+        let people = self.store.count_elsewhere(&self.source.name).await?;
+        Ok((people > 0).then_some((people, Among::People)))
     }
 
     /// Counts accounts that were never heard of; where they become many, everybody is looked at.
@@ -50,25 +65,53 @@ impl Resync {
         Ok(())
     }
 
-    /// Whom the run would create: those who find no row. Too many are held.
+    /// Whom the run would create: those who find no row. Too many doubles among them are held.
     async fn look_at_everybody(&self, running: &mut Running, guard: &mut Guard) -> Result<(), ResyncError> {
         let matching = self.match_rows(&self.rules().await?).await?;
         let without_row = matching.without_row();
-        let count = without_row.len() as u64;
-        if count <= guard.limit {
+        let new = without_row.len() as u64;
+        let doubles = match guard.among {
+            Among::Rows { .. } => new,
+            Among::People => matching.doubled.iter().map(|(_, count)| count).sum(),
+        };
+        if doubles <= guard.limit {
             guard.is_passed = true;
             return Ok(());
         }
-        running.counts.held_creates = count;
+        running.counts.held_creates = new;
         self.store.hold_creates(&running.run.id, &self.source.name, &without_row).await?;
-        let Guard { rows, unlinked, .. } = *guard;
+        Err(self.would_double(running, guard.among, &matching, new))
+    }
+
+    fn would_double(&self, running: &Running, among: Among, matching: &Matching, new: u64) -> ResyncError {
         let (run_id, source_name) = (running.run.id.clone(), self.source.name.clone());
-        Err(ResyncError::WouldDouble { count, rows, unlinked, run_id, source_name })
+        let (rows, unlinked) = match among {
+            Among::Rows { rows, unlinked } => (rows, unlinked),
+            Among::People => {
+                let fits = || matching.doubled.iter().filter(|(_, count)| *count > 0);
+                let most = fits().max_by_key(|(_, count)| *count).map(|(rule, _)| rule.clone());
+                let setting = most.and_then(|rule| rule.setting()).unwrap_or("share_ids");
+                let by = fits().map(|(rule, count)| format!("{} ({count})", evidence(rule)));
+                let by = by.collect::<Vec<_>>().join(" and ");
+                let count = fits().map(|(_, count)| count).sum();
+                return ResyncError::WouldDoublePeople { count, new, by, setting, run_id, source_name };
+            }
+        };
+        ResyncError::WouldDouble { count: new, rows, unlinked, run_id, source_name }
     }
 
     /// How accounts of the source find their rows here.
     async fn rules(&self) -> Result<Vec<LinkRule>, ResyncError> {
         let adopted = self.store.source(&self.source.name).await?.link_by;
         Ok(adopted.into_iter().chain(self.source.link_by.iter().cloned()).collect())
+    }
+}
+
+/// What shows that an account is somebody's who is here.
+fn evidence(rule: &LinkRule) -> &'static str {
+    match rule {
+        LinkRule::ExternalId | LinkRule::SharedExternalId => "their external_id",
+        LinkRule::SharedId | LinkRule::Column(_) => "their id",
+        LinkRule::VerifiedEmail => "an address that both have verified",
     }
 }

@@ -7,7 +7,7 @@ use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
 use crate::store::{Known, match_key};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What looking at a whole source has found.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Matching {
     pub ambiguous: Vec<(String, &'static str)>,
     /// Accounts that fit no row, and were never heard of.
     pub unmatched: Vec<String>,
+    /// Those of them that a rule which is not followed would tie to somebody: by how many each rule would.
+    pub doubled: Vec<(LinkRule, u64)>,
     /// Accounts that fit no row, and are known: a constraint keeps theirs out, or the application has removed it.
     pub waiting: u64,
     /// What linking would change, by column.
@@ -59,7 +61,9 @@ impl Resync {
     /// Walks the whole list.
     pub(super) async fn match_rows(&self, rules: &[LinkRule]) -> Result<Matching, ResyncError> {
         let total = self.gate.count().await?;
-        let mut matching = Matching::default();
+        let others = [LinkRule::SharedExternalId, LinkRule::SharedId, LinkRule::VerifiedEmail];
+        let others = others.into_iter().filter(|rule| !rules.contains(rule)).map(|rule| (rule, 0));
+        let mut matching = Matching { doubled: others.collect(), ..Matching::default() };
         // Rows with the account that came first, and those that several came for.
         let mut chosen: HashMap<String, String> = HashMap::new();
         let mut contested: HashSet<String> = HashSet::new();
@@ -132,16 +136,9 @@ impl Resync {
     ) -> Result<Vec<(Unlinked, String)>, ResyncError> {
         let mut found = Vec::new();
         for rule in rules {
-            let want = |account: &Unlinked| {
-                match_key(self.store.users_table(), rule, &account.key, &account.snapshot)
-            };
-            let texts: Vec<String> = open.iter().filter_map(want).collect();
-            let names: Vec<String> = self.reads.sources.iter().map(|source| source.name.clone()).collect();
-            let candidates = self.store.candidates(rule, &texts, &names).await?;
             let mut still = Vec::new();
-            for account in open {
-                let rows = want(&account).and_then(|text| candidates.get(&text));
-                match matched(rows.map_or(&[], Vec::as_slice), &self.source.name) {
+            for (account, fits) in self.matches(rule, open).await? {
+                match fits {
                     Match::Row(row) => found.push((account, row)),
                     Match::Ambiguous(why) => matching.ambiguous.push((account.key.provider_id, why)),
                     Match::None => still.push(account),
@@ -149,10 +146,55 @@ impl Resync {
             }
             open = still;
         }
+        open = self.count_doubled(open, matching).await?;
         matching.waiting += open.iter().filter(|account| account.is_known).count() as u64;
         let never_seen = open.into_iter().filter(|account| !account.is_known);
         matching.unmatched.extend(never_seen.map(|account| account.key.provider_id));
         Ok(found)
+    }
+
+    async fn matches(
+        &self,
+        rule: &LinkRule,
+        accounts: Vec<Unlinked>,
+    ) -> Result<Vec<(Unlinked, Match)>, ResyncError> {
+        let want =
+            |account: &Unlinked| match_key(self.store.users_table(), rule, &account.key, &account.snapshot);
+        let texts: Vec<String> = accounts.iter().filter_map(want).collect();
+        let ever = self.store.sources_ever().await?.into_iter().map(|(name, _)| name);
+        let configured = self.reads.sources.iter().map(|source| source.name.clone());
+        let names: BTreeSet<String> = ever.chain(configured).collect();
+        let candidates = self.store.candidates(rule, &texts, &Vec::from_iter(names)).await?;
+        let fits = |account: Unlinked| {
+            let rows = want(&account).and_then(|text| candidates.get(&text));
+            let fits = matched(rows.map_or(&[], Vec::as_slice), &self.source.name);
+            (account, fits)
+        };
+        Ok(accounts.into_iter().map(fits).collect())
+    }
+
+    /// Counts those that a rule would tie to somebody if it were followed, each once. The accounts as they came.
+    async fn count_doubled(
+        &self,
+        accounts: Vec<Unlinked>,
+        matching: &mut Matching,
+    ) -> Result<Vec<Unlinked>, ResyncError> {
+        let (mut open, mut doubled) = (accounts, Vec::new());
+        for (rule, count) in &mut matching.doubled {
+            let mut still = Vec::new();
+            for (account, fits) in self.matches(rule, open).await? {
+                match fits {
+                    Match::Row(_) if !account.is_known => {
+                        *count += 1;
+                        doubled.push(account);
+                    }
+                    _ => still.push(account),
+                }
+            }
+            open = still;
+        }
+        open.extend(doubled);
+        Ok(open)
     }
 
     /// Counts what linking would change.

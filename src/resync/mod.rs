@@ -147,6 +147,19 @@ pub enum ResyncError {
          the accounts, `headcount runs approve {run_id}` creates them all the same"
     )]
     WouldDouble { count: u64, rows: u64, unlinked: u64, run_id: String, source_name: String },
+    #[error(
+        "{count} of the {new} accounts for which this run would create users are of people who are here already, by {by}; \
+         nobody was created. `{setting} = true` in [sources.{source_name}] of headcount.toml links them; \
+         `headcount runs show {run_id}` names the accounts, `headcount runs approve {run_id}` creates users for all of them"
+    )]
+    WouldDoublePeople {
+        count: u64,
+        new: u64,
+        by: String,
+        setting: &'static str,
+        run_id: String,
+        source_name: String,
+    },
     #[error("{0} accounts kept changing while they were read; the next run settles them")]
     Unsettled(u64),
     #[error("a resync of {source_name} is under way in another process; `headcount runs list` shows it")]

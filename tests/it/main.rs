@@ -11,6 +11,7 @@ mod calls;
 mod commands;
 mod crashes;
 mod deceit;
+mod doubling;
 mod edited;
 mod explained;
 mod first_reads;

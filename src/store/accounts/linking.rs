@@ -24,6 +24,7 @@ pub fn match_key(
     match rule {
         LinkRule::ExternalId => users.id_from(snapshot.external_id.as_ref()?),
         LinkRule::SharedId | LinkRule::Column(_) => Some(key.provider_id.clone()),
+        LinkRule::SharedExternalId => snapshot.external_id.clone().filter(|id| !id.is_empty()),
         LinkRule::VerifiedEmail => {
             let verified = snapshot.columns.get(Column::EmailVerified) == Some("true");
             snapshot.columns.get(Column::Email).filter(|_| verified).map(str::to_lowercase)
@@ -51,7 +52,15 @@ async fn candidates(
             let ids: Vec<String> = column(there, "users", "id")?;
             ids.into_iter().map(|id| (id.clone(), candidate(id, None))).collect()
         }
-        LinkRule::SharedId => sharing(tx, users, &wanted, sources).await?,
+        LinkRule::SharedId => {
+            let mut found = with_row_id(tx, users, &wanted).await?;
+            found.extend(of_accounts(tx, users, &wanted, sources).await?);
+            found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect()
+        }
+        LinkRule::SharedExternalId => {
+            let found = of_accounts(tx, users, &wanted, sources).await?;
+            found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect()
+        }
         LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
         LinkRule::VerifiedEmail => match users.ids_by_email() {
             Some(sql) => candidate_rows(tx, &sql, rows()).await?,
@@ -71,31 +80,39 @@ async fn candidates(
     Ok(by_text)
 }
 
-/// Rows whose id is one of these, and users of whom an account at one of the sources has it.
-async fn sharing(
+/// Each text that is a row's id, with that.
+async fn with_row_id(
+    tx: &mut dyn Tx,
+    users: &UsersTable,
+    wanted: &BTreeSet<&String>,
+) -> Result<BTreeSet<(String, String)>, StoreError> {
+    let as_row_id: HashMap<String, &String> =
+        wanted.iter().filter_map(|text| Some((users.id_from(text)?, *text))).collect();
+    if as_row_id.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let there = tx.fetch(&users.existing(), vec![Arg::Rows(id_rows(as_row_id.keys()))]).await?;
+    let there = column::<Vec<String>>(there, "users", "id")?.into_iter();
+    Ok(there.filter_map(|id| as_row_id.get(&id).map(|text| ((*text).clone(), id.clone()))).collect())
+}
+
+/// Each text that is the id of an account at one of the sources, with the account's user.
+async fn of_accounts(
     tx: &mut dyn Tx,
     users: &UsersTable,
     wanted: &BTreeSet<&String>,
     sources: &[String],
-) -> Result<Vec<(String, Candidate)>, StoreError> {
-    let as_row_id: HashMap<String, &String> =
-        wanted.iter().filter_map(|text| Some((users.id_from(text)?, *text))).collect();
-    let mut found = BTreeSet::new();
-    if !as_row_id.is_empty() {
-        let there = tx.fetch(&users.existing(), vec![Arg::Rows(id_rows(as_row_id.keys()))]).await?;
-        for id in column::<Vec<String>>(there, "users", "id")? {
-            found.extend(as_row_id.get(&id).map(|text| ((*text).clone(), id.clone())));
-        }
-    }
+) -> Result<BTreeSet<(String, String)>, StoreError> {
     let pairs = sources.iter().flat_map(|source| wanted.iter().map(move |id| (source, *id)));
     let pairs: Vec<Values> = pairs.map(|(source, id)| vec![Some(source.clone()), Some(id.clone())]).collect();
-    if !pairs.is_empty() {
-        for row in tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await? {
-            let mut row = row.of("identities");
-            found.insert((row.text("provider_id")?, row.text("user_id")?));
-        }
+    if pairs.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    Ok(found.into_iter().map(|(text, user_id)| (text, candidate(user_id, None))).collect())
+    let user_of = |row: Row| {
+        let mut row = row.of("identities");
+        Ok((row.text("provider_id")?, row.text("user_id")?))
+    };
+    tx.fetch(&users.users_of_accounts(), vec![Arg::Rows(pairs)]).await?.into_iter().map(user_of).collect()
 }
 
 async fn candidate_rows(
@@ -187,6 +204,15 @@ impl Store {
     pub async fn count_unlinked(&self) -> Result<(u64, u64), StoreError> {
         let mut row = only(self.read(&self.users_table().count_unlinked(), vec![]).await?, "users")?;
         Ok((row.count("count")?, row.count("unlinked")?))
+    }
+
+    /// How many living accounts of other sources have a user.
+    pub async fn count_elsewhere(&self, source: &str) -> Result<u64, StoreError> {
+        let sql = self.dialect().own(
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities
+             WHERE source <> $1 AND state <> 'deleted' AND user_id IS NOT NULL",
+        );
+        only(self.read(&sql, vec![Arg::text(source)]).await?, "identities")?.count("count")
     }
 
     /// From now on accounts of the source that were never seen find their rows so; `None` ends it.
