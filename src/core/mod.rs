@@ -2,6 +2,7 @@
 //!
 //! Time and fresh ids come in as parameters, so every rule here can be tested by calling it.
 
+pub mod address;
 pub mod brake;
 pub mod call;
 pub mod change;

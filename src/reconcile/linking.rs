@@ -1,6 +1,7 @@
 //! Accounts that are seen for the first time find the rows that were there before them (contract, rule 10).
 
 use super::account::{LockedAccount, siblings};
+use crate::core::address::comparable;
 use crate::core::columns::Column;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::Sibling;
@@ -141,7 +142,7 @@ impl Found {
             let columns = latest.map(|latest| &latest.snapshot.columns);
             columns.is_some_and(|columns| {
                 columns.get(Column::EmailVerified) == Some("true")
-                    && columns.get(Column::Email).map(str::to_lowercase).as_deref() == want
+                    && columns.get(Column::Email).map(comparable).as_deref() == want
             })
         };
         let is_by_address = *rule == LinkRule::VerifiedEmail && !self.siblings.is_empty();

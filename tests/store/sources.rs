@@ -260,6 +260,14 @@ async fn an_address_links_only_where_both_sides_have_verified_it(db: Db) {
     assert_eq!(db.count("users").await, 5);
     assert_eq!(db.count("headcount.identities WHERE linked_by IS NOT NULL").await, 0);
 
+    // A letter that becomes another one when it is made small is another letter: whoever has it is somebody else.
+    let kim = clerk(1, "kim@example.com", None, None).replace("user_c", "user_k");
+    deliver(&store, &linking(true), &[("clerk", kim)]).await;
+    let kelvin = as_other(workos(1, "\u{212a}im@example.com", true, None), "user_kelvin");
+    deliver(&store, &linking(true), &[("workos", kelvin)]).await;
+    assert_eq!(db.count("users").await, 7);
+    assert_eq!(db.count("headcount.identities WHERE linked_by IS NOT NULL").await, 0);
+
     // The good case, with people of its own: one row, both accounts.
     let second = [
         ("clerk", clerk(1, "dora@example.com", None, None).replace("user_c", "user_d")),

@@ -2,6 +2,7 @@
 
 mod names;
 mod providers;
+mod recipes;
 mod rooms;
 mod source;
 

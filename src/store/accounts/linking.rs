@@ -1,5 +1,6 @@
 //! Rows that were there before their accounts: found, and tied to them.
 
+use crate::core::address::{comparable, spellings};
 use crate::core::columns::Column;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::User;
@@ -27,7 +28,7 @@ pub fn match_key(
         LinkRule::SharedExternalId => snapshot.external_id.clone().filter(|id| !id.is_empty()),
         LinkRule::VerifiedEmail => {
             let verified = snapshot.columns.get(Column::EmailVerified) == Some("true");
-            snapshot.columns.get(Column::Email).filter(|_| verified).map(str::to_lowercase)
+            snapshot.columns.get(Column::Email).filter(|_| verified).map(comparable)
         }
     }
 }
@@ -63,7 +64,13 @@ async fn candidates(
         }
         LinkRule::Column(column) => candidate_rows(tx, &users.ids_by_column(column), rows()).await?,
         LinkRule::VerifiedEmail => match users.ids_by_email() {
-            Some(sql) => candidate_rows(tx, &sql, rows()).await?,
+            Some(sql) => {
+                let spelled = wanted.iter().flat_map(|address| spellings(address));
+                let rows = candidate_rows(tx, &sql, id_rows(spelled.collect::<Vec<_>>().iter())).await?;
+                // What the database takes for small letters may be other ones.
+                let rows = rows.into_iter().map(|(address, candidate)| (comparable(&address), candidate));
+                rows.filter(|(address, _)| wanted.contains(address)).collect()
+            }
             None => Vec::new(),
         },
     };

@@ -67,8 +67,9 @@ impl UsersTable {
         )
     }
 
-    /// Address, id and whether it is verified here (null where the table does not say) of the rows that have one of
-    /// the addresses in the only parameter, in lower case; `None` where addresses do not lie in `users`.
+    /// Address, id and whether it is verified here (null where the table does not say) of the rows that may have one of
+    /// the addresses in the only parameter, by what the database takes for small letters; `None` where addresses do not lie
+    /// in `users`.
     pub fn ids_by_email(&self) -> Option<String> {
         let in_users = |name: &str| self.placed(name).filter(|placed| placed.place == Place::Users);
         let email = in_users("email")?;
@@ -76,9 +77,9 @@ impl UsersTable {
             Some(placed) => placed.cell.text(self.dialect, &placed.sql()),
             None => "NULL".to_owned(),
         };
-        let address = format!("lower({})", email.cell.text(self.dialect, &email.sql()));
+        let address = email.cell.text(self.dialect, &email.sql());
         Some(format!(
-            "SELECT {address} AS text, {} AS id, {verified} AS verified FROM {} u WHERE {address} IN (SELECT v.c1 FROM {})",
+            "SELECT {address} AS text, {} AS id, {verified} AS verified FROM {} u WHERE lower({address}) IN (SELECT lower(v.c1) FROM {})",
             self.id_text("u."),
             self.table,
             self.dialect.rows(1, 1)
