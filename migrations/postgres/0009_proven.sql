@@ -34,3 +34,11 @@ ALTER TABLE headcount.sources ADD COLUMN read_error text;
 UPDATE headcount.sources SET read_at = pinned_at WHERE instance_id IS NOT NULL;
 UPDATE headcount.sources SET read_at = (SELECT max(r.finished_at) FROM headcount.runs r WHERE r.source = name AND r.status = 'succeeded')
 WHERE read_at IS NULL;
+
+-- A trigger of somebody's own on another table could have called them, and set anybody's state.
+REVOKE ALL ON FUNCTION headcount.write_inbox() FROM PUBLIC;
+DO $$ BEGIN
+    IF to_regprocedure('headcount.users_state()') IS NOT NULL THEN
+        REVOKE ALL ON FUNCTION headcount.users_state() FROM PUBLIC;
+    END IF;
+END $$;

@@ -1,13 +1,13 @@
 //! The way to the admin listener: its address, and the token that is made where nobody has set one.
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, TOKEN_BYTES_MIN};
 use crate::digest::hex;
 use crate::store::DatabaseUrl;
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -53,10 +53,29 @@ fn read_or_make(path: &PathBuf, clock: &dyn Clock) -> anyhow::Result<(String, bo
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let text = crate::config::read_secret(&path.display().to_string(), "the admin listener")?;
+            check_private(path, &text)?;
             Ok((text, false))
         }
         Err(error) => Err(error).with_context(|| format!("{} cannot be made", path.display())),
     }
+}
+
+/// What others can read, or have put there, lets in more than the operator.
+fn check_private(path: &Path, token: &str) -> anyhow::Result<()> {
+    let (file, shown) = (std::fs::metadata(path)?, path.display());
+    ensure!(
+        file.mode() & 0o077 == 0,
+        "{shown} can be read by others (mode {:o}); `chmod 600` it, or remove it and a new one is made",
+        file.mode() & 0o777
+    );
+    let ours = std::fs::metadata("/proc/self").map(|process| process.uid()).ok();
+    let is_ours = ours.is_none_or(|uid| [uid, 0].contains(&file.uid()));
+    ensure!(is_ours, "{shown} belongs to another user; remove it and a new one is made");
+    ensure!(
+        token.len() >= TOKEN_BYTES_MIN,
+        "{shown} holds fewer than {TOKEN_BYTES_MIN} characters; remove it and a new one is made"
+    );
+    Ok(())
 }
 
 /// Listens where the configuration says. A port that is taken is an error only where somebody has chosen it: a second

@@ -353,4 +353,4 @@ fn admin(layers: &mut Layers) -> Result<AdminSettings, ConfigError> {
 /// What applications call their database's URL.
 pub(crate) const COMMON_DATABASE_VARIABLE: &str = "DATABASE_URL";
 /// Of a token: what is shorter can be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
+pub const TOKEN_BYTES_MIN: usize = 16;

@@ -116,11 +116,14 @@ pub const SHARED_LOOKUP: RetryPolicy = steady("shared lookup of ensure", Some(3)
 /// `CREATE … IF NOT EXISTS` of two processes at once can still collide. The next attempt comes at once.
 pub const MIGRATION_BOOTSTRAP: RetryPolicy = steady("bootstrap of a migration", Some(5), 0);
 
+/// A change of the schema that meets a lock: each attempt waits for half a second, behind which everybody else waits.
+pub const MIGRATION_LOCK: RetryPolicy = doubling("lock of a migration", Some(60), 500, 5_000);
+
 /// SQLite's log, which a reader may hold for a moment while erased data is to leave it.
 pub const SCRUB: RetryPolicy = steady("scrub of the log", Some(40), 50);
 
 /// Every policy.
-pub const ALL: [RetryPolicy; 19] = [
+pub const ALL: [RetryPolicy; 20] = [
     DELIVERY,
     DELIVERY_PASSED_OVER,
     DELIVERY_LOCKED,
@@ -139,6 +142,7 @@ pub const ALL: [RetryPolicy; 19] = [
     FULL_RUN,
     SHARED_LOOKUP,
     MIGRATION_BOOTSTRAP,
+    MIGRATION_LOCK,
     SCRUB,
 ];
 
@@ -193,7 +197,7 @@ mod tests {
 
     /// Delays in milliseconds after the first four failures and after the twentieth, all without luck, and after how
     /// many failures no attempt is left.
-    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 19] = [
+    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 20] = [
         (DELIVERY, [1_000, 4_000, 16_000, 64_000, 21_600_000], Some(12)),
         (DELIVERY_PASSED_OVER, [100, 200, 400, 800, 15_000], None),
         (DELIVERY_LOCKED, [1_000, 2_000, 4_000, 8_000, 15_000], None),
@@ -212,6 +216,7 @@ mod tests {
         (FULL_RUN, [60_000, 120_000, 240_000, 480_000, 3_600_000], None),
         (SHARED_LOOKUP, [0; 5], Some(3)),
         (MIGRATION_BOOTSTRAP, [0; 5], Some(5)),
+        (MIGRATION_LOCK, [500, 1_000, 2_000, 4_000, 5_000], Some(60)),
         (SCRUB, [50; 5], Some(40)),
     ];
 

@@ -329,6 +329,13 @@ async fn a_token_is_made_where_none_is_set(db: Db) {
     drop(server);
     let again = Server::start_with(&db, &[], &[("HEADCOUNT_ADMIN_TOKEN", "")]).await;
     assert_eq!(again.call("GET", "/v1/status", token.trim(), None).await.0, 200, "and stays the same");
+    drop(again);
+    let database = std::path::Path::new(db.url.trim_start_matches("sqlite://"));
+    assert_eq!(std::fs::metadata(database).unwrap().permissions().mode() & 0o777, 0o600, "it has addresses");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = Server::start_with(&db, &[], &[("HEADCOUNT_ADMIN_TOKEN", "")]).await;
+    assert_eq!(open.call("GET", "/v1/status", token.trim(), None).await.0, 401, "others can read it");
+    assert!(std::fs::read_to_string(&open.log).unwrap().contains("chmod 600"));
     let mut command = headcount(&db.url);
     command.env("HEADCOUNT_ADMIN_TOKEN", APP_TOKEN).env("HEADCOUNT_APP_TOKEN", APP_TOKEN).arg("status");
     let output = run(&mut command);

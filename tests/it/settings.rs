@@ -110,8 +110,8 @@ async fn one_connection_is_enough(db: Db) {
     let ids: Vec<String> = provider.simulator.truth().into_iter().map(|truth| truth.id).collect();
     let mut calls = JoinSet::new();
     let server = Arc::new(server);
-    for n in 0..10 {
-        let (server, id) = (server.clone(), ids[n].clone());
+    for id in ids.into_iter().take(10) {
+        let server = server.clone();
         calls.spawn(async move { server.ensure(&id).await });
     }
     while let Some(called) = calls.join_next().await {

@@ -4,6 +4,7 @@ use super::support::{Backend, Db, event, user};
 use super::{delivery, drain, with_status};
 use crate::on_each_database;
 use headcount::store::{Acceptance, StoreError};
+use sqlx::Connection;
 
 on_each_database!(
     empty:
@@ -12,6 +13,8 @@ on_each_database!(
     the_plan_changes_nothing,
     what_does_not_fit_is_told,
     a_lost_trigger_is_put_back,
+    nobody_waits_behind_a_change_of_the_schema,
+    nobody_else_gets_at_the_state,
     a_newer_schema_is_left_to_the_newer_one,
     no_index_is_mistaken_for_the_key_of_accounts,
     an_inbox_of_one_table_becomes_two,
@@ -133,6 +136,45 @@ async fn a_lost_trigger_is_put_back(db: Db) {
     assert!(store.check_schema().await.unwrap_err().to_string().contains("trigger"));
     assert_eq!(store.migrate(None).await.unwrap().steps.len(), 1);
     store.check_schema().await.unwrap();
+}
+
+/// A statement that waits for a table has everybody wait behind it, so it does not wait for long.
+async fn nobody_waits_behind_a_change_of_the_schema(db: Db) {
+    if db.backend == Backend::Sqlite {
+        // There one writer waits for the other, and nobody behind it.
+        return;
+    }
+    let store = db.store().await;
+    store.migrate(None).await.unwrap();
+    let mut reader = sqlx::PgConnection::connect(&db.direct).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM users").execute(&mut reader).await.unwrap();
+    let mut application = sqlx::PgConnection::connect(&db.direct).await.unwrap();
+    let migrating = tokio::spawn({
+        let store = store.clone();
+        // Another trigger, for which the one that is there has to go.
+        async move { store.migrate(Some(&["username".into()])).await }
+    });
+    sqlx::raw_sql("SET statement_timeout = 2000").execute(&mut application).await.unwrap();
+    for _ in 0..20 {
+        let read = sqlx::raw_sql("SELECT count(*) FROM users").execute(&mut application).await;
+        assert!(read.is_ok(), "the application waited for two seconds: {read:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(!migrating.is_finished());
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    store.check_schema().await.unwrap();
+}
+
+/// By a trigger on a table of one's own anybody could have had the function set a state.
+async fn nobody_else_gets_at_the_state(db: Db) {
+    if db.backend == Backend::Sqlite {
+        return;
+    }
+    db.store().await.migrate(None).await.unwrap();
+    let allowed = "SELECT CAST(count(*) AS text) FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                   WHERE p.pronamespace = 'headcount'::regnamespace AND a.grantee = 0";
+    assert_eq!(db.one(allowed).await, "0", "no function of headcount's is everybody's");
 }
 
 async fn drop_trigger(db: &Db) {

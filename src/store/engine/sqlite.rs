@@ -13,6 +13,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -45,6 +47,7 @@ pub(in crate::store) struct SqliteDriver {
 
 impl SqliteDriver {
     pub(in crate::store) async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path);
         let options = options(path);
         let pool = |connections: u32| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
@@ -55,6 +58,12 @@ impl SqliteDriver {
         tokio::spawn(checkpoints(readers.clone(), checkpoint_due.clone()));
         Ok(Self { writer, readers, logged_bytes: AtomicUsize::new(0), checkpoint_due })
     }
+}
+
+/// Makes the file where there is none, for its owner alone: it has everybody's address, and the key of erasures. SQLite gives
+/// the log beside it the same rights. What keeps it from being made is SQLite's to tell.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// How every connection is opened.

@@ -5,6 +5,7 @@ use crate::store::accounts::codec::texts;
 use crate::store::engine::dialect::{Dialect, quoted};
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
+use crate::store::schema::lock_wait::LockWait;
 use crate::store::schema::migrate::Step;
 
 /// What was granted on things of the application's (JSON: role and statement that takes it back).
@@ -100,7 +101,17 @@ impl Store {
 
     /// Runs the steps, all or none.
     pub async fn run_steps(&self, steps: &[Step]) -> Result<(), StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
+        let mut lock_wait = LockWait::default();
+        loop {
+            match self.try_steps(steps).await {
+                Err(StoreError::LockTimeout(reason)) => lock_wait.wait(reason).await?,
+                tried => return tried,
+            }
+        }
+    }
+
+    async fn try_steps(&self, steps: &[Step]) -> Result<(), StoreError> {
+        let mut tx = self.schema_change().await?;
         for step in steps {
             tx.script(&step.sql).await?;
         }

@@ -13,6 +13,7 @@ use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::schema::lock_wait::LockWait;
 use crate::store::schema::migrations::{MIGRATIONS, Migration};
 use crate::store::users_table::columns::{FIRST_VERSION, MadeColumn, latest_version};
 use sha2::{Digest, Sha256};
@@ -52,21 +53,33 @@ impl Store {
     /// Creates or upgrades the tables. `required` sets the required fields; `None` leaves them as they are. Several
     /// processes may do this at once: one does it, the others find it done.
     pub async fn migrate(&self, required: Option<&[String]>) -> Result<Migrated, StoreError> {
-        let mut steps = self.migration_plan(required).await?;
-        if !steps.is_empty() {
-            self.bootstrap().await?;
-            let mut tx = self.begin(Access::Write).await?;
-            if self.dialect() == Dialect::Postgres {
-                tx.script("LOCK TABLE headcount.migrations IN EXCLUSIVE MODE").await?;
+        let mut lock_wait = LockWait::default();
+        let steps = loop {
+            match self.try_migrate(required).await {
+                Err(StoreError::LockTimeout(reason)) => lock_wait.wait(reason).await?,
+                tried => break tried?,
             }
-            (steps, _) = self.steps(&mut *tx, required).await?;
-            for step in &steps {
-                tx.script(&step.sql).await?;
-            }
-            tx.commit().await?;
-        }
+        };
         self.correct_states().await?;
         Ok(Migrated { steps, required_fields: self.required_fields().await? })
+    }
+
+    async fn try_migrate(&self, required: Option<&[String]>) -> Result<Vec<Step>, StoreError> {
+        let planned = self.migration_plan(required).await?;
+        if planned.is_empty() {
+            return Ok(planned);
+        }
+        self.bootstrap().await?;
+        let mut tx = self.schema_change().await?;
+        if self.dialect() == Dialect::Postgres {
+            tx.script("LOCK TABLE headcount.migrations IN EXCLUSIVE MODE").await?;
+        }
+        let (steps, _) = self.steps(&mut *tx, required).await?;
+        for step in &steps {
+            tx.script(&step.sql).await?;
+        }
+        tx.commit().await?;
+        Ok(steps)
     }
 
     /// For a process that must not change the schema: whether it can work on this one.

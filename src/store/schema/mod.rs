@@ -2,5 +2,6 @@
 
 pub(super) mod derived;
 pub(super) mod install;
+mod lock_wait;
 pub(super) mod migrate;
 pub(super) mod migrations;

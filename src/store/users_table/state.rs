@@ -73,6 +73,7 @@ impl UsersTable {
                 format!(
                     "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql{security} \
                      AS $headcount${first}$headcount$;\n\
+                     REVOKE ALL ON FUNCTION headcount.users_state() FROM PUBLIC;\n\
                      DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
                      CREATE TRIGGER {TRIGGER} {when} EXECUTE FUNCTION headcount.users_state()"
                 )
