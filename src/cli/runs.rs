@@ -9,10 +9,13 @@ use crate::web::APPROVAL_MS;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Accounts of a held run that are read at once.
 const HELD_MAX: i64 = 100_000;
+/// At a run that a worker carries out.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Of those, how many a person is shown.
 const HELD_SHOWN_MAX: usize = 100;
 
@@ -192,13 +195,23 @@ async fn approve(store: &Store, id: &str, yes: bool, context: &Context) -> anyho
     if let Some(source) = source.filter(|source| source.api.is_some()) {
         let bar = Bar::new(context);
         let resync = context.resync(store, source, bar.watch(), CancellationToken::new())?;
-        let report = resync.carry_out(id).await;
+        let carried_out = resync.carry_out(id).await;
         bar.finish();
-        report?;
+        if carried_out?.is_none() {
+            wait_until_carried_out(store, id).await?;
+        }
     } else if !context.json {
         print("This process has no API key for the source: `serve` carries it out.");
     }
     answer(store, id, context.json).await
+}
+
+/// A worker was faster, and is at it or done.
+async fn wait_until_carried_out(store: &Store, id: &str) -> anyhow::Result<()> {
+    while found(store, id).await?.status == "held" && store.is_approved(id).await? {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn answer(store: &Store, id: &str, json: bool) -> anyhow::Result<u8> {

@@ -216,6 +216,7 @@ impl Config {
         layers.warnings.extend(parsed_database.notes().iter().cloned());
         let (mut users, users_entries) = users::read(&layers, &parsed_database, &sources)?;
         entries.extend(users_entries);
+        layers.warnings.extend(users::self_written(&users, &sources));
         if users.authority.order.is_empty() {
             users.authority.order = sources.iter().map(|source| source.name.clone()).collect();
         }

@@ -161,6 +161,26 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
     Ok(())
 }
 
+/// A warning for each column that is filled with what people may write themselves.
+pub fn self_written(config: &UsersConfig, sources: &[Source]) -> Vec<String> {
+    let columns = config.adopted.iter().flat_map(|table| &table.columns);
+    let paths = columns.filter(|(ours, _)| AdoptedTable::is_path(ours));
+    let is_within = |path: &str, field: &str| {
+        path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    paths
+        .filter_map(|(path, theirs)| {
+            let of = |source: &&Source| source.provider.self_written().iter().any(|field| is_within(path, field));
+            let source = sources.iter().find(of)?;
+            Some(format!(
+                "column {theirs} is filled from {path}, which people of source {} write themselves, from their own browsers: \
+                 nothing may be granted by it",
+                source.name
+            ))
+        })
+        .collect()
+}
+
 /// Schema and name; SQLite has no schemas.
 fn split(table: &str, database: &DatabaseUrl) -> (String, String) {
     match database {

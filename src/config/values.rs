@@ -270,6 +270,66 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_people_fill_themselves_is_a_warning() {
+        let table = "[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n[users]\ntable = \"people\"\n";
+        let warned = |path: &str| {
+            let columns = format!("[users.columns]\nemail = \"email\"\n\"{path}\" = \"role\"\n");
+            with_file(&format!("{table}{columns}")).unwrap().warnings.iter().any(|text| text.contains(path))
+        };
+        assert!(warned("unsafe_metadata.role"));
+        assert!(!warned("public_metadata.role"));
+    }
+
+    #[test]
+    fn a_weak_secret_is_a_warning_and_a_prefix_alone_is_an_error() {
+        for secret in ["whsec_MQ==", "v1,whsec_MQ=="] {
+            let warnings = resolve(&[("CLERK_WEBHOOK_SIGNING_SECRET", secret)]).unwrap().warnings;
+            assert!(warnings[0].contains("fewer than 16 bytes"), "{warnings:?}");
+        }
+        assert!(resolve(&[("SUPABASE_WEBHOOK_SECRET", "changeme")]).unwrap().warnings[0].contains("guesses"));
+        let long = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        for (variable, text, keys) in [
+            ("CLERK_WEBHOOK_SIGNING_SECRET", format!("v1, {long}"), 1),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", format!("v1,{long}|v1,{long}"), 2),
+            ("SUPABASE_WEBHOOK_SECRET", format!("v1, {long}"), 2),
+        ] {
+            let config = resolve(&[(variable, &text)]).unwrap();
+            assert_eq!(config.sources[0].webhook_keys.get().len(), keys, "{text}");
+            assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        }
+        for variable in ["CLERK_WEBHOOK_SIGNING_SECRET", "SUPABASE_WEBHOOK_SECRET"] {
+            let error = error(&[(variable, "v1")]);
+            assert!(error.contains("`v1` without"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_within_their_limits_are_taken() {
+        for (name, value) in [
+            ("HEADCOUNT_DATABASE_CONNECTIONS", "0"),
+            ("HEADCOUNT_DATABASE_CONNECTIONS", "many"),
+            ("HEADCOUNT_TOLERANCE", "2h"),
+            ("HEADCOUNT_TOLERANCE", "0s"),
+        ] {
+            assert!(
+                error(&[(name, value)]).starts_with(&format!("{name} is `{value}`; it must be ")),
+                "{name}"
+            );
+        }
+        let config =
+            resolve(&[("HEADCOUNT_TOLERANCE", "1h"), ("WORKOS_WEBHOOK_SECRET", "a-secret-of-many-bytes")]);
+        assert_eq!(config.unwrap().sources[0].tolerance, Tolerance::Ms(3_600_000));
+    }
+
+    #[test]
+    fn a_key_that_is_plainly_none_stops_the_start() {
+        let wrong = error(&[("CLERK_SECRET_KEY", "pk_test_x")]);
+        assert!(wrong.starts_with("CLERK_SECRET_KEY is the publishable key"), "{wrong}");
+        let wrong = error(&[("CLERK_SECRET_KEY", "sk_test_…")]);
+        assert!(wrong.starts_with("CLERK_SECRET_KEY is no API key"), "{wrong}");
+    }
+
+    #[test]
     fn a_second_source_lives_under_its_own_name() {
         let config =
             with_file("[sources.staff]\nkind = \"clerk\"\nwebhook_secret_env = \"STAFF\"\n").unwrap();

@@ -2,6 +2,7 @@
 
 use super::deliveries::Deliveries;
 use super::finished::{elsewhere_from, ended};
+use crate::core::brake::DeleteLimit;
 use crate::core::event::{Event, IdentityKey};
 use crate::core::words::{Doubt, IdentityState};
 use crate::intake::READ_EVENT;
@@ -92,9 +93,13 @@ impl Deliveries {
         }
         let mut budgets = HashMap::new();
         for (source, wanted) in wanted {
-            let lately = tx.deleted_lately(&source).await?;
             let own = self.sources.iter().find(|known| known.name == source);
             let limit = own.and_then(|source| source.delete_limit).unwrap_or(self.delete_limit);
+            if limit != DeleteLimit::Off {
+                // Of two processes that count at once each would let the whole number through.
+                tx.hold_source(&source).await?;
+            }
+            let lately = tx.deleted_lately(&source).await?;
             let allowed = match limit.without_counting(lately + wanted) {
                 Some(allowed) => allowed,
                 // Those that are gone within the hour were accounts when it began.

@@ -1,12 +1,13 @@
 //! Deleting what is proven to be gone, within the limit; above it, a person decides.
 
 use super::full::Running;
+use super::lease::Lease;
 use super::{Phase, Report, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::{Observation, Reading};
 use crate::core::timestamp::Timestamp;
 use crate::reconcile::ReadContext;
-use crate::store::{Counts, Ending, HeldSet, StoreError};
+use crate::store::{Counts, Ending, HeldSet, Run, StoreError};
 
 /// Accounts that one transaction deletes.
 const BATCH: i64 = 100;
@@ -83,15 +84,30 @@ impl Resync {
         Ok(())
     }
 
-    /// Carries out a held run that somebody has said yes to: exactly its set, each account asked for once more.
-    pub async fn carry_out(&self, run_id: &str) -> Result<Report, ResyncError> {
+    /// Carries out a held run that somebody has said yes to: exactly its set, each account asked for once more. `None` where
+    /// another process is at it, or has done it.
+    pub async fn carry_out(&self, run_id: &str) -> Result<Option<Report>, ResyncError> {
         self.check_retired().await?;
         self.check_instance().await?;
+        let name = format!("approved/{run_id}");
+        let Some(lease) = Lease::acquire(&self.store, &name, &self.clock.fresh_id()).await? else {
+            return Ok(None);
+        };
         let run = self.store.run(run_id).await?.unwrap_or_default();
+        let report = match run.status.as_str() {
+            "held" => self.carry_out_held(&run).await.map(Some),
+            _ => Ok(None),
+        };
+        lease.release().await?;
+        report
+    }
+
+    async fn carry_out_held(&self, run: &Run) -> Result<Report, ResyncError> {
+        let run_id = run.id.as_str();
         let marked_at = run.marked_at.unwrap_or(Timestamp::clamped(0));
         let context = ReadContext { cause: "approval", since: Some(marked_at), ..ReadContext::default() };
         let created = self.create_held(run_id, &context, run.counts.held_creates).await?;
-        let (mut after, mut deleted, mut spared) = (String::new(), 0, 0);
+        let (mut after, mut deleted, mut spared) = (String::new(), run.counts.deleted, 0);
         loop {
             self.check_stopped()?;
             let keys = self.store.held_of(HeldSet::Deletes, run_id, &after, BATCH).await?;
@@ -101,7 +117,7 @@ impl Resync {
             let mut tx = self.store.reconciliation().await?;
             tx.approved(run_id).await?;
             let (swept, changes) = self.reads.sweep(&mut tx, &gone, marked_at, &context).await?;
-            tx.unhold(run_id, &keys).await?;
+            tx.unhold(run_id, &keys, swept.len() as u64).await?;
             tx.commit(&changes).await?;
             deleted += swept.len() as u64;
             spared += (keys.len() - swept.len()) as u64;
@@ -113,7 +129,7 @@ impl Resync {
                 "{spared} of the set were there again, or something was received about them: they stay"
             ),
         };
-        self.store.end_approved(run_id, deleted, created, &note).await?;
+        self.store.end_approved(run_id, created, &note).await?;
         Ok(Report { run: self.store.run(run_id).await?.unwrap_or_default(), drift: Vec::new() })
     }
 

@@ -99,6 +99,10 @@ impl Provider for Clerk {
         Setup::Variables(&VARIABLES)
     }
 
+    fn self_written(&self) -> &'static [&'static str] {
+        &["unsafe_metadata"]
+    }
+
     fn is_example(&self, event: &Event) -> bool {
         event.instance.as_deref() == Some(EXAMPLE_INSTANCE) || event.key.provider_id == EXAMPLE_USER
     }

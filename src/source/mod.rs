@@ -109,6 +109,11 @@ pub trait Provider: Send + Sync {
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;
 
+    /// Fields of the profile that people write themselves, from their own browsers.
+    fn self_written(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether an event is the one that the provider's dashboard sends to whoever tries an endpoint.
     fn is_example(&self, _event: &Event) -> bool {
         false

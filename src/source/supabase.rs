@@ -121,6 +121,10 @@ impl Provider for Supabase {
         }
     }
 
+    fn self_written(&self) -> &'static [&'static str] {
+        &["user_metadata"]
+    }
+
     fn leaves_out(&self, field: &str) -> bool {
         !Profile::has(field)
     }

@@ -76,6 +76,8 @@ pub struct ChangePage {
     pub next_after: i64,
     /// The highest number that there is.
     pub latest: i64,
+    /// Of which history the numbers are: a restore of the database begins a new one.
+    pub epoch: String,
 }
 
 /// What erasing a user has come to.
@@ -140,6 +142,7 @@ impl ChangePage {
             changes: feed.changes.iter().map(ChangeJson::from).collect(),
             next_after: last.or(after).unwrap_or(feed.pruned),
             latest: feed.latest,
+            epoch: feed.epoch.clone(),
         }
     }
 }

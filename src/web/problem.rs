@@ -9,6 +9,8 @@ use std::borrow::Cow;
 pub struct Problem {
     pub status: StatusCode,
     pub detail: Cow<'static, str>,
+    /// Where a program has to tell it from others with the same status: the last part of its type.
+    pub kind: Option<&'static str>,
     /// The columns that are to blame.
     pub columns: Vec<String>,
     /// For 503: in how many seconds to come again.
@@ -17,7 +19,7 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), columns: Vec::new(), retry_after_seconds: None }
+        Self { status, detail: detail.into(), kind: None, columns: Vec::new(), retry_after_seconds: None }
     }
 
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after_seconds: u32) -> Self {
@@ -35,7 +37,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = serde_json::json!({
-            "type": "about:blank",
+            "type": self.kind.map_or("about:blank".to_owned(), |kind| format!("/problems/{kind}")),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,

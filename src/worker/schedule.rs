@@ -118,7 +118,7 @@ pub async fn run_confirmations(store: Store, resync: Arc<Resync>, stop: Cancella
 
 async fn confirm(store: &Store, resync: &Resync, name: &str) -> Result<usize, ResyncError> {
     for run in store.approved_runs(name).await? {
-        let report = resync.carry_out(&run).await?;
+        let Some(report) = resync.carry_out(&run).await? else { continue };
         info!(
             source.name = name,
             run.id = run,

@@ -184,6 +184,20 @@ async fn an_application_reads_completes_and_follows(db: Db) {
         }
     }
     assert_eq!(kinds, ["created", "created", "updated", "updated"]);
+    // A cursor of another history is told from the end of this one.
+    let page = get("/v1/changes?limit=1".to_owned()).await;
+    let epoch = page["epoch"].as_str().unwrap();
+    for (cursor, expected) in [
+        (format!("after=4&epoch={epoch}"), 200),
+        ("after=4".to_owned(), 200),
+        ("after=5".to_owned(), 409),
+        ("after=1&epoch=0123456789abcdef".to_owned(), 409),
+    ] {
+        let (status, answer) = server.call("GET", &format!("/v1/changes?{cursor}"), APP_TOKEN, None).await;
+        assert_eq!(status, expected, "{cursor}: {answer}");
+        let is_unknown = answer["type"].as_str().is_some_and(|kind| kind.ends_with("/unknown-cursor"));
+        assert_eq!(is_unknown, expected == 409, "{answer}");
+    }
     // Whoever was away for too long is told so, and where to go on.
     db.execute("UPDATE headcount.counters SET value = 2 WHERE name = 'changes_pruned'").await;
     let (status, problem) = server.call("GET", "/v1/changes?after=1", APP_TOKEN, None).await;

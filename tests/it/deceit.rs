@@ -76,7 +76,8 @@ async fn a_key_of_another_environment_changes_nothing() {
     let (code, run, _) = other.resync(&db, &[]);
     assert_ne!(code, Some(0), "{run}");
     assert_eq!(db.count("users WHERE account_state = 'deleted'").await, 0);
-    // Supabase: each project has an address of its own.
+    // Supabase: each project has an address of its own. Its people are nobody's who is here.
+    let db = Db::new(Backend::Sqlite).await;
     let first = of(Kind::Supabase, 5, false).await;
     assert_eq!(first.resync(&db, &[]).0, Some(0));
     let (code, _, error) = of(Kind::Supabase, 5, false).await.resync(&db, &[]);

@@ -12,6 +12,7 @@ on_each_database!(
     a_history_ends_the_same_in_any_order,
     a_version_that_says_nothing_new_writes_no_user_and_no_change,
     several_appliers_share_the_work_and_the_feed_has_no_gap,
+    several_appliers_share_one_brake,
     what_the_application_wrote_stays,
     a_row_that_the_application_removed_comes_back_under_its_id,
     changes_say_what_and_why,
@@ -80,6 +81,36 @@ async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
     let feed = db.query("SELECT CAST(count(*) AS text), CAST(min(seq) AS text), CAST(max(seq) AS text) FROM headcount.changes").await;
     assert_eq!(feed[0][0], feed[0][2]);
     assert_eq!(feed[0][1].as_deref(), Some("1"));
+}
+
+/// Several processes count what the others have deleted, and not only what they have deleted themselves.
+async fn several_appliers_share_one_brake(db: Db) {
+    let store = db.store().await;
+    let created = |n: usize| event("user.created", user(&format!("user_{n}"), 0, None, None, "Ann"), 0);
+    deliver(&store, &(0..60).map(created).collect::<Vec<_>>()).await;
+    let gone = |n: usize| {
+        let body = event("user.deleted", serde_json::json!({"id": format!("user_{n}"), "deleted": true}), 50);
+        delivery(&format!("gone_{n}"), &body)
+    };
+    store.accept(&(0..60).map(gone).collect::<Vec<_>>()).await.unwrap();
+    let mut workers = Vec::new();
+    for _ in 0..4 {
+        let store = db.store().await;
+        workers.push(tokio::spawn(async move {
+            let mut applier = applier(&store, DeleteLimit::Accounts(10));
+            applier.batch_max = 12;
+            until("nothing is pending", || async {
+                while applier.apply_batch().await.unwrap().finished > 0 {}
+                store.deliveries(&with_status("pending"), false).await.unwrap().is_empty()
+            })
+            .await;
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!(db.count("users WHERE account_state = 'deleted'").await, 10);
+    assert_eq!(db.count("headcount.inbox WHERE status = 'held'").await, 50);
 }
 
 async fn what_the_application_wrote_stays(db: Db) {

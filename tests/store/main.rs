@@ -10,6 +10,7 @@ mod calling;
 mod catalog;
 mod corrupt;
 mod erasing;
+mod feed;
 mod holding;
 mod inbox;
 mod linking;

@@ -170,6 +170,18 @@ impl Reconciliation {
         made.into_iter().map(|row| key(row, "identities")).collect()
     }
 
+    /// Keeps the source's row until the commit: whoever counts what others do to its accounts does so one after the other.
+    pub async fn hold_source(&mut self, source: &str) -> Result<(), StoreError> {
+        let make = self
+            .dialect
+            .own("INSERT INTO headcount.sources (name) VALUES ($1) ON CONFLICT (name) DO NOTHING");
+        let hold = self.dialect.own("UPDATE headcount.sources SET name = name WHERE name = $1");
+        for sql in [make, hold] {
+            self.tx.execute(&sql, vec![Arg::text(source)]).await?;
+        }
+        Ok(())
+    }
+
     /// How many users of the source a delivery has deleted within the last hour.
     pub async fn deleted_lately(&mut self, source: &str) -> Result<u64, StoreError> {
         let sql = self.dialect.own(&format!(

@@ -66,6 +66,9 @@ pub trait Driver: Send + Sync {
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
     /// Waits for what is running, then closes every connection.
+    /// What tells this database from the same one restored somewhere, or from a dump, or to a time that is over.
+    async fn fingerprint(&self) -> Result<String, StoreError>;
+
     /// Opens new connections as this URL has it: the same database, with another password.
     fn connect_as(&self, _url: &DatabaseUrl) -> Result<(), StoreError> {
         Ok(())

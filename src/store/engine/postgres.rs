@@ -10,7 +10,7 @@ use crate::store::engine::dialect::Dialect;
 use crate::store::engine::direct::is_port_of_ours;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
 use crate::store::engine::error::{StoreError, is_of_an_old_connection};
-use crate::store::engine::row::{ColumnNames, Row};
+use crate::store::engine::row::{ColumnNames, Row, only};
 use crate::store::engine::session::{Session, give_up, no_answer};
 use crate::store::engine::url::DatabaseUrl;
 use async_trait::async_trait;
@@ -282,6 +282,16 @@ impl Driver for PostgresDriver {
     /// Nothing of ours to do: VACUUM, the write-ahead log and the backups are its operator's.
     async fn scrub(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// The cluster, its timeline (a restore to a time that is over begins a new one, and so does a failover), the database,
+    /// and the table.
+    async fn fingerprint(&self) -> Result<String, StoreError> {
+        const SQL: &str = "SELECT concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
+                 CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+                 (SELECT oid FROM pg_database WHERE datname = current_database()),
+                 CAST(CAST('headcount.changes' AS regclass) AS oid)) AS fingerprint";
+        only(self.read(SQL, vec![]).await?, "changes")?.text("fingerprint")
     }
 
     fn connect_as(&self, url: &DatabaseUrl) -> Result<(), StoreError> {

@@ -14,8 +14,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Executor, Row as _, Sqlite};
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -40,6 +40,7 @@ pub(in crate::store) struct SqliteDriver {
     /// A single connection: writers of this process queue here, in order, and not in SQLite's busy loop.
     writer: SqlitePool,
     readers: SqlitePool,
+    path: PathBuf,
     /// Bytes of deliveries since the log was last brought into the file.
     logged_bytes: AtomicUsize,
     checkpoint_due: Arc<Notify>,
@@ -56,7 +57,7 @@ impl SqliteDriver {
         let readers = pool(READERS_MAX).connect_lazy_with(options);
         let checkpoint_due = Arc::new(Notify::new());
         tokio::spawn(checkpoints(readers.clone(), checkpoint_due.clone()));
-        Ok(Self { writer, readers, logged_bytes: AtomicUsize::new(0), checkpoint_due })
+        Ok(Self { writer, readers, path: path.to_owned(), logged_bytes: AtomicUsize::new(0), checkpoint_due })
     }
 }
 
@@ -145,6 +146,13 @@ impl Driver for SqliteDriver {
             };
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
+    }
+
+    /// The file itself: one that was put in its place is another.
+    async fn fingerprint(&self) -> Result<String, StoreError> {
+        let unreadable = |error: std::io::Error| StoreError::Unavailable(format!("the file: {error}"));
+        let file = std::fs::metadata(&self.path).map_err(unreadable)?;
+        Ok(format!("{}.{}", file.dev(), file.ino()))
     }
 
     async fn close(&self) {

@@ -27,6 +27,8 @@ pub struct Feed {
     pub latest: i64,
     /// Entries up to this one may be gone.
     pub pruned: i64,
+    /// Of which history the numbers are.
+    pub epoch: String,
 }
 
 impl Store {
@@ -38,13 +40,14 @@ impl Store {
             "SELECT CAST(max(CASE WHEN name = 'changes' THEN value END) AS text),
                     CAST(max(CASE WHEN name = 'changes_pruned' THEN value END) AS text) FROM headcount.counters",
         );
+        let epoch = self.feed_epoch().await?;
         let mut tx = self.begin(Access::Read).await?;
         let [latest, pruned] = first(tx.fetch(&counters, vec![]).await?);
         let (latest, pruned) = (number(latest), number(pruned));
         let sql = self.feed_sql("seq > $1", "ASC", "$2");
         let rows = tx.fetch(&sql, vec![Arg::Int(after.unwrap_or(pruned)), Arg::Int(limit)]).await?;
         tx.commit().await?;
-        Ok(Feed { changes: rows.into_iter().map(feed_entry).collect(), latest, pruned })
+        Ok(Feed { changes: rows.into_iter().map(feed_entry).collect(), latest, pruned, epoch })
     }
 
     /// What the feed has told of the user, the newest first.

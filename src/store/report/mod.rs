@@ -2,5 +2,6 @@
 
 pub(super) mod explaining;
 pub(super) mod feed;
+mod feed_epoch;
 pub(super) mod status;
 pub(super) mod users;

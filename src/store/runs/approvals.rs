@@ -117,22 +117,24 @@ impl Store {
         rows.into_iter().map(|row| row.of("runs").text("id")).collect()
     }
 
-    /// What was held and approved has been done: so many were deleted, so many created.
-    pub async fn end_approved(
-        &self,
-        run_id: &str,
-        deleted: u64,
-        created: u64,
-        note: &str,
-    ) -> Result<(), StoreError> {
+    /// Whether somebody's yes to the run holds still.
+    pub async fn is_approved(&self, run_id: &str) -> Result<bool, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT id FROM headcount.runs WHERE id = $1 AND approved_until > {}",
+            self.dialect().clock()
+        ));
+        Ok(!self.read(&sql, vec![Arg::text(run_id)]).await?.is_empty())
+    }
+
+    /// What was held and approved has been done: so many were created.
+    pub async fn end_approved(&self, run_id: &str, created: u64, note: &str) -> Result<(), StoreError> {
         let sql = self.dialect().own(
-            "UPDATE headcount.runs SET status = 'succeeded', approved_until = NULL, deleted = deleted + $2, created = created + $4, error = $3
+            "UPDATE headcount.runs SET status = 'succeeded', approved_until = NULL, created = created + $3, error = $2
              WHERE id = $1 AND status = 'held'",
         );
         let mut tx = self.begin(Access::Write).await?;
         let note = Arg::Text((!note.is_empty()).then(|| note.to_owned()));
-        tx.execute(&sql, vec![Arg::text(run_id), Arg::Int(deleted as i64), note, Arg::Int(created as i64)])
-            .await?;
+        tx.execute(&sql, vec![Arg::text(run_id), note, Arg::Int(created as i64)]).await?;
         self.forget_sets(&mut *tx, run_id).await?;
         tx.commit().await
     }
@@ -170,8 +172,13 @@ impl Reconciliation {
         only(rows, "identities")?.count("swept")
     }
 
-    /// These deletions of the run's held set are done.
-    pub async fn unhold(&mut self, run_id: &str, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    /// These deletions of the run's held set are done: of so many accounts, for the others were there again.
+    pub async fn unhold(
+        &mut self,
+        run_id: &str,
+        keys: &[IdentityKey],
+        deleted: u64,
+    ) -> Result<(), StoreError> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -182,6 +189,9 @@ impl Reconciliation {
         ));
         let rows = keys.iter().map(key_row).collect();
         self.tx.execute(&sql, vec![Arg::text(run_id), Arg::Rows(rows)]).await?;
+        // With the deletions themselves, so that whoever goes on after a crash counts them as well.
+        let count = self.dialect.own("UPDATE headcount.runs SET deleted = deleted + $2 WHERE id = $1");
+        self.tx.execute(&count, vec![Arg::text(run_id), Arg::Int(deleted as i64)]).await?;
         Ok(())
     }
 }

@@ -197,20 +197,33 @@ pub async fn erase(State(admin): State<Arc<Admin>>, Named(id): Named) -> AdminAn
 
 /// The feed of what changed, in order and without gaps.
 ///
-/// Ask again with `after` = `next_after`. Without `after` it begins with the oldest entry that is kept. 410 says that
-/// entries after `after` are not kept any more: take `latest`, read all users anew, and go on from there.
+/// Ask again with `after` = `next_after` and `epoch` = the answer's. Without `after` it begins with the oldest entry that is
+/// kept. 410 says that entries after `after` are not kept any more, 409 that the database was restored since: take `latest`
+/// and `epoch` of an answer without them, read all users anew, and go on from there.
 #[utoipa::path(get, path = "/v1/changes",
-    params(("after" = Option<i64>, Query, minimum = 0), ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
+    params(("after" = Option<i64>, Query, minimum = 0),
+        ("epoch" = Option<String>, Query, description = "the epoch of the answer that `after` is of"), ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
         ("If-None-Match" = Option<String>, Header, description = "the ETag of an earlier answer")),
     responses((status = 200, body = ChangePage, headers(("ETag" = String))),
         (status = 304, description = "The same as before."),
+        (status = 409, description = "`after` is of another history; the type ends with `unknown-cursor`.",
+            body = super::schema::ProblemBody, content_type = "application/problem+json"),
         (status = 410, description = "Entries after `after` are not kept any more.",
             body = super::schema::ProblemBody, content_type = "application/problem+json"), ProblemAnswers))]
 pub async fn changes(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> AdminAnswer {
-    let parameters = Parameters::read(uri.query(), &["after", "limit"])?;
+    let parameters = Parameters::read(uri.query(), &["after", "epoch", "limit"])?;
     let after = parameters.number("after", 0..=i64::MAX)?;
     let limit = parameters.number("limit", 1..=CHANGES_MAX)?.unwrap_or(CHANGES_MAX);
     let feed = admin.store.feed(after, limit).await?;
+    let is_of_another = parameters.text("epoch").is_some_and(|epoch| epoch != feed.epoch);
+    if is_of_another || after.is_some_and(|after| after > feed.latest) {
+        let detail = format!(
+            "the cursor is of another history than this one, as after a restore; read all users anew, then go on after {} \
+             with epoch={}",
+            feed.latest, feed.epoch
+        );
+        return Err(Problem { kind: Some("unknown-cursor"), ..Problem::new(StatusCode::CONFLICT, detail) });
+    }
     if after.is_some_and(|after| after < feed.pruned) {
         let detail = format!(
             "entries up to {} are not kept any more; read all users anew, then go on after {}",
