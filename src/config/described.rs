@@ -116,7 +116,7 @@ fn columns(table: &toml::Table, of: &str, layers: &Layers) -> Result<Vec<(Column
 }
 
 /// One text, or a list of them.
-fn texts(value: Option<&toml::Value>) -> Option<Vec<String>> {
+pub fn texts(value: Option<&toml::Value>) -> Option<Vec<String>> {
     match value {
         None => Some(Vec::new()),
         Some(toml::Value::String(text)) => Some(vec![text.clone()]),

@@ -208,7 +208,7 @@ impl Config {
         };
         let found = sources::read(environment, &layers, &resync)?;
         layers.warnings.extend(found.warnings);
-        let sources = found.sources;
+        let mut sources = found.sources;
         let mut entries = layers.entries()?;
         let listen = listen(&layers, environment, &mut entries)?;
         entries.extend(found.entries);
@@ -217,6 +217,7 @@ impl Config {
         let (mut users, users_entries) = users::read(&layers, &parsed_database, &sources)?;
         entries.extend(users_entries);
         layers.warnings.extend(users::self_written(&users, &sources));
+        users::keep_mapped(&users, &mut sources);
         if users.authority.order.is_empty() {
             users.authority.order = sources.iter().map(|source| source.name.clone()).collect();
         }

@@ -2,7 +2,7 @@
 //! are called, the provider says.
 
 use super::api_url::{api_url, is_loopback};
-use super::described::{DESCRIBED_KEYS, described};
+use super::described::{DESCRIBED_KEYS, described, texts};
 use super::environment::Environment;
 use super::layers::{LayerEntry, Layers};
 use super::{ConfigError, ResyncSettings, values};
@@ -14,7 +14,7 @@ use crate::source::http::ApiAccess;
 use crate::source::setup::{ConfiguredBy, Setup, Variables};
 use crate::source::signature::{KEY_BYTES_MIN, SigningKey, Tolerance};
 use crate::source::standard::KIND as DESCRIBED;
-use crate::source::{KINDS, Provider, Source, provider, providers};
+use crate::source::{KINDS, Provider, Source, path_mistake, provider, providers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use std::sync::Arc;
 const RESERVED: [&str; 3] = ["better-auth", DESCRIBED, "headcount"];
 
 /// Keys of `[sources.NAME]`, whatever its kind.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "kind",
     "webhook_secret_env",
     "webhook_secret_file",
@@ -40,6 +40,7 @@ const KEYS: [&str; 17] = [
     "max_delete",
     "max_delete_delivered",
     "tolerance",
+    "keep",
 ];
 
 /// What the configuration says of sources.
@@ -65,6 +66,8 @@ struct Written {
     trusts_verified: bool,
     delete_limit: Option<DeleteLimit>,
     tolerance: Tolerance,
+    /// What may be stored besides what the provider and the mappings name.
+    keep: Vec<String>,
     /// What an error calls the secret, the key and the URL.
     secret_name: String,
     key_name: String,
@@ -134,6 +137,7 @@ fn from_variables(
         trusts_verified: true,
         delete_limit: None,
         tolerance,
+        keep: Vec::new(),
         secret_name: variables.webhook_secret.name.to_owned(),
         key_name: variables.api_key.name.to_owned(),
         url_name,
@@ -243,6 +247,11 @@ fn from_table(
     }
     let limit = layers.value_in(table, "max_delete_delivered", &of)?;
     let own_tolerance = layers.value_in(table, "tolerance", &of)?;
+    let keep = texts(table.get("keep"));
+    let keep = keep.ok_or_else(|| layers.error(&format!("{of}keep"), "must be a list of paths"))?;
+    if let Some(mistake) = keep.iter().find_map(|path| path_mistake(path)) {
+        return Err(layers.error(&format!("{of}keep"), mistake));
+    }
     let written = Written {
         name: name.to_owned(),
         provider,
@@ -255,6 +264,7 @@ fn from_table(
         trusts_verified,
         delete_limit: limit.as_ref().map(values::delete_limit).transpose()?,
         tolerance: own_tolerance.as_ref().map(values::tolerance).transpose()?.unwrap_or(tolerance),
+        keep,
         secret_name: format!("{of}webhook_secret"),
         key_name: format!("{of}api_key"),
         url_name: format!("{of}api_url"),
@@ -337,8 +347,11 @@ fn source(written: Written, warnings: &mut Vec<String>) -> Result<Source, Config
         }
         None => None,
     };
+    let mut keep = provider.keeps();
+    written.keep.iter().for_each(|path| keep.add(path));
     Ok(Source {
         name: written.name,
+        keep: Arc::new(keep),
         provider,
         configured_by: written.configured_by,
         webhook_keys: Live::new(webhook_keys),

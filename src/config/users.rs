@@ -7,6 +7,7 @@ use crate::core::known::Authority;
 use crate::nearest::{edits, nearest_name};
 use crate::source::{Source, path_mistake, up_to_selector};
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
+use std::sync::Arc;
 
 const KEYS: [&str; 5] = ["table", "id", "columns", "owners", "authority"];
 /// The key of the order for bans, and for columns without one of their own.
@@ -159,6 +160,18 @@ fn check_ours(layers: &Layers, ours: &str, sources: &[Source]) -> Result<(), Con
         return Err(layers.error(&key, &format!("leads into a list: say which entry, such as `{first}`")));
     }
     Ok(())
+}
+
+/// What a column of theirs is filled with may be stored.
+pub fn keep_mapped(config: &UsersConfig, sources: &mut [Source]) {
+    let columns = config.adopted.iter().flat_map(|table| &table.columns);
+    let paths: Vec<&String> =
+        columns.map(|(ours, _)| ours).filter(|ours| AdoptedTable::is_path(ours)).collect();
+    for source in sources.iter_mut().filter(|_| !paths.is_empty()) {
+        let mut keep = (*source.keep).clone();
+        paths.iter().for_each(|path| keep.add(path));
+        source.keep = Arc::new(keep);
+    }
 }
 
 /// A warning for each column that is filled with what people may write themselves.

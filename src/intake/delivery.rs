@@ -7,7 +7,6 @@ use crate::source::signature::SignedHeaders;
 use crate::source::{Glance, Source};
 use crate::store::NewDelivery;
 use serde::de::IgnoredAny;
-use std::borrow::Cow;
 
 /// The type under which the inbox keeps a user of a page that cannot be understood.
 pub const READ_EVENT: &str = "headcount.read";
@@ -28,7 +27,7 @@ pub fn verified(
     let own_id = Some(signed.id.clone()).filter(|id| !id.is_empty());
     let message_id = glance.message_id.clone().or(own_id).unwrap_or_else(fresh_id);
     let signature = signed.recorded();
-    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body, signed_at) })
+    Some(NewDelivery { message_id, signature, ..outlined(source, glance, &body, signed_at) })
 }
 
 /// An event that the provider's API has told of, as the delivery that it is as well. `None` where it has no id, or is
@@ -37,14 +36,14 @@ pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDeli
     let glance = source.provider.glance(body);
     let message_id = glance.message_id.clone().filter(|_| glance.used)?;
     let signature = String::new();
-    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body.to_owned(), read_at) })
+    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body, read_at) })
 }
 
-fn outlined(source: &Source, glance: Glance, body: String, signed_at: Timestamp) -> NewDelivery {
-    let (body, dead_because) = match glance.used.then(|| source.provider.kept(&body, signed_at)) {
+fn outlined(source: &Source, glance: Glance, body: &str, signed_at: Timestamp) -> NewDelivery {
+    let kept = glance.used.then(|| source.provider.kept(body, signed_at, &source.keep));
+    let (body, dead_because) = match kept {
         None => (None, None),
-        Some(Ok(Cow::Owned(kept))) => (Some(kept), None),
-        Some(Ok(Cow::Borrowed(_))) => (Some(body), None),
+        Some(Ok(kept)) => (Some(kept), None),
         // What cannot be told from what must not be kept is not kept.
         Some(Err(reason)) => (None, Some(reason.to_string())),
     };

@@ -3,7 +3,7 @@
 use super::fixture::{FIXTURE_KEY, Fixture};
 use super::redact::Redactor;
 use crate::core::timestamp::Timestamp;
-use crate::source::signature::{Scheme, SignedHeaders, SigningKey};
+use crate::source::signature::{SignedHeaders, SigningKey};
 use crate::store::{DeliveryFilter, Store, StoredDelivery};
 use anyhow::Context;
 use serde_json::Value;
@@ -16,7 +16,8 @@ const PAGE: i64 = 200;
 pub struct Recording {
     pub filter: DeliveryFilter,
     pub folder: PathBuf,
-    /// Bodies and signatures as they came. Otherwise personal data is replaced and the body signed anew.
+    /// Bodies as they are stored; otherwise personal data is replaced. Either way they are signed anew: what was signed had
+    /// more than may be kept.
     pub raw: bool,
     /// For the replacement; made at random for each recording.
     pub redaction_key: [u8; 32],
@@ -58,23 +59,17 @@ fn to_fixture(delivery: StoredDelivery, raw: bool, redactor: &Redactor) -> anyho
     let about = format!("{}, received {}", delivery.event_type, delivery.received_at);
     let headers = SignedHeaders::from_record(&delivery.message_id, signed_at, &delivery.signature);
     let scheme = headers.scheme;
-    // A bearer's secret was never kept.
-    if raw && scheme != Scheme::Bearer {
-        return Ok(Some(Fixture { about, source: delivery.source, headers, key: None, body }));
-    }
-    // What cannot be read cannot be redacted, so it is not written.
-    let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return Ok(None) };
-    if !raw {
-        redactor.redact(&mut value);
-    }
-    let replaced = if raw { "" } else { "; personal data replaced" };
-    let fixture = Fixture {
-        about: format!("{about}{replaced}"),
-        source: delivery.source,
-        headers,
-        key: Some(FIXTURE_KEY.to_owned()),
-        body: format!("{value:#}\n"),
+    let (about, body) = match raw {
+        true => (about, body),
+        false => {
+            // What cannot be read cannot be redacted, so it is not written.
+            let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return Ok(None) };
+            redactor.redact(&mut value);
+            (format!("{about}; personal data replaced"), format!("{value:#}\n"))
+        }
     };
+    let key = Some(FIXTURE_KEY.to_owned());
+    let fixture = Fixture { about, source: delivery.source, headers, key, body };
     Ok(Some(fixture.signed(&SigningKey::read(scheme, FIXTURE_KEY)?, signed_at)))
 }
 

@@ -105,7 +105,7 @@ impl<'a> Comparison<'a> {
         let (row, is_over) = (known.row.as_ref(), snapshot.ended_at.is_some());
         let same = known.deleted == is_over
             && known.version == Some(snapshot.version)
-            && known.profile.as_deref() == Some(snapshot.profile.as_str())
+            && known.profile.as_deref().is_some_and(|profile| self.is_same(profile, &snapshot.profile))
             && row.is_some_and(|row| {
                 is_over || self.users.is_as_expected(row, &snapshot.columns, snapshot.suspended)
             });
@@ -118,6 +118,11 @@ impl<'a> Comparison<'a> {
             let reading = self.reading(snapshot);
             self.compared.differing.push((key(self.source, &known.provider_id), reading));
         }
+    }
+
+    /// What an older version has stored may hold more than may be kept now.
+    fn is_same(&self, stored: &str, read: &str) -> bool {
+        stored == read || self.source.keep.stripped(stored).as_deref() == Some(read)
     }
 
     /// Who is left was not found by the creation time: looked up by id, and new where that finds nothing either.

@@ -10,6 +10,7 @@ use crate::core::timestamp::Timestamp;
 use crate::retry::Backoff;
 use crate::source::directory::{Answer, Directory, Entry, Malformed};
 use crate::source::http::{Api, ApiError};
+use crate::source::{Kept, Source};
 use crate::store::{Grant, Store};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub struct Gate {
     store: Store,
     source: String,
+    keep: Arc<Kept>,
     api: Api,
     pace: Pace,
     granted: Mutex<Option<Granted>>,
@@ -96,7 +98,7 @@ fn delay_ms(policy: &RetryPolicy, failures: u32) -> i64 {
 impl Gate {
     pub(super) fn new(
         store: Store,
-        source: &str,
+        source: &Source,
         api: Api,
         pace: Pace,
         clock: Arc<dyn Clock>,
@@ -104,7 +106,8 @@ impl Gate {
     ) -> Self {
         Self {
             store,
-            source: source.to_owned(),
+            source: source.name.clone(),
+            keep: source.keep.clone(),
             api,
             pace,
             granted: Mutex::new(None),
@@ -118,6 +121,11 @@ impl Gate {
 
     pub(super) fn directory(&self) -> &'static dyn Directory {
         self.api.directory()
+    }
+
+    /// What of an account may be kept.
+    pub(super) fn keep(&self) -> &Kept {
+        &self.keep
     }
 
     /// The columns that accounts are read for.
@@ -151,7 +159,7 @@ impl Gate {
     }
 
     fn read_one(&self, answer: &Answer) -> Result<Entry, Malformed> {
-        self.directory().read_one(&answer.body, self.layout())
+        self.directory().read_one(&answer.body, self.layout(), &self.keep)
     }
 
     /// How many accounts there are; `None` where the API does not count.

@@ -143,7 +143,9 @@ impl Resync {
         let directory = self.gate.directory();
         let (listed, marked_at) = self
             .gate
-            .ask(&page(offset, limit), |answer| directory.read_page(&answer.body, self.gate.layout()))
+            .ask(&page(offset, limit), |answer| {
+                directory.read_page(&answer.body, self.gate.layout(), self.gate.keep())
+            })
             .await?;
         Ok((listed.map(|listed| listed.entries).unwrap_or_default(), marked_at))
     }

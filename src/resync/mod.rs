@@ -225,7 +225,7 @@ impl Resync {
             error => ResyncError::Client { source_name: source.name.clone(), error },
         })?;
         let pace = api.rate_limit().pace(settings.rate_share);
-        let gate = Gate::new(store.clone(), &source.name, api, pace, clock.clone(), stop.clone());
+        let gate = Gate::new(store.clone(), source, api, pace, clock.clone(), stop.clone());
         let reads = Reads {
             store: store.clone(),
             source: source.clone(),

@@ -112,6 +112,6 @@ async fn slice(
     let directory = gate.directory();
     let Some(path) = directory.slice(start, size) else { return Ok(None) };
     let (listed, marked_at) =
-        gate.ask(&path, |answer| directory.read_page(&answer.body, gate.layout())).await?;
+        gate.ask(&path, |answer| directory.read_page(&answer.body, gate.layout(), gate.keep())).await?;
     Ok(Some((listed.map(|listed| listed.entries).unwrap_or_default(), marked_at)))
 }

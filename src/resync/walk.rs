@@ -177,7 +177,8 @@ async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> 
     let directory = gate.directory();
     let behind = place.offset.is_none() && place.cursor.is_none() && place.after.is_some();
     let request = directory.page(&place.position());
-    let asked = gate.ask(&request.path, |answer| directory.read_page(&answer.body, gate.layout())).await;
+    let asked =
+        gate.ask(&request.path, |answer| directory.read_page(&answer.body, gate.layout(), gate.keep())).await;
     let (listed, marked_at) = match asked {
         Ok((Some(listed), marked_at)) => (listed, marked_at),
         Ok((None, marked_at)) => (Listed { entries: Vec::new(), more: More::No }, marked_at),

@@ -7,6 +7,7 @@ mod directory;
 
 use super::directory::Directory;
 use super::json::{OnlyId, bans, checked_id, outline_id, printable, reason, set_paths, text};
+use super::kept::{Kept, envelope};
 use super::lenient;
 use super::setup::{Setup, Variable, Variables};
 use super::{Glance, Provider, Unintelligible};
@@ -57,6 +58,83 @@ const LEFT_OUT_OF_PROFILE: [&str; 9] = [
     "scim",
 ];
 
+/// What may be kept of a user. What Clerk may add, and what only its own pages show, is gone before the inbox.
+const KEPT: [&str; 73] = [
+    "id",
+    "object",
+    "deleted",
+    "external_id",
+    "username",
+    "first_name",
+    "last_name",
+    "locale",
+    "image_url",
+    "profile_image_url",
+    "has_image",
+    "banned",
+    "deprovisioned",
+    "created_at",
+    "updated_at",
+    "legal_accepted_at",
+    "public_metadata",
+    "unsafe_metadata",
+    "primary_email_address_id",
+    "primary_phone_number_id",
+    "primary_web3_wallet_id",
+    "password_enabled",
+    "two_factor_enabled",
+    "totp_enabled",
+    "backup_code_enabled",
+    "delete_self_enabled",
+    "create_organization_enabled",
+    "email_addresses[].id",
+    "email_addresses[].email_address",
+    "email_addresses[].verification.status",
+    "email_addresses[].verification.strategy",
+    "phone_numbers[].id",
+    "phone_numbers[].phone_number",
+    "phone_numbers[].verification.status",
+    "phone_numbers[].verification.strategy",
+    "web3_wallets[].id",
+    "web3_wallets[].web3_wallet",
+    "web3_wallets[].verification.status",
+    "web3_wallets[].verification.strategy",
+    "external_accounts[].id",
+    "external_accounts[].provider",
+    "external_accounts[].provider_user_id",
+    "external_accounts[].identification_id",
+    "external_accounts[].email_address",
+    "external_accounts[].username",
+    "external_accounts[].first_name",
+    "external_accounts[].last_name",
+    "external_accounts[].image_url",
+    "external_accounts[].avatar_url",
+    "external_accounts[].label",
+    "external_accounts[].public_metadata",
+    "external_accounts[].verification.status",
+    "external_accounts[].verification.strategy",
+    "saml_accounts[].id",
+    "saml_accounts[].provider",
+    "saml_accounts[].active",
+    "saml_accounts[].email_address",
+    "saml_accounts[].first_name",
+    "saml_accounts[].last_name",
+    "saml_accounts[].provider_user_id",
+    "saml_accounts[].verification.status",
+    "saml_accounts[].verification.strategy",
+    "enterprise_accounts[].id",
+    "enterprise_accounts[].provider",
+    "enterprise_accounts[].protocol",
+    "enterprise_accounts[].active",
+    "enterprise_accounts[].email_address",
+    "enterprise_accounts[].first_name",
+    "enterprise_accounts[].last_name",
+    "enterprise_accounts[].provider_user_id",
+    "enterprise_accounts[].verification.status",
+    "enterprise_accounts[].verification.strategy",
+    "passkeys[].id",
+];
+
 /// Fields of a user that are lists.
 const LISTS: [&str; 8] = [
     "email_addresses",
@@ -87,6 +165,8 @@ struct ClerkDelivery {
     timestamp: Option<Value>,
     #[serde(default)]
     instance_id: Option<Value>,
+    #[serde(default, rename = "headcount_mended")]
+    was_mended: bool,
     data: Map<String, Value>,
 }
 
@@ -133,9 +213,18 @@ impl Provider for Clerk {
         })
     }
 
+    fn keeps(&self) -> Kept {
+        Kept::of(KEPT)
+    }
+
+    fn kept(&self, body: &str, _signed_at: Timestamp, keep: &Kept) -> Result<String, Unintelligible> {
+        envelope(body, &["type", "object", "timestamp", "instance_id"], "data", keep)
+    }
+
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let (ClerkDelivery { event_type, timestamp, instance_id, mut data }, mended) =
+        let (ClerkDelivery { event_type, timestamp, instance_id, was_mended, mut data }, mended) =
             lenient::read(body).map_err(reason)?;
+        let mended = mended || was_mended;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         let kind = if event_type == DELETE {
             EventKind::Delete

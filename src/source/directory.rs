@@ -1,5 +1,6 @@
 //! What a provider's API is asked, and what its answers mean. Requests are values; `http.rs` sends them.
 
+use super::Kept;
 use super::Unintelligible;
 use super::json::{OnlyId, checked_id, reason, text};
 use super::lenient;
@@ -66,9 +67,9 @@ pub trait Directory: Send + Sync {
     fn instance(&self) -> Instance;
 
     /// The accounts of a page. One that cannot be understood is an entry all the same.
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed>;
+    fn read_page(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Listed, Malformed>;
 
-    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed>;
+    fn read_one(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Entry, Malformed>;
 
     fn read_count(&self, answer: &Answer) -> Result<u64, Malformed>;
 
@@ -192,25 +193,33 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A user of an answer, whose id is at `id`: when it was created at the provider, and what it says, are `read`'s to tell.
+    /// A user of an answer, with what may be kept of it, whose id is at `id`: when it was created at the provider, and what it says, are `read`'s to tell.
     pub(super) fn read(
         raw: &RawValue,
+        keep: &Kept,
         read: impl FnOnce(&mut Map<String, Value>) -> Result<(Option<Timestamp>, Snapshot), Unintelligible>,
     ) -> Self {
         let entry =
             lenient::read::<Map<String, Value>>(raw.get()).map_err(reason).and_then(|(mut user, _)| {
+                keep.strip(&mut user);
                 let id = checked_id(text(user.get("id")))?;
                 let (created_at, snapshot) = read(&mut user)?;
                 Ok(Self { provider_id: Some(id), created_at, snapshot: Ok(snapshot), odd: None })
             });
-        entry.unwrap_or_else(|reason| Self::odd(raw.get(), reason))
+        entry.unwrap_or_else(|reason| Self::odd(raw.get(), keep, reason))
     }
 
-    fn odd(raw: &str, reason: Unintelligible) -> Self {
+    fn odd(raw: &str, keep: &Kept, reason: Unintelligible) -> Self {
+        // Of what is no object nothing can be told from what must not be kept.
+        let kept = lenient::read::<Map<String, Value>>(raw).map(|(mut user, _)| {
+            keep.strip(&mut user);
+            user
+        });
+        let odd = Value::Object(kept.unwrap_or_default()).to_string();
         let outline = lenient::read::<OnlyId>(raw).ok();
         let provider_id = outline.and_then(|(outline, _)| checked_id(outline.text()).ok());
         // Its creation time is left out: what cannot be understood does not say where the list is.
-        Self { provider_id, created_at: None, snapshot: Err(reason), odd: Some(raw.to_owned()) }
+        Self { provider_id, created_at: None, snapshot: Err(reason), odd: Some(odd) }
     }
 }
 

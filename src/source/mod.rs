@@ -4,6 +4,7 @@ pub mod clerk;
 pub mod directory;
 pub mod http;
 mod json;
+mod kept;
 mod lenient;
 mod moment;
 mod path;
@@ -24,11 +25,11 @@ use http::ApiAccess;
 use serde_json::{Map, Value};
 use setup::{ConfiguredBy, Setup};
 use signature::{KeyError, Scheme, SigningKey, Tolerance};
-use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
 use url::Url;
 
+pub use kept::Kept;
 pub use path::{mistake as path_mistake, up_to_selector};
 
 /// One configured auth provider instance.
@@ -47,6 +48,8 @@ pub struct Source {
     pub api: Option<ApiAccess>,
     /// The instance that the source is pinned to by configuration.
     pub instance: Option<String>,
+    /// What of its users may be kept.
+    pub keep: Arc<Kept>,
     /// How an account that is seen for the first time finds a row that is there already.
     pub link_by: Vec<LinkRule>,
     /// Whether an address that it calls verified is believed to be, where somebody else is to be linked by it.
@@ -65,6 +68,7 @@ impl Source {
     pub fn recorded(name: &str, provider: Arc<dyn Provider>) -> Self {
         Self {
             name: name.to_owned(),
+            keep: Arc::new(provider.keeps()),
             provider,
             configured_by: ConfiguredBy::Recording,
             webhook_keys: Live::default(),
@@ -100,11 +104,13 @@ pub trait Provider: Send + Sync {
     /// What can be told of a verified body at a glance; unknown fields, absent ones and odd types are no error.
     fn glance(&self, body: &str) -> Glance;
 
-    /// What of a verified body may be kept: anything else is gone before the inbox. `signed_at` stays with it where the
+    /// What of a user may be kept unless the configuration names more: paths from the user's own JSON, or from the top of
+    /// a body that is described.
+    fn keeps(&self) -> Kept;
+
+    /// A verified body with what may be kept: anything else is gone before the inbox. `signed_at` stays with it where the
     /// provider's deliveries have no other version. An error where it cannot be told what may be kept.
-    fn kept<'a>(&self, body: &'a str, _signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
-        Ok(Cow::Borrowed(body))
-    }
+    fn kept(&self, body: &str, signed_at: Timestamp, keep: &Kept) -> Result<String, Unintelligible>;
 
     /// What the delivery says, in full, for the columns of this layout.
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible>;

@@ -5,6 +5,7 @@ use super::directory::Directory;
 use super::json::{
     at_path, ban_until, bans, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us,
 };
+use super::kept::{Kept, MENDED};
 use super::lenient;
 use super::path::value_at;
 use super::setup::Setup;
@@ -14,7 +15,6 @@ use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 
 /// What the deliveries of a source mean. Paths lead from the top of the body, such as `data.id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,17 +72,30 @@ impl Provider for Described {
         }
     }
 
-    fn kept<'a>(&self, body: &'a str, signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
-        let (mut body, _): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
+    fn keeps(&self) -> Kept {
+        let named =
+            [&self.version, &self.occurred_at, &self.external_id, &self.suspended, &self.suspended_until];
+        let named = named.into_iter().flatten().chain(&self.event_type).chain([&self.id]);
+        let named = named.chain(self.columns.iter().map(|(_, path)| path)).map(String::as_str);
+        Kept::of(named.chain([SIGNED_AT, MENDED]))
+    }
+
+    fn kept(&self, body: &str, signed_at: Timestamp, keep: &Kept) -> Result<String, Unintelligible> {
+        let (mut body, mended): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
+        keep.strip(&mut body);
         strip(&mut body);
         if self.version.is_none() {
             body.insert(SIGNED_AT.to_owned(), signed_at.ms().into());
         }
-        Ok(Cow::Owned(Value::Object(body).to_string()))
+        if mended {
+            body.insert(MENDED.to_owned(), true.into());
+        }
+        Ok(Value::Object(body).to_string())
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let (body, mended): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
+        let (mut body, mended): (Map<String, Value>, bool) = lenient::read(body).map_err(reason)?;
+        let mended = body.remove(MENDED).is_some() || mended;
         let provider_id = checked_id(at_path(&body, &self.id))?;
         let key = IdentityKey { source: source.to_owned(), provider_id };
         let occurred_at = self.occurred_at(&body);
@@ -137,7 +150,9 @@ impl Described {
                 "is of type `{named}` (at {at}), which is neither in `upsert` nor in `delete`"
             ));
         }
-        let kept = self.kept(sample, Timestamp::clamped(1)).map_err(|reason| format!("is none: {reason}"))?;
+        let kept = self
+            .kept(sample, Timestamp::clamped(1), &self.keeps())
+            .map_err(|reason| format!("is none: {reason}"))?;
         self.normalize("sample", &kept, &Layout::default()).map_err(|reason| format!("is none: {reason}"))?;
         let is_upsert = self.upsert.contains(&event_type);
         let (extra, columns) = (self.external_id.iter(), self.columns.iter().map(|(_, path)| path));
@@ -301,13 +316,16 @@ mod tests {
         assert_eq!(cell(Column::CreatedAt), Some("2026-01-02T02:54:05.000Z"));
         assert!(snapshot.suspended);
         assert_eq!(snapshot.external_id.as_deref(), Some("x1"));
-        let kept = described().kept(SAMPLE, Timestamp::clamped(0)).unwrap().into_owned();
-        for text in [&snapshot.profile, &kept] {
-            assert!(
-                !text.contains("$2a") && !text.contains("accessToken") && text.contains("\"kept\":1"),
-                "{text}"
-            );
-        }
+        // Neither what nobody has named, nor what sounds like a secret within what somebody has.
+        let mut keep = described().keeps();
+        let kept = described().kept(SAMPLE, Timestamp::clamped(0), &keep).unwrap();
+        assert!(
+            !kept.contains("$2a") && !kept.contains("nested") && kept.contains("a@example.com"),
+            "{kept}"
+        );
+        keep.add("data.nested");
+        let kept = described().kept(SAMPLE, Timestamp::clamped(0), &keep).unwrap();
+        assert!(!kept.contains("accessToken") && kept.contains("\"kept\":1"), "{kept}");
         assert!(
             !snapshot.profile.contains("lastSeen") && !snapshot.profile.contains("updatedAt"),
             "{}",

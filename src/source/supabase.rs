@@ -8,6 +8,7 @@ mod directory;
 mod install;
 mod row;
 
+use super::Kept;
 use super::directory::Directory;
 use super::json::{
     at_path, ban_until, checked_id, instant_us, outline_id, printable, set_paths, text, time_us,
@@ -19,9 +20,8 @@ use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
-use row::{Profile, RowChange};
+use row::{KEPT, Profile, RowChange};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use url::Url;
 
 pub struct Supabase;
@@ -82,8 +82,13 @@ impl Provider for Supabase {
         }
     }
 
-    fn kept<'a>(&self, body: &'a str, _signed_at: Timestamp) -> Result<Cow<'a, str>, Unintelligible> {
-        Ok(Cow::Owned(RowChange::read(body)?.stripped()))
+    fn keeps(&self) -> Kept {
+        Kept::of(KEPT)
+    }
+
+    /// None of its values is decoded, and there are no columns but those that headcount knows.
+    fn kept(&self, body: &str, _signed_at: Timestamp, _keep: &Kept) -> Result<String, Unintelligible> {
+        Ok(RowChange::read(body)?.stripped())
     }
 
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {

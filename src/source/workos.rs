@@ -8,6 +8,7 @@ mod events;
 
 use super::directory::Directory;
 use super::json::{OnlyId, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us};
+use super::kept::{Kept, envelope};
 use super::lenient;
 use super::setup::{Setup, Variable, Variables};
 use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
@@ -35,6 +36,22 @@ const VARIABLES: Variables = Variables {
 
 const UPSERTS: [&str; 2] = ["user.created", "user.updated"];
 const DELETE: &str = "user.deleted";
+/// What may be kept of a user.
+const KEPT: [&str; 13] = [
+    "object",
+    "id",
+    "email",
+    "email_verified",
+    "name",
+    "first_name",
+    "last_name",
+    "profile_picture_url",
+    "locale",
+    "external_id",
+    "metadata",
+    "created_at",
+    "updated_at",
+];
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 3] = ["object", "last_sign_in_at", "updated_at"];
 
@@ -53,6 +70,8 @@ struct WorkOsDelivery {
     event: String,
     #[serde(default)]
     created_at: Option<Value>,
+    #[serde(default, rename = "headcount_mended")]
+    was_mended: bool,
     data: Map<String, Value>,
 }
 
@@ -92,8 +111,18 @@ impl Provider for WorkOs {
         }
     }
 
+    fn keeps(&self) -> Kept {
+        Kept::of(KEPT)
+    }
+
+    fn kept(&self, body: &str, _signed_at: Timestamp, keep: &Kept) -> Result<String, Unintelligible> {
+        envelope(body, &["object", "id", "event", "created_at"], "data", keep)
+    }
+
     fn normalize(&self, source: &str, body: &str, layout: &Layout) -> Result<Event, Unintelligible> {
-        let (WorkOsDelivery { event, created_at, mut data }, mended) = lenient::read(body).map_err(reason)?;
+        let (WorkOsDelivery { event, created_at, was_mended, mut data }, mended) =
+            lenient::read(body).map_err(reason)?;
+        let mended = mended || was_mended;
         let key = IdentityKey { source: source.to_owned(), provider_id: checked_id(text(data.get("id")))? };
         // The user that a deletion carries is the user as it was: its time is not the deletion's.
         let kind = match event == DELETE {

@@ -16,7 +16,7 @@ proptest! {
                 let wrapped = format!("{{\"type\":\"user.updated\",\"data\":{{\"id\":{text:?},\"updated_at\":1,\"email_addresses\":{text:?}}}}}");
                 for text in [text, wrapped] {
                     provider.glance(&text);
-                    let _ = provider.kept(&text, headcount::core::timestamp::Timestamp::clamped(0));
+                    let _ = provider.kept(&text, headcount::core::timestamp::Timestamp::clamped(0), &provider.keeps());
                     let _ = provider.normalize("x", &text, &Layout::default());
                     provider.recall(1, text, &Layout::default());
                 }

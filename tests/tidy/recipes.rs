@@ -25,7 +25,7 @@ fn described(title: &str) -> Source {
 /// What a delivery says once it was stored.
 fn kept(source: &Source, body: &str) -> EventKind {
     assert!(source.provider.glance(body).used, "{body}");
-    let stored = source.provider.kept(body, Timestamp::clamped(1_767_323_045_000)).unwrap();
+    let stored = source.provider.kept(body, Timestamp::clamped(1_767_323_045_000), &source.keep).unwrap();
     source.provider.normalize(&source.name, &stored, &Layout::default()).unwrap().kind
 }
 

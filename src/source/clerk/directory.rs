@@ -6,6 +6,7 @@ use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
+use crate::source::Kept;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
@@ -114,15 +115,15 @@ impl Directory for ClerkApi {
         })
     }
 
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
+    fn read_page(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Listed, Malformed> {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
         let users: Vec<&RawValue> = serde_json::from_str(body)?;
-        let entries = users.into_iter().map(|user| entry(user, layout)).collect();
+        let entries = users.into_iter().map(|user| entry(user, layout, keep)).collect();
         Ok(Listed { entries, more: More::IfFull })
     }
 
-    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed> {
-        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout))
+    fn read_one(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Entry, Malformed> {
+        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout, keep))
     }
 
     fn read_count(&self, answer: &Answer) -> Result<u64, Malformed> {
@@ -138,8 +139,8 @@ impl Directory for ClerkApi {
     }
 }
 
-fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    Entry::read(raw, |user| {
+fn entry(raw: &RawValue, layout: &Layout, keep: &Kept) -> Entry {
+    Entry::read(raw, keep, |user| {
         let created_at = user.get("created_at").and_then(Value::as_i64).and_then(Timestamp::from_ms);
         Ok((created_at, snapshot(user, layout)?))
     })
@@ -155,6 +156,8 @@ fn newest(offset: usize, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Provider;
+    use crate::source::clerk::Clerk;
 
     #[test]
     fn the_query_is_encoded_as_the_specification_wants_it() {
@@ -170,7 +173,7 @@ mod tests {
     fn one_odd_user_is_one_odd_entry() {
         let body = r#"[{"id":"user_1","updated_at":5,"created_at":3},{"id":"user_2","first_name":"\ud800","updated_at":5},
             {"id":7},[],{"id":"user_3","updated_at":1e999},{"id":"user_4","updated_at":6,"created_at":null}]"#;
-        let entries = ClerkApi.read_page(body, &Layout::default()).unwrap().entries;
+        let entries = ClerkApi.read_page(body, &Layout::default(), &Clerk.keeps()).unwrap().entries;
         let outline: Vec<_> =
             entries.iter().map(|entry| (entry.provider_id.as_deref(), entry.snapshot.is_ok())).collect();
         let odd = [(Some("user_2"), true), (None, false), (None, false), (Some("user_3"), false)];
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_no_list_is_malformed() {
         for body in ["<html>", "{\"data\":[]}", "[{\"id\":\"user_1\"", "null", ""] {
-            assert!(ClerkApi.read_page(body, &Layout::default()).is_err(), "{body}");
+            assert!(ClerkApi.read_page(body, &Layout::default(), &Clerk.keeps()).is_err(), "{body}");
         }
         assert!(ClerkApi.read_count(&Answer { body: "{\"total_count\":-1}".into(), total: None }).is_err());
     }

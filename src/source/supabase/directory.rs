@@ -6,6 +6,7 @@
 use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
+use crate::source::Kept;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
@@ -111,9 +112,9 @@ impl Directory for SupabaseApi {
         Instance::Address
     }
 
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
+    fn read_page(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Listed, Malformed> {
         let ListedUsers { users, pagination } = serde_json::from_str(body)?;
-        let entries: Vec<Entry> = users.into_iter().map(|user| entry(user, layout)).collect();
+        let entries: Vec<Entry> = users.into_iter().map(|user| entry(user, layout, keep)).collect();
         let more = match pagination {
             Some(Pagination { next_cursor: Some(cursor), has_more: true }) => More::Cursor(cursor),
             Some(_) => More::No,
@@ -122,8 +123,8 @@ impl Directory for SupabaseApi {
         Ok(Listed { entries, more })
     }
 
-    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed> {
-        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout))
+    fn read_one(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Entry, Malformed> {
+        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout, keep))
     }
 
     fn read_count(&self, answer: &Answer) -> Result<u64, Malformed> {
@@ -151,8 +152,8 @@ fn fitting_size(offset: usize) -> usize {
     (PAGE_SIZE_MIN..=PAGE_SIZE).max_by_key(|size| size - offset % size).unwrap_or(PAGE_SIZE)
 }
 
-fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    Entry::read(raw, |user| {
+fn entry(raw: &RawValue, layout: &Layout, keep: &Kept) -> Entry {
+    Entry::read(raw, keep, |user| {
         let created_at = text(user.get("created_at")).and_then(|at| time_us(&at)).and_then(instant_us);
         Ok((created_at, snapshot(user, layout)?))
     })
@@ -174,7 +175,9 @@ mod tests {
 
     #[test]
     fn both_ways_of_listing_are_told_apart() {
-        let more = |body: &str| SupabaseApi.read_page(body, &Layout::default()).map(|listed| listed.more);
+        let more = |body: &str| {
+            SupabaseApi.read_page(body, &Layout::default(), &Kept::default()).map(|listed| listed.more)
+        };
         assert_eq!(more(r#"{"users":[],"aud":"authenticated"}"#), Ok(More::NoCursor));
         let cursor = r#"{"users":[],"pagination":{"next_cursor":"abc","has_more":true}}"#;
         assert_eq!(more(cursor), Ok(More::Cursor("abc".into())));

@@ -1,6 +1,7 @@
 //! What rows and hooks of Supabase say, and what is kept of them.
 
 use super::*;
+use crate::source::Kept;
 use crate::source::signature::SignedHeaders;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/supabase-user.json");
@@ -42,7 +43,11 @@ fn upsert(body: &str) -> Result<Snapshot, Unintelligible> {
 fn a_row_and_the_apis_user_are_one_and_the_same() {
     let delivered = upsert(&webhook("INSERT", |_| {})).unwrap();
     let api = directory::SupabaseApi;
-    let read = api.read_one(&vector("admin_user").to_string(), &Layout::default()).unwrap().snapshot.unwrap();
+    let read = api
+        .read_one(&vector("admin_user").to_string(), &Layout::default(), &Supabase.keeps())
+        .unwrap()
+        .snapshot
+        .unwrap();
     assert_eq!(delivered, read);
     assert_eq!(delivered.version, 1_795_413_506_160_000, "microseconds");
     let cell = |column| delivered.columns.get(column);
@@ -77,7 +82,7 @@ fn metadata_survives_the_way_through_a_float() {
 fn nothing_secret_is_kept() {
     for kind in ["INSERT", "UPDATE", "DELETE"] {
         let body = webhook(kind, |_| {});
-        let kept = Supabase.kept(&body, Timestamp::clamped(0)).unwrap();
+        let kept = Supabase.kept(&body, Timestamp::clamped(0), &Kept::default()).unwrap();
         assert!(!kept.contains("hush") && !kept.contains("$2a") && !kept.contains("next_year"), "{kept}");
         assert!(kept.contains("alice@example.com"));
         let event = |body: &str| Supabase.normalize("supabase", body, &Layout::default());
@@ -88,11 +93,11 @@ fn nothing_secret_is_kept() {
     let mut body: Value = serde_json::from_str(&webhook("UPDATE", |_| {})).unwrap();
     body["old_record"] = serde_json::json!({"email": "before@example.com", "encrypted_password": "$2a"});
     let text = body.to_string().replacen("\"Alice\"", "\"\\ud800\"", 1);
-    let kept = Supabase.kept(&text, Timestamp::clamped(0)).unwrap();
+    let kept = Supabase.kept(&text, Timestamp::clamped(0), &Kept::default()).unwrap();
     assert!(!kept.contains("before@") && kept.contains("\\ud800"), "{kept}");
     assert!(upsert(&kept).unwrap().profile.contains('\u{fffd}'));
     let twice = r#"{"type":"INSERT","schema":"auth","table":"users","record":{"encrypted_password":"$2a","encrypted_password":"$2b","id":"1"}}"#;
-    assert!(!Supabase.kept(twice, Timestamp::clamped(0)).unwrap().contains("$2"));
+    assert!(!Supabase.kept(twice, Timestamp::clamped(0), &Kept::default()).unwrap().contains("$2"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::events::WorkOsEvents;
 use super::{instant, snapshot};
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
+use crate::source::Kept;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
@@ -85,10 +86,10 @@ impl Directory for WorkOsApi {
         Instance::Accounts
     }
 
-    fn read_page(&self, body: &str, layout: &Layout) -> Result<Listed, Malformed> {
+    fn read_page(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Listed, Malformed> {
         // Raw first: a user with, say, half of a surrogate pair in a name is odd alone.
         let UserList { data, list_metadata } = serde_json::from_str(body)?;
-        let entries: Vec<Entry> = data.into_iter().map(|user| entry(user, layout)).collect();
+        let entries: Vec<Entry> = data.into_iter().map(|user| entry(user, layout, keep)).collect();
         let last = entries.last().and_then(|entry| entry.provider_id.as_ref());
         let more = match list_metadata.map(|metadata| metadata.after) {
             None => More::IfFull,
@@ -99,8 +100,8 @@ impl Directory for WorkOsApi {
         Ok(Listed { entries, more })
     }
 
-    fn read_one(&self, body: &str, layout: &Layout) -> Result<Entry, Malformed> {
-        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout))
+    fn read_one(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Entry, Malformed> {
+        Ok(entry(serde_json::from_str::<&RawValue>(body)?, layout, keep))
     }
 
     fn read_count(&self, _answer: &Answer) -> Result<u64, Malformed> {
@@ -117,8 +118,8 @@ impl Directory for WorkOsApi {
     }
 }
 
-fn entry(raw: &RawValue, layout: &Layout) -> Entry {
-    Entry::read(raw, |user| Ok((instant(user.get("created_at")), snapshot(user, layout)?)))
+fn entry(raw: &RawValue, layout: &Layout, keep: &Kept) -> Entry {
+    Entry::read(raw, keep, |user| Ok((instant(user.get("created_at")), snapshot(user, layout)?)))
 }
 
 #[cfg(test)]
@@ -130,14 +131,14 @@ mod tests {
         let more = |metadata: &str| {
             let body =
                 format!(r#"{{"data":[{{"id":"user_1","updated_at":"2026-01-01T00:00:00Z"}}]{metadata}}}"#);
-            WorkOsApi.read_page(&body, &Layout::default()).map(|listed| listed.more)
+            WorkOsApi.read_page(&body, &Layout::default(), &Kept::default()).map(|listed| listed.more)
         };
         assert_eq!(more(r#","list_metadata":{"after":"user_1"}"#), Ok(More::Yes));
         assert_eq!(more(r#","list_metadata":{"after":"opaque"}"#), Ok(More::Cursor("opaque".into())));
         assert_eq!(more(r#","list_metadata":{"after":null}"#), Ok(More::No));
         assert_eq!(more(""), Ok(More::IfFull));
         for body in ["[]", "<html>", r#"{"data":{}}"#, ""] {
-            assert!(WorkOsApi.read_page(body, &Layout::default()).is_err(), "{body}");
+            assert!(WorkOsApi.read_page(body, &Layout::default(), &Kept::default()).is_err(), "{body}");
         }
     }
 
