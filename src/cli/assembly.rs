@@ -11,7 +11,8 @@ use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
     ErasurePolicy, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_first_read,
-    run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, supervised, unread_at_first,
+    run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, run_strip_stored, supervised,
+    unread_at_first,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -108,6 +109,11 @@ impl Serving {
             let held = deliveries.clone();
             let (calls, erasure, stop) = (calls.clone(), erasure(config), applies.clone());
             loops.push(supervised("calls", clock, move || run_calls(calls.clone(), erasure, stop.clone())));
+            let (of_store, all, of_process, stop) =
+                (store.clone(), sources.clone(), clock.clone(), applies.clone());
+            loops.push(supervised("stored bodies", clock, move || {
+                run_strip_stored(of_store.clone(), all.clone(), of_process.clone(), stop.clone())
+            }));
             let stop = applies.clone();
             loops.push(supervised("held values", clock, move || run_held(held.clone(), stop.clone())));
             for _ in 0..store.appliers() {

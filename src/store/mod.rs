@@ -18,6 +18,7 @@ pub use accounts::erasure::Ended;
 pub use accounts::held_values::{HELD_STATE, HeldGroup};
 pub use accounts::linking::match_key;
 pub use accounts::lookup::{AccountOfUser, NamedSource, UserRow};
+pub use accounts::stripping::StoredBody;
 pub use accounts::transaction::Reconciliation;
 pub use accounts::types::AccountWrite;
 pub use accounts::types::HeldValue;

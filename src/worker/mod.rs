@@ -7,6 +7,7 @@ mod held;
 mod housekeeping;
 mod retired;
 mod schedule;
+mod strip_stored;
 
 pub use applier::run_applier;
 pub use calls::{ErasurePolicy, run_calls};
@@ -15,6 +16,7 @@ pub use held::run_held;
 pub use housekeeping::{Refusals, run_housekeeping};
 pub use retired::{Retired, run_retired};
 pub use schedule::{Times, run_confirmations, run_schedule};
+pub use strip_stored::run_strip_stored;
 
 use crate::clock::Clock;
 use crate::core::retry_policy::PROCESS;

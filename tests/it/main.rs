@@ -17,6 +17,7 @@ mod explained;
 mod first_reads;
 mod fixtures;
 mod fuzz;
+mod kept;
 mod keys;
 mod noise;
 mod process;

@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("view", &["core", "reconcile", "source", "store"]),
     ("replay", &["clock", "core", "digest", "intake", "live", "reconcile", "source", "store"]),
     ("resync", &["clock", "core", "digest", "intake", "live", "reconcile", "retry", "source", "store"]),
-    ("worker", &["clock", "core", "live", "reconcile", "resync", "retry", "source", "store"]),
+    ("worker", &["clock", "core", "intake", "live", "reconcile", "resync", "retry", "source", "store"]),
     (
         "web",
         &[

@@ -9,6 +9,7 @@ pub(super) mod held_values;
 pub(super) mod linking;
 pub(super) mod lookup;
 pub(super) mod stored;
+pub(super) mod stripping;
 pub(super) mod transaction;
 pub(super) mod types;
 pub(super) mod writing;
