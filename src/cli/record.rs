@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 /// Writes deliveries from the inbox as fixtures
 ///
-/// Personal data is replaced: the same address becomes the same made-up address within one recording, and the body is
-/// signed anew with a public key, so that anybody can replay it. `--raw` keeps bodies and signatures as they came; such
-/// files verify only with the source's own secret. Ignored deliveries have no body and are left out.
+/// Personal data is replaced: the same address becomes the same made-up address within one recording. `--raw` leaves it as
+/// it is stored. Either way the body is signed anew with a public key, so that anybody can replay it: what was signed once
+/// had more than headcount keeps. Ignored deliveries have no body and are left out.
 #[derive(Args)]
 pub struct Record {
     /// The folder to write to
@@ -30,7 +30,7 @@ pub struct Record {
     /// At most so many, the oldest first
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
-    /// Keeps personal data and the original signatures
+    /// Keeps personal data as it is stored
     #[arg(long)]
     raw: bool,
 }
