@@ -1,5 +1,6 @@
 //! Whose instance a source's deliveries are of, its API tells: until it was read once, they wait.
 
+use super::pause;
 use crate::clock::Clock;
 use crate::core::retry_policy::FIRST_READ;
 use crate::live::Live;
@@ -94,13 +95,5 @@ pub async fn run_first_read(
         };
         told = failure;
         pause(wait, &stop).await;
-    }
-}
-
-async fn pause(wait: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(wait) => {}
     }
 }

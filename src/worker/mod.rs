@@ -23,7 +23,9 @@ use crate::core::retry_policy::PROCESS;
 use crate::retry::Backoff;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 /// Runs `work` until it returns; a panic in it is logged and it is started again, so that no loop dies unnoticed.
@@ -42,4 +44,13 @@ where
             tokio::time::sleep(backoff.next_delay()).await;
         }
     })
+}
+
+/// Waits so long, or until `stop`.
+async fn pause(time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
 }

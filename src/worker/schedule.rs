@@ -1,6 +1,7 @@
 //! The loop that reads a source when it is time: full runs on schedule, the newest changes where there is no webhook,
 //! accounts that deliveries have asked about, and what a person has approved.
 
+use super::pause;
 use crate::core::retry_policy::PROCESS;
 use crate::core::schedule::Schedule;
 use crate::core::timestamp::Timestamp;
@@ -193,13 +194,5 @@ fn log(name: &str, what: &str, failure: &ResyncError) {
         ResyncError::Stopped => {}
         _ if failure.is_transient() => warn!(source.name = name, "the source {what}, for now: {failure}"),
         _ => error!(source.name = name, "the source {what}: {failure}"),
-    }
-}
-
-async fn pause(time: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(time) => {}
     }
 }

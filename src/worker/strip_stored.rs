@@ -1,5 +1,6 @@
 //! After an upgrade: what an older version has stored, with no more than may be kept now.
 
+use super::pause;
 use crate::clock::Clock;
 use crate::core::event::IdentityKey;
 use crate::core::retry_policy::PROCESS;
@@ -95,9 +96,6 @@ fn changed(source: &Source, stored: &StoredBody) -> Option<(i64, Option<String>)
 
 /// Waits a moment. Whether the end has come.
 async fn is_over(stop: &CancellationToken) -> bool {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => true,
-        () = tokio::time::sleep(PAUSE) => false,
-    }
+    pause(PAUSE, stop).await;
+    stop.is_cancelled()
 }

@@ -80,9 +80,11 @@ impl Store {
         Ok(())
     }
 
-    /// The names of the sources whose API was read.
+    /// The names of the sources whose API was read, and of those that nobody reads any more.
     pub async fn read_sources(&self) -> Result<BTreeSet<String>, StoreError> {
-        let sql = self.dialect().own("SELECT name FROM headcount.sources WHERE read_at IS NOT NULL");
+        let sql = self
+            .dialect()
+            .own("SELECT name FROM headcount.sources WHERE read_at IS NOT NULL OR retired_at IS NOT NULL");
         Ok(texts(self.read(&sql, vec![]).await?))
     }
 

@@ -46,6 +46,10 @@ impl Store {
     /// What [`Store::migrate`] would do now.
     pub async fn migration_plan(&self, required: Option<&[String]>) -> Result<Vec<Step>, StoreError> {
         let mut tx = self.begin(Access::Read).await?;
+        if self.dialect() == Dialect::Postgres {
+            // Another process may be at it: a table that it has made is looked at together with its word on that.
+            tx.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        }
         let (steps, _) = self.steps(&mut *tx, required).await?;
         Ok(steps)
     }
