@@ -186,7 +186,14 @@ impl Calls {
         if account.known.user.as_ref().is_none_or(|user| user.id != user_id) {
             return Err(CallError::Busy);
         }
-        let (after, change) = decide(&account.known)?;
+        let (after, change) = match decide(&account.known) {
+            Ok(called) => called,
+            Err(refused) => {
+                // Whoever is told so may come back at once, and finds nothing locked.
+                tx.rollback().await;
+                return Err(refused);
+            }
+        };
         let write = self.write_of(&key, &account, &after, also);
         let is_written = write.is_some();
         let changes = self.write(&mut tx, write, change, assignment, what, caller).await?;

@@ -1,12 +1,14 @@
 //! A connection of a pool for the length of one transaction.
 //!
 //! It goes back to the pool only where its state is known: after a commit or a rollback that the database has confirmed.
-//! In every other case it is closed, which rolls back at the database what was open.
+//! In every other case it is closed, which rolls back at the database what was open. A transaction that is only dropped is
+//! rolled back a moment later.
 
 use crate::store::engine::error::{StoreError, leaves_unknown_state};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, Pool};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// How long the database has for telling that a connection is well when it is handed back.
@@ -16,6 +18,8 @@ const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Session<D: Database> {
     /// `None` once it has been given up or handed back.
     connection: Option<PoolConnection<D>>,
+    /// What becomes of the connection where nobody has ended the transaction.
+    undo: fn(PoolConnection<D>),
 }
 
 impl<D> Session<D>
@@ -31,7 +35,7 @@ where
     ) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?;
         match timeout(within, connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))).await {
-            Ok(Ok(_)) => Ok(Self { connection: Some(connection) }),
+            Ok(Ok(_)) => Ok(Self { connection: Some(connection), undo: undo_later }),
             Ok(Err(error)) => {
                 give_up(connection);
                 Err(error)
@@ -65,8 +69,14 @@ where
                 self.hand_back();
                 Ok(())
             }
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(no_answer(within).into()),
+            Ok(Err(error)) => {
+                self.give_up();
+                Err(error.into())
+            }
+            Err(_) => {
+                self.give_up();
+                Err(no_answer(within).into())
+            }
         }
     }
 
@@ -87,9 +97,26 @@ where
 impl<D: Database> Drop for Session<D> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            give_up(connection);
+            (self.undo)(connection);
         }
     }
+}
+
+/// Rolls back beside whoever goes on. A statement that was under way comes to its end first; where that takes long, the
+/// connection is closed.
+fn undo_later<D>(mut connection: PoolConnection<D>)
+where
+    D: Database,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+{
+    let Ok(runtime) = Handle::try_current() else { return give_up(connection) };
+    runtime.spawn(async move {
+        let undone = timeout(HAND_BACK_TIMEOUT, connection.execute(sqlx::raw_sql("ROLLBACK"))).await;
+        match undone {
+            Ok(Ok(_)) => hand_back(connection),
+            Ok(Err(_)) | Err(_) => give_up(connection),
+        }
+    });
 }
 
 /// Closes the connection; the pool may open another one in its place at once.
