@@ -35,7 +35,7 @@ impl Resync {
     /// and the next call goes on with the rest.
     pub async fn adopt(&self, rule: &LinkRule, apply: bool) -> Result<Adoption, ResyncError> {
         self.check_instance().await?;
-        let matching = self.match_rows(std::slice::from_ref(rule)).await?;
+        let matching = self.match_rows(std::slice::from_ref(rule), &[]).await?;
         let apply_requests = 2 * matching.pages + 2;
         let (mut linked, mut partial, mut refused) = (0, 0, Vec::new());
         if apply {

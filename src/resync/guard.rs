@@ -67,7 +67,11 @@ impl Resync {
 
     /// Whom the run would create: those who find no row. Too many doubles among them are held.
     async fn look_at_everybody(&self, running: &mut Running, guard: &mut Guard) -> Result<(), ResyncError> {
-        let matching = self.match_rows(&self.rules().await?).await?;
+        let others: &[LinkRule] = match guard.among {
+            Among::Rows { .. } => &[],
+            Among::People => &[LinkRule::SharedExternalId, LinkRule::SharedId, LinkRule::VerifiedEmail],
+        };
+        let matching = self.match_rows(&self.rules().await?, others).await?;
         let without_row = matching.without_row();
         let new = without_row.len() as u64;
         let doubles = match guard.among {

@@ -58,11 +58,17 @@ struct Unlinked {
 }
 
 impl Resync {
-    /// Walks the whole list.
-    pub(super) async fn match_rows(&self, rules: &[LinkRule]) -> Result<Matching, ResyncError> {
+    /// Walks the whole list. Of those that fit no row by the rules, counts those that one of the others would tie to somebody.
+    pub(super) async fn match_rows(
+        &self,
+        rules: &[LinkRule],
+        others: &[LinkRule],
+    ) -> Result<Matching, ResyncError> {
         let total = self.gate.count().await?;
-        let others = [LinkRule::SharedExternalId, LinkRule::SharedId, LinkRule::VerifiedEmail];
-        let others = others.into_iter().filter(|rule| !rules.contains(rule)).map(|rule| (rule, 0));
+        let ever = self.store.sources_ever().await?.into_iter().map(|(name, _)| name);
+        let configured = self.reads.sources.iter().map(|source| source.name.clone());
+        let names = Vec::from_iter(ever.chain(configured).collect::<BTreeSet<String>>());
+        let others = others.iter().filter(|rule| !rules.contains(rule)).map(|rule| (rule.clone(), 0));
         let mut matching = Matching { doubled: others.collect(), ..Matching::default() };
         // Rows with the account that came first, and those that several came for.
         let mut chosen: HashMap<String, String> = HashMap::new();
@@ -82,7 +88,7 @@ impl Resync {
                 })
                 .collect();
             let open = self.without_known_row(understood, &mut matching).await?;
-            let found = self.match_page(rules, open, &mut matching).await?;
+            let found = self.match_page(rules, &names, open, &mut matching).await?;
             self.weigh(&found, &mut matching).await?;
             for (account, row) in found {
                 let id = account.key.provider_id;
@@ -131,13 +137,14 @@ impl Resync {
     async fn match_page(
         &self,
         rules: &[LinkRule],
+        names: &[String],
         mut open: Vec<Unlinked>,
         matching: &mut Matching,
     ) -> Result<Vec<(Unlinked, String)>, ResyncError> {
         let mut found = Vec::new();
         for rule in rules {
             let mut still = Vec::new();
-            for (account, fits) in self.matches(rule, open).await? {
+            for (account, fits) in self.matches(rule, names, open).await? {
                 match fits {
                     Match::Row(row) => found.push((account, row)),
                     Match::Ambiguous(why) => matching.ambiguous.push((account.key.provider_id, why)),
@@ -146,7 +153,7 @@ impl Resync {
             }
             open = still;
         }
-        open = self.count_doubled(open, matching).await?;
+        open = self.count_doubled(names, open, matching).await?;
         matching.waiting += open.iter().filter(|account| account.is_known).count() as u64;
         let never_seen = open.into_iter().filter(|account| !account.is_known);
         matching.unmatched.extend(never_seen.map(|account| account.key.provider_id));
@@ -156,15 +163,13 @@ impl Resync {
     async fn matches(
         &self,
         rule: &LinkRule,
+        names: &[String],
         accounts: Vec<Unlinked>,
     ) -> Result<Vec<(Unlinked, Match)>, ResyncError> {
         let want =
             |account: &Unlinked| match_key(self.store.users_table(), rule, &account.key, &account.snapshot);
         let texts: Vec<String> = accounts.iter().filter_map(want).collect();
-        let ever = self.store.sources_ever().await?.into_iter().map(|(name, _)| name);
-        let configured = self.reads.sources.iter().map(|source| source.name.clone());
-        let names: BTreeSet<String> = ever.chain(configured).collect();
-        let candidates = self.store.candidates(rule, &texts, &Vec::from_iter(names)).await?;
+        let candidates = self.store.candidates(rule, &texts, names).await?;
         let fits = |account: Unlinked| {
             let rows = want(&account).and_then(|text| candidates.get(&text));
             let fits = matched(rows.map_or(&[], Vec::as_slice), &self.source.name);
@@ -176,13 +181,14 @@ impl Resync {
     /// Counts those that a rule would tie to somebody if it were followed, each once. The accounts as they came.
     async fn count_doubled(
         &self,
+        names: &[String],
         accounts: Vec<Unlinked>,
         matching: &mut Matching,
     ) -> Result<Vec<Unlinked>, ResyncError> {
         let (mut open, mut doubled) = (accounts, Vec::new());
         for (rule, count) in &mut matching.doubled {
             let mut still = Vec::new();
-            for (account, fits) in self.matches(rule, open).await? {
+            for (account, fits) in self.matches(rule, names, open).await? {
                 match fits {
                     Match::Row(_) if !account.is_known => {
                         *count += 1;

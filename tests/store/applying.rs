@@ -54,19 +54,14 @@ async fn a_version_that_says_nothing_new_writes_no_user_and_no_change(db: Db) {
     assert!(version.ends_with("002"), "the version is remembered all the same: {version}");
 }
 
-async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
-    let (mut sent, people) = history(3, 600);
-    Dice(5).shuffle(&mut sent);
-    let store = db.store().await;
-    let deliveries: Vec<_> = sent.iter().map(|(id, body)| delivery(id, body)).collect();
-    store.accept(&deliveries).await.unwrap();
+/// So many appliers at once, each with connections of its own as another process would have, until nothing is pending.
+async fn apply_together(db: &Db, appliers: usize, limit: DeleteLimit, batch_max: i64) {
     let mut workers = Vec::new();
-    for _ in 0..3 {
-        // Each with connections of its own, as another process would have.
+    for _ in 0..appliers {
         let store = db.store().await;
         workers.push(tokio::spawn(async move {
-            let mut applier = applier(&store, DeleteLimit::Off);
-            applier.batch_max = 20;
+            let mut applier = applier(&store, limit);
+            applier.batch_max = batch_max;
             until("nothing is pending", || async {
                 while applier.apply_batch().await.unwrap().finished > 0 {}
                 store.deliveries(&with_status("pending"), false).await.unwrap().is_empty()
@@ -77,6 +72,15 @@ async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
     for worker in workers {
         worker.await.unwrap();
     }
+}
+
+async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
+    let (mut sent, people) = history(3, 600);
+    Dice(5).shuffle(&mut sent);
+    let store = db.store().await;
+    let deliveries: Vec<_> = sent.iter().map(|(id, body)| delivery(id, body)).collect();
+    store.accept(&deliveries).await.unwrap();
+    apply_together(&db, 3, DeleteLimit::Off, 20).await;
     assert_eq!(db.people().await, people);
     let feed = db.query("SELECT CAST(count(*) AS text), CAST(min(seq) AS text), CAST(max(seq) AS text) FROM headcount.changes").await;
     assert_eq!(feed[0][0], feed[0][2]);
@@ -93,22 +97,7 @@ async fn several_appliers_share_one_brake(db: Db) {
         delivery(&format!("gone_{n}"), &body)
     };
     store.accept(&(0..60).map(gone).collect::<Vec<_>>()).await.unwrap();
-    let mut workers = Vec::new();
-    for _ in 0..4 {
-        let store = db.store().await;
-        workers.push(tokio::spawn(async move {
-            let mut applier = applier(&store, DeleteLimit::Accounts(10));
-            applier.batch_max = 12;
-            until("nothing is pending", || async {
-                while applier.apply_batch().await.unwrap().finished > 0 {}
-                store.deliveries(&with_status("pending"), false).await.unwrap().is_empty()
-            })
-            .await;
-        }));
-    }
-    for worker in workers {
-        worker.await.unwrap();
-    }
+    apply_together(&db, 4, DeleteLimit::Accounts(10), 12).await;
     assert_eq!(db.count("users WHERE account_state = 'deleted'").await, 10);
     assert_eq!(db.count("headcount.inbox WHERE status = 'held'").await, 50);
 }

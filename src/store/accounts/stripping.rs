@@ -5,8 +5,9 @@ use crate::core::event::IdentityKey;
 use crate::core::timestamp::Timestamp;
 use crate::store::Store;
 use crate::store::accounts::codec::{instant, key_row};
-use crate::store::engine::driver::{Access, Arg, Values};
+use crate::store::engine::driver::{Arg, Values};
 use crate::store::engine::error::StoreError;
+use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::first;
 
 /// Of which version what is stored was stripped, by source.
@@ -52,7 +53,7 @@ impl Store {
              WHERE source = $1 AND provider_id > $2 AND profile IS NOT NULL ORDER BY provider_id LIMIT $3",
         );
         let rows = self.read(&sql, vec![Arg::text(source), Arg::text(after), Arg::Int(limit)]).await?;
-        let pair = |row: crate::store::engine::row::Row| {
+        let pair = |row: Row| {
             let mut row = row.of("identities");
             Ok((row.text("provider_id")?, row.text("profile")?))
         };
@@ -88,7 +89,7 @@ impl Store {
             self.dialect().timestamp_text("d.signed_at")
         ));
         let rows = self.read(&sql, vec![Arg::text(source), Arg::Int(after), Arg::Int(limit)]).await?;
-        let stored = |row: crate::store::engine::row::Row| {
+        let stored = |row: Row| {
             let mut row = row.of("deliveries");
             Ok(StoredBody {
                 seq: row.int("seq")?,
@@ -112,8 +113,7 @@ impl Store {
         ));
         let rows: Vec<Values> =
             bodies.iter().map(|(seq, body)| vec![Some(seq.to_string()), body.clone()]).collect();
-        let mut tx = self.begin(Access::Write).await?;
-        tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
-        tx.commit().await
+        self.write(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
     }
 }

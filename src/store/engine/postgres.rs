@@ -11,7 +11,7 @@ use crate::store::engine::direct::is_port_of_ours;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
 use crate::store::engine::error::{StoreError, is_of_an_old_connection};
 use crate::store::engine::row::{ColumnNames, Row, only};
-use crate::store::engine::session::{Session, give_up, no_answer};
+use crate::store::engine::session::{Session, answered, give_up, no_answer};
 use crate::store::engine::url::DatabaseUrl;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
@@ -321,14 +321,6 @@ impl PostgresTx {
         }
         self.session.failed(error)
     }
-}
-
-/// What the database answers within this time.
-async fn answered<T>(
-    within: Duration,
-    asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    timeout(within, asked).await.unwrap_or_else(|_| Err(no_answer(within)))
 }
 
 fn query(sql: &str, args: Vec<Arg>, is_direct: bool) -> sqlx::query::Query<'static, Postgres, PgArguments> {

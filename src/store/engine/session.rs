@@ -34,15 +34,12 @@ where
         within: Duration,
     ) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?;
-        match timeout(within, connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))).await {
-            Ok(Ok(_)) => Ok(Self { connection: Some(connection), undo: undo_later }),
-            Ok(Err(error)) => {
+        let begun = connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())));
+        match answered(within, begun).await {
+            Ok(_) => Ok(Self { connection: Some(connection), undo: undo_later }),
+            Err(error) => {
                 give_up(connection);
                 Err(error)
-            }
-            Err(_) => {
-                give_up(connection);
-                Err(no_answer(within))
             }
         }
     }
@@ -63,19 +60,15 @@ where
 
     /// Ends the transaction with this statement.
     pub(super) async fn end(mut self, statement: &'static str, within: Duration) -> Result<(), StoreError> {
-        let connection = self.connection()?;
-        match timeout(within, connection.execute(sqlx::raw_sql(statement))).await {
-            Ok(Ok(_)) => {
+        let ended = self.connection()?.execute(sqlx::raw_sql(statement));
+        match answered(within, ended).await {
+            Ok(_) => {
                 self.hand_back();
                 Ok(())
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 self.give_up();
                 Err(error.into())
-            }
-            Err(_) => {
-                self.give_up();
-                Err(no_answer(within).into())
             }
         }
     }
@@ -111,10 +104,10 @@ where
 {
     let Ok(runtime) = Handle::try_current() else { return give_up(connection) };
     runtime.spawn(async move {
-        let undone = timeout(HAND_BACK_TIMEOUT, connection.execute(sqlx::raw_sql("ROLLBACK"))).await;
-        match undone {
-            Ok(Ok(_)) => hand_back(connection),
-            Ok(Err(_)) | Err(_) => give_up(connection),
+        let undone = connection.execute(sqlx::raw_sql("ROLLBACK"));
+        match answered(HAND_BACK_TIMEOUT, undone).await {
+            Ok(_) => hand_back(connection),
+            Err(_) => give_up(connection),
         }
     });
 }
@@ -128,6 +121,14 @@ pub(super) fn give_up<D: Database>(connection: PoolConnection<D>) {
 fn hand_back<D: Database>(mut connection: PoolConnection<D>) {
     let returned = connection.return_to_pool();
     tokio::spawn(timeout(HAND_BACK_TIMEOUT, returned));
+}
+
+/// What the database answers within this time.
+pub(super) async fn answered<T>(
+    within: Duration,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(within, asked).await.unwrap_or_else(|_| Err(no_answer(within)))
 }
 
 /// The database did not answer in time.
