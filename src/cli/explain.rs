@@ -130,7 +130,7 @@ impl Paint {
                 "  {}  {}  {}",
                 self.cell(BOLD, &column.column, names),
                 self.cell(style, &value(column), values),
-                self.paint(if style == Style::new() { DIM } else { style }, &origin(column))
+                self.paint(if style == Style::new() { DIM } else { style }, &visible(&origin(column)))
             ));
         }
     }
@@ -189,8 +189,18 @@ impl Paint {
     }
 }
 
-/// Where a value comes from, in words.
+/// Where a value comes from, in words, and what the database has made of it.
 fn origin(column: &ColumnWord) -> String {
+    match &column.sent {
+        Some(sent) => {
+            let sent = sent.as_deref().unwrap_or("nothing");
+            format!("{}; headcount sent {sent}, and the database stored this instead", origin_as_sent(column))
+        }
+        None => origin_as_sent(column),
+    }
+}
+
+fn origin_as_sent(column: &ColumnWord) -> String {
     let wrote = column.written.as_ref();
     let by = wrote.map(|change| format!("{}, {}", cause(&change.cause), change.changed_at));
     let by = by.unwrap_or_else(|| "no entry in the history".to_owned());

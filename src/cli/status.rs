@@ -95,6 +95,13 @@ fn show_held_back(groups: &[HeldBack]) {
     };
     let head = ["held back of", "column", "", "the oldest since", "because"];
     print(&table(&head, groups.iter().map(row).collect()));
+    let rowless: u64 = groups.iter().filter(|group| group.column.is_none()).map(|group| group.count).sum();
+    if rowless > 0 {
+        print(&format!(
+            "{rowless} accounts wait without a row. Where your table needs what the provider does not have, the application \
+             supplies it: POST /v1/users/ensure with `set`. `headcount explain PROVIDER_ID` shows one account."
+        ));
+    }
 }
 
 fn source_row(source: &SourceStatusJson) -> Vec<String> {

@@ -1,13 +1,13 @@
 //! `headcount users`
 
 use super::assembly::erased_row;
-use super::output::{confirm, json_of, print, print_fields, print_json, users_table};
+use super::output::{confirm, json_of, print, print_fields, print_json, users_table, visible};
 use super::{Context, DONE};
 use crate::config::ConfigError;
 use crate::core::call::RowSetting;
 use crate::core::event::IdentityKey;
 use crate::reconcile::{Assignment, Caller, Calls};
-use crate::store::{Store, UserFilter, UserView};
+use crate::store::{RowlessAccount, Store, UserFilter, UserView};
 use crate::view::{Erasure, UserJson};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -183,11 +183,28 @@ fn told_erased(erasure: &Erasure, json: bool) -> anyhow::Result<u8> {
 }
 
 /// The one user that the text names.
+fn without_a_row(account: &RowlessAccount) -> String {
+    let RowlessAccount { key, is_deleted, waiting } = account;
+    let name = format!("account {} of source {}", visible(&key.provider_id), key.source);
+    match waiting {
+        Some((reason, since)) => format!(
+            "{name} waits without a row since {since}: {}. Where your table needs what the provider does not have, supply it: \
+             POST /v1/users/ensure with `set`",
+            visible(reason)
+        ),
+        None if *is_deleted => format!("{name} is deleted, and no user was ever made for it"),
+        None => format!("{name} is known, and has no user yet"),
+    }
+}
+
 pub async fn one_user(store: &Store, text: &str) -> anyhow::Result<UserView> {
     let users = store.find_users(text).await?;
     match users.as_slice() {
         [user] => Ok(user.clone()),
-        [] => bail!("no user has that id, provider id, e-mail address, username or phone number"),
+        [] => match store.rowless_account(text).await? {
+            Some(account) => bail!("{}", without_a_row(&account)),
+            None => bail!("no user has that id, provider id, e-mail address, username or phone number"),
+        },
         several => {
             let ids: Vec<&str> = several.iter().map(|user| user.id.as_str()).collect();
             bail!("{} users fit; name one by its id: {}", several.len(), ids.join(", "));

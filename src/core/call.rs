@@ -3,7 +3,7 @@
 
 use super::change::{Change, change_between};
 use super::columns::{Cell, Column, ColumnSet, Columns, Owner};
-use super::decide::account_after;
+use super::decide::{account_after, spoken};
 use super::known::Sibling;
 use super::known::{Account, FactSet, HeldValues, Identity, User};
 use super::layout::Layout;
@@ -13,7 +13,7 @@ use super::words::IdentityState;
 /// What a call sets in a user's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowSetting {
-    /// Columns that the application may set ([`Layout::is_settable`]).
+    /// Columns that the application may set ([`Layout::is_settable`]) or supply ([`Layout::is_supplied`]).
     pub columns: Vec<(Column, Cell)>,
     /// A ban, or its end.
     pub suspended: Option<bool>,
@@ -39,7 +39,7 @@ pub fn provisional(
     if let Some(identity) = known.identity.as_ref().filter(|identity| identity.latest.is_some()) {
         // The provider has spoken, and the row was kept out by what the call may bring.
         let (mut after, _) = account_after(layout, known, identity.clone(), fresh_id);
-        after.user = after.user.map(|user| apply(layout, user, setting));
+        after.user = after.user.map(|user| apply_beside(layout, user, setting));
         let change = after.user.as_ref().and_then(|user| change_between(layout, known.user.as_ref(), user));
         return (after, change);
     }
@@ -125,12 +125,27 @@ pub fn blank(layout: &Layout) -> Columns {
     layout.filled(Columns::default())
 }
 
+/// Columns of the provider's that the setting supplies although the provider has a word for them.
+pub fn contradicts(layout: &Layout, known: &Account, setting: &RowSetting) -> Option<Column> {
+    let said = spoken(layout, known)?;
+    let mut supplied = setting.columns.iter().map(|(column, _)| *column);
+    supplied.find(|&column| layout.is_supplied(column) && said.get(column).is_some())
+}
+
+/// The row as the provider has it, with what a call sets: what it supplies counts where the provider has nothing.
+pub fn apply_beside(layout: &Layout, user: User, setting: &RowSetting) -> User {
+    let counts =
+        |(column, _): &&(Column, Cell)| !(layout.is_supplied(*column) && user.columns.get(*column).is_some());
+    let columns = setting.columns.iter().filter(counts).cloned().collect();
+    apply(layout, user, &RowSetting { columns, suspended: setting.suspended })
+}
+
 /// The row with what a call sets in it.
 pub fn apply(layout: &Layout, mut user: User, setting: &RowSetting) -> User {
     for (column, cell) in &setting.columns {
         user.columns.set(*column, cell.clone());
         user.held.instead.remove(column);
-        if layout.owner(*column) != Owner::App {
+        if layout.is_settable(*column) && layout.owner(*column) != Owner::App {
             user.kept.insert(*column);
         }
     }

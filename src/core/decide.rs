@@ -206,6 +206,11 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
     })
 }
 
+/// What the user's accounts say together; `None` where none has said anything.
+pub(super) fn spoken(layout: &Layout, known: &Account) -> Option<Columns> {
+    merge(layout, views(known, known.identity.as_ref()), None).columns
+}
+
 /// The user's accounts, this one as `identity`.
 fn views<'a>(known: &'a Account, identity: Option<&'a Identity>) -> Vec<AccountView<'a>> {
     let own = identity.map(|identity| AccountView {

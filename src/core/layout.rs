@@ -14,6 +14,8 @@ pub struct Layout {
     paths: Vec<PathColumn>,
     /// What a column holds that may not be null, where the provider has nothing for it.
     stand_ins: Vec<(Column, String)>,
+    /// Columns that may not be null and have no such stand-in: what the provider has nothing for, the application supplies.
+    never_null: ColumnSet,
     /// Whose word counts first where a user has accounts at several sources.
     pub authority: Authority,
 }
@@ -53,8 +55,13 @@ impl Default for Layout {
 impl Layout {
     /// With columns for these paths of the profile, at most [`PATHS_MAX`].
     pub fn new(paths: Vec<PathColumn>, owner: impl Fn(Column) -> Owner) -> Self {
-        let mut layout =
-            Self { owners: Vec::new(), paths, stand_ins: Vec::new(), authority: Authority::default() };
+        let mut layout = Self {
+            owners: Vec::new(),
+            paths,
+            stand_ins: Vec::new(),
+            never_null: ColumnSet::default(),
+            authority: Authority::default(),
+        };
         layout.paths.truncate(PATHS_MAX);
         layout.owners = layout.columns().map(owner).collect();
         layout
@@ -78,6 +85,18 @@ impl Layout {
     pub fn with_stand_in(mut self, column: Column, text: String) -> Self {
         self.stand_ins.push((column, text));
         self
+    }
+
+    /// The column may not be null, and nothing stands in for nothing.
+    pub fn with_never_null(mut self, column: Column) -> Self {
+        self.never_null.insert(column);
+        self
+    }
+
+    /// Whether a call may fill the column although it is the provider's: while the provider has nothing for it, no row
+    /// could be.
+    pub fn is_supplied(&self, column: Column) -> bool {
+        self.never_null.contains(column) && !self.is_settable(column) && self.owner(column) != Owner::App
     }
 
     /// Whether the value says something: neither nothing nor what stands in for it.
@@ -158,7 +177,11 @@ impl Layout {
             let differs = !row.is_vacant(column) && row.get(column) != after.get(column);
             kept.contains(column) && differs
         };
+        // What the provider never had a word for is the application's to supply.
+        let supplied =
+            |column| self.is_supplied_in(column, row, after) && before.merged.get(column).is_none();
         self.choose(row, after, |column| match self.owner(column) {
+            Owner::Provider | Owner::Undeclared if supplied(column) => ColumnChoice::Stay,
             Owner::Provider => ColumnChoice::Follow,
             Owner::Undeclared if stays(column) => ColumnChoice::Keep,
             Owner::Undeclared => ColumnChoice::Follow,
@@ -172,11 +195,18 @@ impl Layout {
     pub fn follow_first(&self, row: &Columns, after: &Columns) -> (Columns, ColumnSet) {
         let fills = |column| row.is_vacant(column) || row.get(column) == after.get(column);
         self.choose(row, after, |column| match self.owner(column) {
+            Owner::Provider | Owner::Undeclared if self.is_supplied_in(column, row, after) => {
+                ColumnChoice::Stay
+            }
             Owner::Provider => ColumnChoice::Follow,
             Owner::Undeclared | Owner::AppOnceSet if fills(column) => ColumnChoice::Follow,
             Owner::Undeclared => ColumnChoice::Keep,
             Owner::AppOnceSet | Owner::App => ColumnChoice::Stay,
         })
+    }
+
+    fn is_supplied_in(&self, column: Column, row: &Columns, after: &Columns) -> bool {
+        self.never_null.contains(column) && row.get(column).is_some() && after.get(column).is_none()
     }
 
     /// What stays once a deletion has freed its columns: whoever comes back finds them as the provider has them.

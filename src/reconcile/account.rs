@@ -21,6 +21,8 @@ pub(super) struct LockedAccount {
     pub known: Account,
     /// The id of a row that the application has removed: should the row be needed again, it keeps its id.
     pub former_id: Option<String>,
+    /// The id that the database gave for a row which could not be made so far.
+    pub reserved_id: Option<String>,
     /// Its row was made for the lock.
     pub is_placeholder: bool,
     /// How it has now come to a row that was there before.
@@ -48,13 +50,14 @@ pub(super) fn locked_account(
 ) -> LockedAccount {
     let siblings = siblings(sources, layout, std::mem::take(&mut locked.siblings));
     let (user_id, user, is_placeholder) = (locked.user_id.take(), locked.user.take(), locked.is_placeholder);
+    let reserved_id = locked.reserved_id.take();
     let (linked_now, needs_announcement) = (locked.linked_now, locked.needs_announcement);
     let (identity, _) = understood(sources, layout, key, locked);
     let key = key.clone();
     let identity = (!is_placeholder).then_some(identity);
     let known = Account { key, identity, user, linked_now, needs_announcement, siblings };
     let former_id = user_id.filter(|_| known.user.is_none());
-    LockedAccount { known, former_id, is_placeholder, linked_by: None }
+    LockedAccount { known, former_id, reserved_id, is_placeholder, linked_by: None }
 }
 
 /// The other accounts of a user.
@@ -98,8 +101,9 @@ fn understood(
 /// Ids for users that are to be made: the database's own where it makes them.
 pub(super) struct FreshIds {
     made: Vec<String>,
-    /// Of accounts whose source shares ids: their own, where no row has it.
-    shared: HashMap<IdentityKey, String>,
+    /// Ids that are settled already, where no row has them: those that the database gave before, and, of accounts whose
+    /// source shares ids, their own.
+    settled: HashMap<IdentityKey, String>,
     clock: Arc<dyn Clock>,
     dry: bool,
 }
@@ -117,21 +121,22 @@ impl FreshIds {
             let mut of_name = sources.iter().filter(|source| source.name == key.source);
             of_name.any(|source| source.link_by.contains(&LinkRule::SharedId))
         };
-        let rowless: Vec<&IdentityKey> =
-            accounts.filter(|account| account.has_no_row()).map(|account| &account.known.key).collect();
-        let mut shared: HashMap<IdentityKey, String> = HashMap::new();
-        for key in rowless.iter().filter(|key| shares(key)) {
-            if let Some(id) = tx.users_table().shared_id_from(&key.provider_id) {
-                shared.insert((*key).clone(), id);
+        let rowless: Vec<&LockedAccount> = accounts.filter(|account| account.has_no_row()).collect();
+        let mut settled: HashMap<IdentityKey, String> = HashMap::new();
+        for account in &rowless {
+            let key = &account.known.key;
+            let shared = || tx.users_table().shared_id_from(&key.provider_id).filter(|_| shares(key));
+            if let Some(id) = shared().or_else(|| account.reserved_id.clone()) {
+                settled.insert(key.clone(), id);
             }
         }
-        if !shared.is_empty() {
-            let taken = tx.existing(&shared.values().cloned().collect::<Vec<_>>()).await?;
-            shared.retain(|_, id| !taken.contains(id));
+        if !settled.is_empty() {
+            let taken = tx.existing(&settled.values().cloned().collect::<Vec<_>>()).await?;
+            settled.retain(|_, id| !taken.contains(id));
         }
-        let mut made = tx.fresh_ids(rowless.len() - shared.len(), dry).await?;
+        let mut made = tx.fresh_ids(rowless.len() - settled.len(), dry).await?;
         made.reverse();
-        Ok(Self { made, shared, clock: clock.clone(), dry })
+        Ok(Self { made, settled, clock: clock.clone(), dry })
     }
 
     /// The next one, where the account has no row; the one that it had, where the application has removed it.
@@ -146,8 +151,8 @@ impl FreshIds {
         if account.known.user.is_some() {
             return Ok(String::new());
         }
-        if let Some(shared) = self.shared.get(&account.known.key) {
-            return Ok(shared.clone());
+        if let Some(settled) = self.settled.get(&account.known.key) {
+            return Ok(settled.clone());
         }
         if self.made.is_empty() {
             self.made = tx.fresh_ids(1, self.dry).await?;

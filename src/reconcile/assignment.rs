@@ -5,6 +5,7 @@ use super::calls::{CallError, Calls};
 use crate::core::call::{self, RowSetting};
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column};
+use crate::core::known::Account;
 use crate::core::layout::Layout;
 use crate::core::words::ChangeKind;
 use crate::nearest::nearest;
@@ -28,7 +29,7 @@ impl Assignment {
         if self.is_empty() {
             return write;
         }
-        write.user = write.user.map(|user| call::apply(layout, user, &self.setting));
+        write.user = write.user.map(|user| call::apply_beside(layout, user, &self.setting));
         AccountWrite { also: self.also.clone(), ..write }
     }
 
@@ -55,6 +56,9 @@ impl Assignment {
     }
 }
 
+/// Why a column of the provider's may not be set.
+const PROVIDERS: &str = "it is the provider's; change it there, or declare another owner in [users.owners]";
+
 /// The application's own constraints leave no room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoRoom {
@@ -70,10 +74,8 @@ impl Calls {
         let mut theirs = None;
         for (name, value) in cells {
             if let Some(column) = layout.column(name) {
-                if !layout.is_settable(column) {
-                    let reason =
-                        "it is the provider's; change it there, or declare another owner in [users.owners]";
-                    return Err(not_settable(name, reason));
+                if !layout.is_settable(column) && !layout.is_supplied(column) {
+                    return Err(not_settable(name, PROVIDERS));
                 }
                 assignment.setting.columns.push((column, value.clone()));
                 continue;
@@ -113,6 +115,18 @@ pub(super) fn with_theirs(change: Option<Change>, write: &AccountWrite) -> Optio
             let user_id = write.user.as_ref()?.id.clone();
             Some(Change { user_id, kind: ChangeKind::Updated, changed: names.collect() })
         }
+    }
+}
+
+/// Refuses to supply what the provider has a word for.
+pub(super) fn check_supplied(
+    layout: &Layout,
+    known: &Account,
+    assignment: &Assignment,
+) -> Result<(), CallError> {
+    match call::contradicts(layout, known, &assignment.setting) {
+        Some(column) => Err(not_settable(layout.name(column), PROVIDERS)),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the application and operators ask for of one user: the way of a delivery, but that somebody waits for the answer.
 
 use super::account::{FreshIds, LockedAccount, difference, feed_change, locked_account, write_each};
-use super::assignment::{Assignment, NoRoom, with_theirs};
+use super::assignment::{Assignment, NoRoom, check_supplied, with_theirs};
 use super::held_values::HeldValuesRetry;
 use super::linking::link;
 use super::lock_wait::while_busy;
@@ -134,7 +134,10 @@ impl Calls {
         };
         let decide = |known: &Account| match is_deleted(known) {
             true => Err(CallError::Deleted),
-            false => Ok(call::set(self.store.layout(), known, &assignment.setting)),
+            false => {
+                check_supplied(self.store.layout(), known, assignment)?;
+                Ok(call::set(self.store.layout(), known, &assignment.setting))
+            }
         };
         self.on_user(user_id, assignment, what, caller, decide).await
     }

@@ -288,7 +288,7 @@ fn as_written(write: &AccountWrite) -> LockedAccount {
     let (identity, user) = (Some(write.identity.clone()), write.user.clone());
     let (key, siblings) = (write.key.clone(), write.siblings.clone());
     let known = Account { key, identity, user, siblings, ..Account::default() };
-    LockedAccount { known, former_id: None, is_placeholder: false, linked_by: None }
+    LockedAccount { known, former_id: None, reserved_id: None, is_placeholder: false, linked_by: None }
 }
 
 /// Values that rows do not hold any more, and those that they hold in place of others.

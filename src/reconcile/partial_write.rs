@@ -51,7 +51,8 @@ pub(super) async fn write_partly(
 ) -> Result<Outcome, StoreError> {
     let layout = tx.users_table().layout().clone();
     let units = units(&layout, write);
-    let mut reason = reason;
+    // What the database says of all that there is names the culprit; of less it may blame what was taken away.
+    let (first_reason, mut reason) = (reason.clone(), reason);
     let mut taken: Vec<(Column, String)> = Vec::new();
     let mut fits = None;
     for unit in &units {
@@ -71,7 +72,7 @@ pub(super) async fn write_partly(
             let innocent = units.iter().take_while(|unit| *unit != guilty);
             give_back(tx, &layout, write, attempt, innocent, taken).await
         }
-        None => write_nothing(tx, &layout, write, reason).await,
+        None => write_nothing(tx, &layout, write, first_reason).await,
     }
 }
 
@@ -111,7 +112,10 @@ async fn write_nothing(
     write: &AccountWrite,
     reason: String,
 ) -> Result<Outcome, StoreError> {
-    let attempt = held_whole(layout, write, &reason);
+    let mut attempt = held_whole(layout, write, &reason);
+    if attempt.waiting.is_some() && tx.users_table().gives_ids() {
+        attempt.reserved_id = write.user.as_ref().map(|user| user.id.clone());
+    }
     match tx.write(std::slice::from_ref(&attempt)).await {
         Ok(()) => Ok(Outcome::Written(attempt)),
         Err(StoreError::Rejected(_)) => Ok(Outcome::Refused(reason)),

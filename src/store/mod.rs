@@ -12,12 +12,13 @@ mod schema;
 mod users_table;
 
 pub use accounts::adoption::{ADOPTED, Adopted, Mirrored};
+pub use accounts::altered_values::AlteredValue;
 pub use accounts::compare::{Known, KnownRange, RangeEnd};
 pub use accounts::confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use accounts::erasure::Ended;
 pub use accounts::held_values::{HELD_STATE, HeldGroup};
 pub use accounts::linking::match_key;
-pub use accounts::lookup::{AccountOfUser, NamedSource, UserRow};
+pub use accounts::lookup::{AccountOfUser, NamedSource, RowlessAccount, UserRow};
 pub use accounts::stripping::StoredBody;
 pub use accounts::transaction::Reconciliation;
 pub use accounts::types::AccountWrite;

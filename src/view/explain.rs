@@ -41,6 +41,9 @@ pub struct ExplainedState {
 pub struct ColumnWord {
     pub column: String,
     pub value: Cell,
+    /// What headcount sent, where the database stored something else: a trigger, a default or a type changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Cell>,
     /// `provider`, `app`, `app-once-set` or `undeclared`
     pub owner: &'static str,
     /// Whose word the value is: `provider`, `call`, `application`, `hint`, `kept`, `drift`, `held-back` or `nobody`
@@ -106,11 +109,15 @@ pub async fn explain(
     let merged = together.columns.as_ref();
     let told = store.history(&user.id, HISTORY_MAX).await?;
     let history: Vec<ChangeJson> = told.iter().map(ChangeJson::from).collect();
+    let altered = store.altered_of_user(&user.id).await?;
     let columns = layout.columns().map(|column| {
         let name = layout.name(column);
+        let read = row.columns.get(column);
+        let altered = altered.iter().find(|(of, altered, _)| of == name && altered.sent.as_deref() == read);
         ColumnWord {
             column: name.to_owned(),
-            value: row.columns.get(column).map(str::to_owned),
+            value: altered.map_or(read.map(str::to_owned), |(_, altered, _)| altered.stored.clone()),
+            sent: altered.map(|(_, altered, _)| altered.sent.clone()),
             owner: layout.owner(column).name(),
             word: word(layout, column, &row, merged).name(),
             source: winner(layout, column, views()).map(|view| view.key.source.clone()),

@@ -322,6 +322,15 @@ async fn defaults_stand_in_for_nothing(db: Db) {
     assert_eq!(drain(&store).await.retried, 0);
 }
 
+/// A trigger of the application's that lets nobody's address become one of nobody's.
+fn refuse_placeholder(db: &Db) -> String {
+    let postgres = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW WHEN (new.mail LIKE '%.invalid') EXECUTE FUNCTION refuse()";
+    let sqlite = "CREATE TRIGGER refuse BEFORE UPDATE ON people WHEN new.mail LIKE '%.invalid'
+         BEGIN SELECT RAISE(ABORT, 'no'); END";
+    either(db, postgres, sqlite).to_owned()
+}
+
 async fn a_row_that_lacks_what_the_table_demands_is_waited_for(db: Db) {
     db.execute("CREATE TABLE people (id text PRIMARY KEY NOT NULL, mail text NOT NULL UNIQUE, handle text)")
         .await;
@@ -334,6 +343,7 @@ async fn a_row_that_lacks_what_the_table_demands_is_waited_for(db: Db) {
     deliver(&store, &[nameless(1, Some("a@example.com"))]).await;
     assert_eq!(db.query("SELECT mail, handle FROM people").await, [[text("a@example.com"), text("ann")]]);
     // An address that the table does not let go of: everything else of the deletion happens.
+    db.execute(&refuse_placeholder(&db)).await;
     deliver(&store, &[event("user.deleted", json!({"id": "user_1"}), 5)]).await;
     assert_eq!(db.query("SELECT mail, handle FROM people").await, [[text("a@example.com"), None]]);
     assert_eq!(db.one("SELECT account_state FROM headcount.accounts").await, "deleted");

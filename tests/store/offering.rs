@@ -152,7 +152,7 @@ async fn a_row_that_was_there_is_found_by_its_column(db: Db) {
 
 async fn what_a_row_lacks_is_named(db: Db) {
     db.execute(
-        "CREATE TABLE people (person_id text PRIMARY KEY NOT NULL, mail text NOT NULL, tenant text NOT NULL)",
+        "CREATE TABLE people (person_id text PRIMARY KEY NOT NULL, mail text NOT NULL UNIQUE, tenant text NOT NULL)",
     )
     .await;
     let store = open(&db, adopted("person_id", &[("email", "mail")])).await;

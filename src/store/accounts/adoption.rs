@@ -87,7 +87,7 @@ impl Reconciliation {
             }
         }
         let ids = id_rows(rows.iter().map(|(now, _)| &now.id));
-        for table in ["accounts", "held_values"] {
+        for table in ["accounts", "held_values", "altered_values"] {
             let sql = self.dialect.own(&format!(
                 "DELETE FROM headcount.{table} WHERE user_id IN (SELECT v.c1 FROM {})",
                 self.dialect.rows(1, 1)

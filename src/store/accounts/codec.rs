@@ -43,6 +43,7 @@ pub(in crate::store) fn identity(
     let is_linked = row.opt_text("linked_by")?.is_some();
     let is_retired = row.opt_time("retired_at")?.is_some();
     let kind = row.opt_text("kind")?;
+    let reserved_id = row.opt_text("reserved_id")?;
     let is_placeholder = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
     let stored = StoredAccount {
@@ -56,6 +57,7 @@ pub(in crate::store) fn identity(
         is_placeholder,
         needs_announcement: only_row && !is_announced,
         linked_now: only_row && is_linked,
+        reserved_id,
         siblings: Vec::new(),
         is_retired,
         kind,
@@ -85,7 +87,7 @@ pub(in crate::store) fn user(row: Row, users: &UsersTable) -> Result<User, Store
     let mut next = move || cells.next().flatten();
     let mut columns = Columns::default();
     for column in users.layout().columns() {
-        columns.set(column, next());
+        columns.set(column, users.as_read(column, &id, next()));
     }
     let mut facts = Facts { next, unreadable: FactSet::default() };
     Ok(User {
@@ -151,7 +153,7 @@ pub(in crate::store) fn key_row(key: &IdentityKey) -> Values {
 }
 
 pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> Values {
-    let AccountWrite { key, identity, user, synced, waiting, linked_by, .. } = write;
+    let AccountWrite { key, identity, user, synced, waiting, linked_by, reserved_id, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
     let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -175,6 +177,7 @@ pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> V
         identity.hints.as_ref().filter(|_| latest.is_none()).map(|hints| hints_text(layout, hints)),
         Some(identity.deletion.is_some_and(|deletion| deletion.soft).to_string()),
         at(latest.and_then(|latest| latest.snapshot.suspended_until)),
+        reserved_id.clone(),
     ]
 }
 

@@ -189,8 +189,10 @@ impl Reconciliation {
     /// Takes what is held back of the user, and ids of its accounts out of the history, which goes on telling what
     /// changed and when.
     pub async fn forget_history(&mut self, user_id: &str, keys: &[IdentityKey]) -> Result<(), StoreError> {
-        let held = self.dialect.own("DELETE FROM headcount.held_values WHERE user_id = $1");
-        self.tx.execute(&held, vec![Arg::text(user_id)]).await?;
+        for table in ["held_values", "altered_values"] {
+            let sql = self.dialect.own(&format!("DELETE FROM headcount.{table} WHERE user_id = $1"));
+            self.tx.execute(&sql, vec![Arg::text(user_id)]).await?;
+        }
         if keys.is_empty() {
             return Ok(());
         }

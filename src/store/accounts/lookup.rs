@@ -22,6 +22,15 @@ pub struct AccountOfUser {
     pub is_erased: bool,
 }
 
+/// An account without a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowlessAccount {
+    pub key: IdentityKey,
+    pub is_deleted: bool,
+    /// Why there can be no row for it, and since when.
+    pub waiting: Option<(String, String)>,
+}
+
 /// Accounts without a snapshot: as the index of them has it.
 const PROVISIONAL: &str = "NOT has_snapshot AND user_id IS NOT NULL AND state <> 'deleted'";
 
@@ -50,6 +59,22 @@ impl Store {
             Ok(AccountOfUser { key, is_deleted, is_erased })
         };
         self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().map(account).collect()
+    }
+
+    /// The account with this id at its provider, where it has no user.
+    pub async fn rowless_account(&self, provider_id: &str) -> Result<Option<RowlessAccount>, StoreError> {
+        let sql = self.dialect().own(&format!(
+            "SELECT source, provider_id, state, waiting_reason, {} AS waiting_since FROM headcount.identities
+             WHERE provider_id = $1 AND user_id IS NULL ORDER BY source LIMIT 1",
+            self.dialect().timestamp_text("waiting_since")
+        ));
+        let account = |row: Row| {
+            let mut row = row.of("identities");
+            let waiting = row.opt_text("waiting_reason")?.zip(row.opt_text("waiting_since")?);
+            let is_deleted = row.word::<IdentityState>("state")? == IdentityState::Deleted;
+            Ok(RowlessAccount { key: key_of(&mut row)?, is_deleted, waiting })
+        };
+        self.read(&sql, vec![Arg::text(provider_id)]).await?.into_iter().next().map(account).transpose()
     }
 
     /// Has accounts of the source of which nothing has come yet be read, where nobody has asked for that.

@@ -1,6 +1,7 @@
 //! Accounts and their users: locked, loaded, decided about elsewhere, and written in one transaction.
 
 pub(super) mod adoption;
+pub(super) mod altered_values;
 pub(super) mod codec;
 pub(super) mod compare;
 pub(super) mod confirmations;

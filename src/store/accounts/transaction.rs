@@ -7,6 +7,7 @@
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
+use crate::store::accounts::altered_values::Altered;
 use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::{change_row, column, id_rows, key_row, user};
 use crate::store::accounts::types::{CausedChange, StoredAccount};
@@ -28,6 +29,8 @@ pub struct Reconciliation {
     pub(in crate::store) required: Option<Vec<String>>,
     /// Broken references that there were before, where each write looks for new ones itself.
     pub(in crate::store) broken_before: Option<u64>,
+    /// What the database has changed of values that were sent to the users that this transaction holds.
+    pub(in crate::store) altered: Altered,
     /// The statement that last wrote rows, and how many columns its parameter has.
     pub(in crate::store) last_write: Option<(String, usize)>,
     pub(in crate::store) erasure_key: Arc<OnceLock<String>>,
@@ -51,6 +54,7 @@ impl Store {
             dialect: self.dialect(),
             required: None,
             broken_before: None,
+            altered: Altered::default(),
             last_write: None,
             erasure_key: self.erasure_key.clone(),
             erased: HashSet::new(),
@@ -138,7 +142,9 @@ impl Reconciliation {
         let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
         let users = &self.users;
         let by_id = |user: User| (user.id.clone(), user);
-        rows.into_iter().map(|row| user(row, users).map(by_id)).collect()
+        let mut found = rows.into_iter().map(|row| user(row, users).map(by_id)).collect::<Result<_, _>>()?;
+        self.load_altered(&mut found).await?;
+        Ok(found)
     }
 
     /// Those of the ids that have a row, whoever holds it.

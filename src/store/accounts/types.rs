@@ -25,6 +25,8 @@ pub struct StoredAccount {
     pub needs_announcement: bool,
     /// The user was there before the account, and no snapshot has come since.
     pub linked_now: bool,
+    /// The id that a row of its own is to have: the database gave it, and no row could be made so far.
+    pub reserved_id: Option<String>,
     /// The user's other accounts.
     pub siblings: Vec<(IdentityKey, StoredAccount)>,
     /// Its source is.
@@ -47,6 +49,7 @@ impl StoredAccount {
             is_placeholder: true,
             needs_announcement: false,
             linked_now: false,
+            reserved_id: None,
             siblings: Vec::new(),
             is_retired: false,
             kind: None,
@@ -87,6 +90,8 @@ pub struct AccountWrite {
     pub linked_by: Option<String>,
     /// Why there can be no row.
     pub waiting: Option<String>,
+    /// The id that the row would have had.
+    pub reserved_id: Option<String>,
     /// What the database does not let into the row.
     pub held: Vec<HeldValue>,
     /// Columns of the application's own that a call sets.
@@ -105,6 +110,7 @@ impl AccountWrite {
             synced: false,
             linked_by: None,
             waiting: None,
+            reserved_id: None,
             held: Vec::new(),
             also: Vec::new(),
         }

@@ -22,6 +22,15 @@ struct Rows {
     ids: Vec<Values>,
 }
 
+impl Rows {
+    /// The ids of users of which anything is written in `users`.
+    fn written(&self) -> Vec<String> {
+        let single = self.single.iter().map(|(_, row)| row);
+        let rows = self.inserts.iter().chain(self.updates.values().flatten()).chain(single);
+        rows.filter_map(|row| row.first()?.clone()).collect()
+    }
+}
+
 impl Reconciliation {
     /// Writes the accounts, all or none: where the database refuses one, the transaction is as before the call.
     pub async fn write(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
@@ -41,7 +50,7 @@ impl Reconciliation {
         self.last_write = None;
         let written = self.write_all(writes, vacated).await;
         match written {
-            Ok(()) => Ok(()),
+            Ok(written) => self.read_back(&written, writes).await,
             Err(error) => Err(self.refused("accounts", error).await?),
         }
     }
@@ -75,9 +84,15 @@ impl Reconciliation {
         Ok(of_everybody.unwrap_or_else(|| refused.of_the_rows()))
     }
 
-    async fn write_all(&mut self, writes: &[AccountWrite], vacated: &[Column]) -> Result<(), StoreError> {
+    /// The ids of users whose rows were written.
+    async fn write_all(
+        &mut self,
+        writes: &[AccountWrite],
+        vacated: &[Column],
+    ) -> Result<Vec<String>, StoreError> {
         let users = self.users.clone();
         let rows = self.sorted(writes, vacated);
+        let written = rows.written();
         if let Some(vacate) = users.vacate(vacated) {
             self.write_rows(&vacate, rows.ids.clone()).await?;
         }
@@ -102,7 +117,8 @@ impl Reconciliation {
         }
         self.write_identities(writes).await?;
         self.write_held(writes).await?;
-        self.check_now(Some("RELEASE SAVEPOINT accounts")).await
+        self.check_now(Some("RELEASE SAVEPOINT accounts")).await?;
+        Ok(written)
     }
 
     /// Of rows that are there only what changes is written: an application's trigger may be on any column.
@@ -153,7 +169,7 @@ impl Reconciliation {
                  waiting_since = CASE WHEN v.c15 IS NULL THEN NULL ELSE coalesce(waiting_since, {clock}) END,
                  linked_by = coalesce(v.c16, linked_by),
                  linked_at = CASE WHEN v.c16 IS NULL THEN linked_at ELSE {clock} END, hints = v.c17,
-                 deleted_softly = {}, suspended_until = {},
+                 deleted_softly = {}, suspended_until = {}, reserved_id = v.c20,
                  announced_at = coalesce(announced_at, CASE WHEN v.c3 IS NOT NULL THEN {clock} END)
              FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
             self.dialect.timestamp_value("v.c6"),
@@ -163,7 +179,7 @@ impl Reconciliation {
             self.dialect.timestamp_value("v.c13"),
             self.dialect.cell_value("v.c18", ColumnType::Bool),
             self.dialect.timestamp_value("v.c19"),
-            self.dialect.rows(1, 19),
+            self.dialect.rows(1, 20),
             clock = self.dialect.clock(),
         ));
         let layout = self.users.layout().clone();

@@ -53,7 +53,8 @@ pub enum StoreError {
 }
 
 /// Tables of headcount's own whose rows are each about one account, and `users`.
-const TABLES_OF_ACCOUNTS: [&str; 5] = ["identities", "held_values", "confirmations", "deliveries", "users"];
+const TABLES_OF_ACCOUNTS: [&str; 6] =
+    ["identities", "held_values", "altered_values", "confirmations", "deliveries", "users"];
 
 impl StoreError {
     /// Whether it is the rows of one account that the database refuses or that cannot be read: the others go past it.

@@ -41,6 +41,7 @@ impl Store {
         let user = user(row, self.users_table())?;
         let mut found = std::iter::once((user_id.to_owned(), user)).collect();
         tx.load_held(&mut found).await?;
+        tx.load_altered(&mut found).await?;
         Ok(found.remove(user_id))
     }
 

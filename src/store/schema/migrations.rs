@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(in crate::store) const MIGRATIONS: [Migration; 9] = [
+pub(in crate::store) const MIGRATIONS: [Migration; 10] = [
     Migration {
         version: 1,
         name: "tables",
@@ -84,6 +84,13 @@ pub(in crate::store) const MIGRATIONS: [Migration; 9] = [
         name: "proven",
         postgres: include_str!("../../../migrations/postgres/0009_proven.sql"),
         sqlite: include_str!("../../../migrations/sqlite/0009_proven.sql"),
+        oldest_reader: 8,
+    },
+    Migration {
+        version: 10,
+        name: "read back",
+        postgres: include_str!("../../../migrations/postgres/0010_read_back.sql"),
+        sqlite: include_str!("../../../migrations/sqlite/0010_read_back.sql"),
         oldest_reader: 8,
     },
 ];

@@ -39,7 +39,10 @@ pub(in crate::store) struct CatalogColumn {
     /// `a` for always, `d` for by default.
     pub identity: Option<String>,
     pub sequence: Option<String>,
+    /// By itself, over all rows.
     pub unique: bool,
+    /// Any unique index has it, alone or with others, as it is or in an expression.
+    pub in_unique_index: bool,
     pub may_insert: bool,
     pub may_update: bool,
     pub may_use_sequence: bool,
@@ -73,6 +76,12 @@ const POSTGRES_COLUMNS: &str =
             NULLIF(CAST(a.attidentity AS text), '') AS identity, s.name AS sequence,
             CASE WHEN EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid
                      AND x.indnkeyatts = 1 AND x.indkey[0] = a.attnum AND x.indpred IS NULL) THEN '1' END AS is_unique,
+            CASE WHEN EXISTS (SELECT 1 FROM pg_index x JOIN pg_depend p ON p.classid = CAST('pg_class' AS regclass)
+                     AND p.objid = x.indexrelid AND p.refclassid = CAST('pg_class' AS regclass)
+                     AND p.refobjid = c.oid AND p.refobjsubid = a.attnum
+                     WHERE x.indrelid = c.oid AND x.indisunique)
+                   OR EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisunique
+                     AND a.attnum = ANY (x.indkey)) THEN '1' END AS in_unique_index,
             CASE WHEN has_column_privilege(c.oid, a.attnum, 'INSERT') THEN '1' END AS may_insert,
             CASE WHEN has_column_privilege(c.oid, a.attnum, 'UPDATE') THEN '1' END AS may_update,
             CASE WHEN s.name IS NOT NULL AND has_sequence_privilege(s.name, 'USAGE') THEN '1' END AS may_use_sequence
@@ -154,6 +163,7 @@ fn postgres_column(row: Row) -> Result<CatalogColumn, StoreError> {
         identity: row.opt_text("identity")?,
         sequence: row.opt_text("sequence")?,
         unique: is_so(&mut row, "is_unique")?,
+        in_unique_index: is_so(&mut row, "in_unique_index")?,
         may_insert: is_so(&mut row, "may_insert")?,
         may_update: is_so(&mut row, "may_update")?,
         may_use_sequence: is_so(&mut row, "may_use_sequence")?,
@@ -196,7 +206,11 @@ async fn sqlite(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>
             CASE WHEN (x.pk = 1 AND (SELECT count(*) FROM pragma_table_xinfo($1) k WHERE k.pk > 0) = 1)
                    OR EXISTS (SELECT 1 FROM pragma_index_list($1) i WHERE i.\"unique\" = 1 AND i.partial = 0
                        AND (SELECT count(*) FROM pragma_index_info(i.name)) = 1
-                       AND (SELECT name FROM pragma_index_info(i.name)) = x.name) THEN '1' END AS is_unique
+                       AND (SELECT name FROM pragma_index_info(i.name)) = x.name) THEN '1' END AS is_unique,
+            CASE WHEN x.pk > 0 OR EXISTS (SELECT 1 FROM pragma_index_list($1) i WHERE i.\"unique\" = 1
+                       AND (EXISTS (SELECT 1 FROM pragma_index_info(i.name) c WHERE c.name = x.name)
+                         OR EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = i.name
+                             AND instr(lower(m.sql), lower(x.name)) > 0))) THEN '1' END AS in_unique_index
          FROM pragma_table_xinfo($1) x ORDER BY x.cid";
     for row in tx.fetch(columns, args()).await? {
         let mut row = row.of("pragma_table_xinfo");
@@ -209,6 +223,7 @@ async fn sqlite(tx: &mut dyn Tx, table: &AdoptedTable) -> Result<Option<Catalog>
             default: row.opt_text("dflt_value")?,
             generated: is_so(&mut row, "generated")?,
             unique: is_so(&mut row, "is_unique")?,
+            in_unique_index: is_so(&mut row, "in_unique_index")?,
             may_insert: true,
             may_update: true,
             may_use_sequence: true,

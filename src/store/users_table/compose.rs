@@ -230,9 +230,12 @@ impl<'a> Composition<'a> {
         });
         layout.authority = config.authority.clone();
         for column in by_name.columns() {
-            if let Some(text) = self.theirs(by_name.name(column)).and_then(stand_in) {
-                layout = layout.with_stand_in(column, text);
-            }
+            let Some(theirs) = self.theirs(by_name.name(column)) else { continue };
+            layout = match stand_in(theirs) {
+                Some(text) => layout.with_stand_in(column, text),
+                None if theirs.nullable => layout,
+                None => layout.with_never_null(column),
+            };
         }
         layout
     }
@@ -261,14 +264,24 @@ impl<'a> Composition<'a> {
 
     fn placed(&mut self, field: Field, name: &str, column_type: ColumnType) -> Placed {
         let Some(column) = self.target(name) else {
-            return Placed { field, place: Place::Accounts, name: name.to_owned(), cell: column_type.into() };
+            return Placed::plain(field, Place::Accounts, name.to_owned(), column_type.into());
         };
         let target = &column.name;
         if field == Field::DeletedAt && !column.nullable {
             self.problem(format!("deleted_at is mapped to `{target}`, which may not be null"));
         }
         let cell = self.cell(name, column, column_type).unwrap_or(column_type.into());
-        Placed { field, place: Place::Users, name: target.clone(), cell }
+        let dialect = self.dialect;
+        let default = column.default.as_ref().filter(|_| !column.nullable && stand_in(column).is_none());
+        let default = default.map(|default| match dialect {
+            Dialect::Postgres => format!("CAST(({default}) AS {})", column.type_name),
+            Dialect::Sqlite => format!("({default})"),
+        });
+        Placed {
+            never_null: !column.nullable,
+            default,
+            ..Placed::plain(field, Place::Users, target.clone(), cell)
+        }
     }
 
     /// How this column holds values of that type; a problem where it cannot.

@@ -9,6 +9,8 @@ DECLARE
     hints_elsewhere jsonb := {hints_elsewhere};
     set_in_users jsonb := {set_in_users};
     set_elsewhere jsonb := {set_elsewhere};
+    -- the provider's, and needed by the row: as a hint, until the provider has a word of its own
+    supplied jsonb := {supplied};
     ours jsonb := {ours};
     -- what a row has without any hint, here and as it is recorded
     bare jsonb := {verified};
@@ -72,6 +74,9 @@ BEGIN
         ELSIF set_elsewhere ? k THEN
             elsewhere := elsewhere || jsonb_build_object(set_elsewhere ->> k, v);
             keeps := concat_ws(',', NULLIF(keeps, ''), '"' || k || '"');
+        ELSIF supplied ? k THEN
+            hinted := hinted || jsonb_build_object(supplied ->> k, v);
+            recorded := recorded || jsonb_build_object(k, v #>> '{}');
         ELSIF ours ? k THEN
             RAISE EXCEPTION 'headcount.ensure: column % is not the application''s to set', quote_literal(k)
                 USING ERRCODE = '42501';
@@ -150,7 +155,7 @@ BEGIN
 
     IF NOT is_there THEN
         IF new_id IS NULL THEN
-            new_id := coalesce(shared, {fresh_id});
+            new_id := coalesce(shared, CAST(known.reserved_id AS {id_type}), {fresh_id});
         END IF;
         FOR attempt IN 1..2 LOOP
             SELECT names || coalesce(array_agg(quote_ident(j) ORDER BY j), '{}'),

@@ -87,6 +87,11 @@ impl UsersTable {
         }
     }
 
+    /// Whether the database gives ids, and gives none twice: one that is not used is lost.
+    pub fn gives_ids(&self) -> bool {
+        matches!(self.id.origin, IdOrigin::Sequence(_) | IdOrigin::Default(_))
+    }
+
     /// The numbers that SQLite itself would give, but for those of users that the application has removed.
     fn rowids(&self, autoincrement: bool) -> String {
         let (id, table) = (quoted(&self.id.name), &self.table);

@@ -80,9 +80,44 @@ struct Placed {
     /// Of the column there, bare.
     name: String,
     cell: CellType,
+    /// The column takes no null.
+    never_null: bool,
+    /// What the database fills it with where it may not be null, as an expression of the column's type.
+    default: Option<String>,
 }
 
+/// Behind a user's id in an address that is nobody's.
+const NOBODYS_ADDRESS: &str = "@erased.invalid";
+/// Before a user's id in a name or a number that is nobody's.
+const NOBODYS_NAME: &str = "deleted-";
+
 impl Placed {
+    /// What a deletion leaves in a column that takes no null: it frees the value for somebody else, and reads as
+    /// nothing (contract, rule 11).
+    fn freed_text(&self, user_id: &str) -> Option<String> {
+        let Field::Column(column) = self.field else { return None };
+        match column {
+            _ if !self.never_null || self.place != Place::Users => None,
+            Column::Email => Some(format!("{user_id}{NOBODYS_ADDRESS}")),
+            _ if column.freed() == Some(None) => Some(format!("{NOBODYS_NAME}{user_id}")),
+            _ => None,
+        }
+    }
+
+    /// The expression for the column as people see it: null for [`Self::freed_text`] of the user with this id.
+    fn seen(&self, text: String, id: &str) -> String {
+        match (self.freed_text(""), self.field) {
+            (None, _) => text,
+            (Some(_), Field::Column(Column::Email)) => format!("NULLIF({text}, {id} || '{NOBODYS_ADDRESS}')"),
+            (Some(_), _) => format!("NULLIF({text}, '{NOBODYS_NAME}' || {id})"),
+        }
+    }
+
+    /// A column that takes nulls.
+    fn plain(field: Field, place: Place, name: String, cell: CellType) -> Self {
+        Self { field, place, name, cell, never_null: false, default: None }
+    }
+
     /// The column, where `users` is `u` and `accounts` is `a`.
     fn sql(&self) -> String {
         match self.place {
@@ -171,13 +206,10 @@ impl UsersTable {
         };
         let columns = layout.columns().map(|column| {
             let (name, cell) = (column.name().to_owned(), column.column_type().into());
-            Placed { field: Field::Column(column), place: Place::Users, name, cell }
+            Placed::plain(Field::Column(column), Place::Users, name, cell)
         });
-        let facts = FACTS.map(|(field, name, column_type)| Placed {
-            field,
-            place: Place::Users,
-            name: name.to_owned(),
-            cell: column_type.into(),
+        let facts = FACTS.map(|(field, name, column_type)| {
+            Placed::plain(field, Place::Users, name.to_owned(), column_type.into())
         });
         Self {
             dialect,

@@ -93,6 +93,7 @@ impl UsersTable {
                 "{set_elsewhere}",
                 &literal(&self.names(Place::Accounts, |c| self.layout.is_settable(c))),
             )
+            .replace("{supplied}", &literal(&self.names(Place::Users, |c| self.layout.is_supplied(c))))
             .replace("{ours}", &literal(&self.not_theirs()))
             .replace("{verified}", &literal(&verified))
             .replace("{id_column}", &self.id_of_account())

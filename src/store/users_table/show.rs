@@ -61,7 +61,7 @@ impl UsersTable {
     /// `from` has the users as `u`. Of an adopted table only those that headcount knows are listed.
     fn select(&self, from: &str) -> String {
         let cell = |column: Column| match self.fields.get(column.index()) {
-            Some(placed) => placed.cell.exact(self.dialect, &placed.sql()),
+            Some(placed) => placed.seen(placed.cell.exact(self.dialect, &placed.sql()), &self.id_text("u.")),
             None => "NULL".to_owned(),
         };
         let columns: Vec<String> = Column::ALL.into_iter().map(cell).collect();
@@ -85,8 +85,10 @@ impl UsersTable {
 
     /// The provider's id and a column of the users of these accounts: source and provider's id, of the only parameter.
     pub fn show_column(&self, column: Column) -> String {
-        let cell =
-            self.fields.get(column.index()).map(|placed| placed.cell.text(self.dialect, &placed.sql()));
+        let cell = self
+            .fields
+            .get(column.index())
+            .map(|placed| placed.seen(placed.cell.text(self.dialect, &placed.sql()), &self.id_text("u.")));
         self.dialect.own(&format!(
             "SELECT i.provider_id, {} FROM {} JOIN headcount.identities i ON i.source = v.c1 AND i.provider_id = v.c2
              JOIN {} u ON {} = {}{}",

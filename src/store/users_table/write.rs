@@ -1,7 +1,7 @@
 //! Writing rows, and the order of their cells.
 
 use super::{Field, FieldSet, IdOrigin, Place, Placed, TheirCell, UsersTable};
-use crate::core::columns::{Column, ColumnSet, Owner};
+use crate::core::columns::{Cell, Column, ColumnSet, Owner};
 use crate::core::known::User;
 use crate::store::engine::dialect::{Dialect, quoted};
 use crate::store::engine::driver::Values;
@@ -14,7 +14,10 @@ impl UsersTable {
         for (placed, value) in self.fields.iter().zip(self.values()) {
             if placed.place == Place::Users {
                 names.push(quoted(&placed.name));
-                values.push(value);
+                values.push(match &placed.default {
+                    Some(default) => format!("coalesce({value}, {default})"),
+                    None => value,
+                });
             }
         }
         for mirror in &self.mirrors {
@@ -123,7 +126,10 @@ impl UsersTable {
         let is_unreadable = |field: Field| field.fact().is_some_and(|fact| user.unreadable.contains(fact));
         row.extend(self.fields.iter().map(|placed| match placed.field {
             field if is_unreadable(field) => Some("?".to_owned()),
-            Field::Column(column) => user.columns.get(column).map(str::to_owned),
+            Field::Column(column) => match (user.columns.get(column), user.deleted_at) {
+                (None, Some(_)) => placed.freed_text(&user.id),
+                (cell, _) => cell.map(str::to_owned),
+            },
             Field::DeletedAt => user.deleted_at.map(|at| at.to_string()),
             Field::SuspendedBySource => Some(user.suspended_by_source.to_string()),
             Field::SuspendedByApp => Some(user.suspended_by_app.to_string()),
@@ -131,6 +137,12 @@ impl UsersTable {
             Field::Kept => Some(self.kept_text(user)),
         }));
         row
+    }
+
+    /// A cell of a row as it reads: nothing where a deletion has freed a column that takes no null.
+    pub fn as_read(&self, column: Column, user_id: &str, cell: Cell) -> Cell {
+        let freed = self.fields.get(column.index()).and_then(|placed| placed.freed_text(user_id));
+        if freed.is_some() && cell == freed { None } else { cell }
     }
 
     /// Of [`Self::row`] the id and these fields.
