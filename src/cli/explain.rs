@@ -218,6 +218,9 @@ fn origin_as_sent(column: &ColumnWord) -> String {
         ),
         "call" => format!("set by a call and kept: {by}{says}"),
         "application" => format!("the application's own ({}){says}", column.owner),
+        "supplied" => {
+            "supplied by the application, for the provider has nothing; its first word replaces it".to_owned()
+        }
         "hint" => format!("hinted by the application, until the provider speaks: {by}"),
         "kept" => format!("held when the row was linked, and nobody has declared its owner{says}"),
         "drift" => {

@@ -15,6 +15,8 @@ pub enum Word {
     Calls,
     /// The application has written it, by SQL.
     Applications,
+    /// The application has supplied it: the column may not be null, and the provider has nothing for it.
+    Supplied,
     /// The application knew it before anything came from the provider.
     Hinted,
     /// Held by the row when it was linked; nobody has declared who owns the column.
@@ -32,6 +34,7 @@ impl Word {
             Word::Providers => "provider",
             Word::Calls => "call",
             Word::Applications => "application",
+            Word::Supplied => "supplied",
             Word::Hinted => "hint",
             Word::Kept => "kept",
             Word::Drift => "drift",
@@ -60,6 +63,11 @@ pub fn word(layout: &Layout, column: Column, user: &User, merged: Option<&Column
         (_, true) => Word::Providers,
         (Owner::Undeclared, false) if user.kept.contains(column) => Word::Kept,
         (Owner::App | Owner::AppOnceSet, false) => Word::Applications,
+        (Owner::Provider | Owner::Undeclared, false)
+            if layout.is_supplied(column) && merged.get(column).is_none() =>
+        {
+            Word::Supplied
+        }
         (Owner::Provider | Owner::Undeclared, false) => Word::Drift,
     }
 }

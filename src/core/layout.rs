@@ -96,7 +96,9 @@ impl Layout {
     /// Whether a call may fill the column although it is the provider's: while the provider has nothing for it, no row
     /// could be.
     pub fn is_supplied(&self, column: Column) -> bool {
-        self.never_null.contains(column) && !self.is_settable(column) && self.owner(column) != Owner::App
+        let is_told_by_the_account = self.is_account_id(column) || column == Column::EmailVerified;
+        let is_the_providers = !self.is_settable(column) && self.owner(column) != Owner::App;
+        self.never_null.contains(column) && is_the_providers && !is_told_by_the_account
     }
 
     /// Whether the value says something: neither nothing nor what stands in for it.

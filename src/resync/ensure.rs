@@ -5,6 +5,7 @@ use super::compare::key;
 use super::{Resync, ResyncError};
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, PROVIDER_ID_BYTES_MAX};
+use crate::core::layout::Layout;
 use crate::core::read::{Observation, Reading};
 use crate::core::retry_policy::SHARED_LOOKUP;
 use crate::digest::short_digest;
@@ -41,6 +42,21 @@ pub struct Signup {
     /// What the application's session knows: it fills a provisional row, and never links.
     pub hints: Columns,
     pub assignment: Assignment,
+}
+
+impl Signup {
+    /// The same where no row is there yet: a hint supplies what the row needs and the provider may have nothing for.
+    fn for_new_row(&self, layout: &Layout) -> Self {
+        let mut signup = self.clone();
+        let columns = &mut signup.assignment.setting.columns;
+        let needed = layout.columns().filter(|&column| layout.is_supplied(column));
+        for column in needed.filter(|&column| !self.hints.is_vacant(column)) {
+            if columns.iter().all(|(of, _)| *of != column) {
+                columns.push((column, self.hints.get(column).map(str::to_owned)));
+            }
+        }
+        signup
+    }
 }
 
 /// How a look for an account ended.
@@ -166,7 +182,8 @@ impl Ensure {
                     let (notify, outcome) = watch::channel(None);
                     lookups.insert(key.clone(), outcome.clone());
                     // Apart from the request: whoever goes away takes nothing from the others.
-                    tokio::spawn(self.clone().run_lookup(key.clone(), signup.clone(), notify));
+                    let signup = signup.for_new_row(self.calls.store.layout());
+                    tokio::spawn(self.clone().run_lookup(key.clone(), signup, notify));
                     (true, outcome)
                 }
             }

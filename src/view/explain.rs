@@ -46,7 +46,7 @@ pub struct ColumnWord {
     pub sent: Option<Cell>,
     /// `provider`, `app`, `app-once-set` or `undeclared`
     pub owner: &'static str,
-    /// Whose word the value is: `provider`, `call`, `application`, `hint`, `kept`, `drift`, `held-back` or `nobody`
+    /// Whose word the value is: `provider`, `call`, `application`, `supplied`, `hint`, `kept`, `drift`, `held-back` or `nobody`
     pub word: &'static str,
     /// The source whose word counts in this column: the first, in the order of authority, that has one.
     pub source: Option<String>,

@@ -9,6 +9,7 @@ mod application;
 mod bench;
 mod calls;
 mod commands;
+mod common_table;
 mod crashes;
 mod deceit;
 mod doubling;
