@@ -220,7 +220,10 @@ impl Context {
         } else {
             store.check_schema().await?;
         }
-        Ok(store)
+        match store.table_problems().await?.as_slice() {
+            [] => Ok(store),
+            problems => Err(StoreError::Setup(problems.join("\n")).into()),
+        }
     }
 
     /// Makes or upgrades the tables; where a `.env` file has named the database for the application, after a yes alone.

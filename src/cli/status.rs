@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
-/// Exit code 3 where there are dead letters, held deliveries or held runs, or where a source has fallen silent although
-/// its API shows changes.
+/// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
+/// its API shows changes, and where something is wrong with the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
 
@@ -27,7 +27,8 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
     let waits_in_vain =
         |source: &SourceStatusJson| source.waits_for.as_ref().is_some_and(|waits| waits.error.is_some());
     let alarm = report.sources.iter().any(|source| source.silence.is_some() || waits_in_vain(source));
-    Ok(if waiting || alarm || !report.held_runs.is_empty() { FOUND } else { DONE })
+    let table = !report.users_table_problems.is_empty();
+    Ok(if waiting || alarm || table || !report.held_runs.is_empty() { FOUND } else { DONE })
 }
 
 fn counted(counts: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
@@ -35,6 +36,7 @@ fn counted(counts: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
 }
 
 fn show(report: &StatusJson, context: &Context) {
+    report.users_table_problems.iter().for_each(|problem| print(&format!("ALARM: {problem}.")));
     print(&table(&["users", ""], counted(&report.users)));
     if !report.missing.is_empty() {
         let rows = report.missing.iter().map(|field| {

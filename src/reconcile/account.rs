@@ -21,6 +21,8 @@ pub(super) struct LockedAccount {
     pub known: Account,
     /// The id of a row that the application has removed: should the row be needed again, it keeps its id.
     pub former_id: Option<String>,
+    /// It is written down that there can be no row for it.
+    pub is_waiting: bool,
     /// The id that the database gave for a row which could not be made so far.
     pub reserved_id: Option<String>,
     /// Its row was made for the lock.
@@ -50,14 +52,14 @@ pub(super) fn locked_account(
 ) -> LockedAccount {
     let siblings = siblings(sources, layout, std::mem::take(&mut locked.siblings));
     let (user_id, user, is_placeholder) = (locked.user_id.take(), locked.user.take(), locked.is_placeholder);
-    let reserved_id = locked.reserved_id.take();
+    let (is_waiting, reserved_id) = (locked.is_waiting, locked.reserved_id.take());
     let (linked_now, needs_announcement) = (locked.linked_now, locked.needs_announcement);
     let (identity, _) = understood(sources, layout, key, locked);
     let key = key.clone();
     let identity = (!is_placeholder).then_some(identity);
     let known = Account { key, identity, user, linked_now, needs_announcement, siblings };
     let former_id = user_id.filter(|_| known.user.is_none());
-    LockedAccount { known, former_id, reserved_id, is_placeholder, linked_by: None }
+    LockedAccount { known, former_id, is_waiting, reserved_id, is_placeholder, linked_by: None }
 }
 
 /// The other accounts of a user.

@@ -117,10 +117,8 @@ impl HeldValuesRetry<'_> {
                 let id = ids.next(tx, &member.account).await?;
                 let (after, change) = again(&layout, &member.account.known, &id);
                 let linked_by = member.account.linked_by.clone();
-                let Some(write) = difference(&member.key, &member.account.known, &after, false, linked_by)
-                else {
-                    continue;
-                };
+                let write = difference(&member.key, &member.account.known, &after, false, linked_by);
+                let Some(write) = write.or_else(|| no_longer_waiting(&member)) else { continue };
                 for outcome in write_each(tx, vec![write]).await? {
                     let is_in_place = outcome.note().is_none();
                     changes.extend(
@@ -283,12 +281,27 @@ impl Wish {
     }
 }
 
+/// The account as it is, where its row is in its place and it is still written down that there can be none.
+fn no_longer_waiting(member: &Member) -> Option<AccountWrite> {
+    let known = &member.account.known;
+    let (identity, user) = (known.identity.clone()?, known.user.clone()?);
+    let write = AccountWrite::new(member.key.clone(), identity, Some(user.clone()), Some(user));
+    member.account.is_waiting.then(|| AccountWrite { siblings: known.siblings.clone(), ..write })
+}
+
 /// The account as a write has left it.
 fn as_written(write: &AccountWrite) -> LockedAccount {
     let (identity, user) = (Some(write.identity.clone()), write.user.clone());
     let (key, siblings) = (write.key.clone(), write.siblings.clone());
     let known = Account { key, identity, user, siblings, ..Account::default() };
-    LockedAccount { known, former_id: None, reserved_id: None, is_placeholder: false, linked_by: None }
+    LockedAccount {
+        known,
+        former_id: None,
+        is_waiting: false,
+        reserved_id: None,
+        is_placeholder: false,
+        linked_by: None,
+    }
 }
 
 /// Values that rows do not hold any more, and those that they hold in place of others.

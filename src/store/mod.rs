@@ -58,6 +58,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Store {
     driver: Arc<dyn Driver>,
     users: Arc<UsersTable>,
+    config: Arc<UsersConfig>,
     /// Once somebody needed it.
     erasure_key: Arc<OnceLock<String>>,
 }
@@ -94,7 +95,7 @@ impl Store {
             other => other,
         })?;
         let users = Arc::new(UsersTable::own(driver.dialect(), config));
-        let store = Self { driver, users, erasure_key: Arc::default() };
+        let store = Self { driver, users, config: Arc::new(config.clone()), erasure_key: Arc::default() };
         match &config.adopted {
             None => Ok(store),
             Some(table) => store.adopt_table(config, table).await,

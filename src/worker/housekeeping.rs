@@ -1,4 +1,5 @@
-//! What has to be done now and then: forgetting what is old, and writing down how much was refused.
+//! What has to be done now and then: forgetting what is old, writing down how much was refused, and a look at the users
+//! table, which the application may change.
 
 use crate::core::retention;
 use crate::store::Store;
@@ -6,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// Pruning is gone about every so many flushes: once an hour.
 const FLUSHES_PER_PRUNE: u32 = 720;
+/// The users table is looked at every so many flushes: once a minute.
+const FLUSHES_PER_LOOK: u32 = 12;
 /// Between two slices, so that deliveries come first.
 const SLICE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -65,8 +68,11 @@ pub async fn run_housekeeping(
     prunes: bool,
     stop: CancellationToken,
 ) {
-    let mut flushes = 0;
+    let (mut flushes, mut told) = (0, Vec::new());
     loop {
+        if flushes % FLUSHES_PER_LOOK == 0 {
+            told = look_at_users_table(&store, told).await;
+        }
         if prunes && flushes % FLUSHES_PER_PRUNE == 0 {
             prune(&store, retention_ms, &stop).await;
             prune_changes(&store, &stop).await;
@@ -81,6 +87,22 @@ pub async fn run_housekeeping(
         refusals.flush(&store).await;
         flushes += 1;
     }
+}
+
+/// Tells of what is wrong with the users table, once as long as it stays the same; what was told.
+async fn look_at_users_table(store: &Store, told: Vec<String>) -> Vec<String> {
+    let problems = match store.table_problems().await {
+        Ok(problems) => problems,
+        // Whoever needs the database tells of it.
+        Err(_) => return told,
+    };
+    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+        error!("{problem}");
+    }
+    if problems.is_empty() && !told.is_empty() {
+        info!("the users table is as it should be again");
+    }
+    problems
 }
 
 async fn prune_changes(store: &Store, stop: &CancellationToken) {

@@ -12,6 +12,7 @@ mod common_schema;
 mod corrupt;
 mod erasing;
 mod feed;
+mod hidden;
 mod holding;
 mod inbox;
 mod linking;

@@ -44,6 +44,7 @@ pub(in crate::store) fn identity(
     let is_retired = row.opt_time("retired_at")?.is_some();
     let kind = row.opt_text("kind")?;
     let reserved_id = row.opt_text("reserved_id")?;
+    let is_waiting = row.opt_text("waiting_reason")?.is_some();
     let is_placeholder = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
     let stored = StoredAccount {
@@ -57,6 +58,7 @@ pub(in crate::store) fn identity(
         is_placeholder,
         needs_announcement: only_row && !is_announced,
         linked_now: only_row && is_linked,
+        is_waiting,
         reserved_id,
         siblings: Vec::new(),
         is_retired,

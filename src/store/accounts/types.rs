@@ -25,6 +25,8 @@ pub struct StoredAccount {
     pub needs_announcement: bool,
     /// The user was there before the account, and no snapshot has come since.
     pub linked_now: bool,
+    /// It is written down that there can be no row for it.
+    pub is_waiting: bool,
     /// The id that a row of its own is to have: the database gave it, and no row could be made so far.
     pub reserved_id: Option<String>,
     /// The user's other accounts.
@@ -49,6 +51,7 @@ impl StoredAccount {
             is_placeholder: true,
             needs_announcement: false,
             linked_now: false,
+            is_waiting: false,
             reserved_id: None,
             siblings: Vec::new(),
             is_retired: false,

@@ -162,7 +162,7 @@ impl Reconciliation {
 
     async fn write_identities(&mut self, writes: &[AccountWrite]) -> Result<(), StoreError> {
         let sql = self.dialect.own(&format!(
-            "UPDATE headcount.identities SET user_id = v.c3, state = v.c4, version = CAST(v.c5 AS bigint),
+            "UPDATE headcount.identities SET user_id = coalesce(v.c3, user_id), state = v.c4, version = CAST(v.c5 AS bigint),
                  occurred_at = {}, profile = v.c7, provider_created_at = {}, deleted_at = {}, deleted_by = v.c10,
                  synced_at = CASE WHEN v.c11 = 'true' THEN {clock} ELSE synced_at END, read_at = {},
                  deletion_received_at = {}, replaced_version = CAST(v.c14 AS bigint), waiting_reason = v.c15,

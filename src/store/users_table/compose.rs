@@ -53,7 +53,7 @@ impl UsersTable {
             their_columns: catalog.columns.iter().map(|column| column.name.clone()).collect(),
             notes: notes(table, catalog),
         };
-        composition.check_rights(&users);
+        composition.problems.extend(users.access_problems(catalog));
         composition.check_targets();
         if composition.problems.is_empty() {
             return Ok(users);
@@ -87,7 +87,7 @@ impl<'a> Composition<'a> {
     }
 
     fn check_table(&mut self) {
-        let (role, table) = (&self.catalog.role, self.table.display());
+        let table = self.table.display();
         let problem = match self.catalog.kind.as_str() {
             "r" | "p" | "table" => None,
             "v" | "m" | "view" => Some(format!(
@@ -96,24 +96,6 @@ impl<'a> Composition<'a> {
             _ => Some(format!("{table} is no ordinary table, so its rows cannot be locked and written")),
         };
         self.problems.extend(problem);
-        if !self.catalog.may_use_schema {
-            self.problem(format!(
-                "role {role} may not use schema {}; GRANT USAGE ON SCHEMA {} TO {role}",
-                self.table.schema,
-                quoted(&self.table.schema)
-            ));
-        }
-        if !self.catalog.may_select {
-            self.problem(format!(
-                "role {role} may not read {table}; `headcount migrate --grants {role}` helps"
-            ));
-        }
-        if self.catalog.hides_rows {
-            self.problem(format!(
-                "row-level security hides rows of {table} from role {role}, and people would be taken for missing; \
-                 ALTER ROLE {role} BYPASSRLS, or give it a policy FOR ALL USING (true) WITH CHECK (true)"
-            ));
-        }
     }
 
     fn missing_column(&self, what: &str, name: &str) -> String {
@@ -329,25 +311,6 @@ impl<'a> Composition<'a> {
             mirrors.extend(cell.map(|cell| Mirror { ours, theirs: target.clone(), cell }));
         }
         mirrors
-    }
-
-    fn check_rights(&mut self, users: &UsersTable) {
-        let (role, table) = (&self.catalog.role, self.table.display());
-        let (updated, inserted) = users.written_columns();
-        let lacks = |may: fn(&CatalogColumn) -> bool, names: Vec<String>| -> Vec<String> {
-            let found = names.iter().filter_map(|name| self.catalog.column(name));
-            found.filter(|column| !may(column)).map(|column| column.name.clone()).collect()
-        };
-        let updates = lacks(|column| column.may_update, updated);
-        let inserts = lacks(|column| column.may_insert, inserted);
-        for (right, names) in [("update", updates), ("insert", inserts)] {
-            if !names.is_empty() {
-                self.problems.push(format!(
-                    "role {role} may not {right} {} of {table}; `headcount migrate --grants {role}` prints what helps",
-                    names.join(", ")
-                ));
-            }
-        }
     }
 
     fn check_targets(&mut self) {

@@ -3,6 +3,7 @@
 //! Each column lies in `users` or, on a table that was there before headcount and has no place for it, in
 //! `headcount.accounts`. Composed once; the default layout is the one in which everything lies in `users`.
 
+mod access;
 mod catalog;
 mod cell;
 pub(in crate::store) mod columns;
@@ -73,7 +74,7 @@ enum Place {
     Nowhere,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Placed {
     field: Field,
     place: Place,
@@ -129,14 +130,14 @@ impl Placed {
 }
 
 /// A column of the application's that repeats what is computed in `accounts`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Mirror {
     ours: &'static str,
     theirs: String,
     cell: CellType,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct IdColumn {
     /// Bare.
     name: String,
@@ -169,7 +170,7 @@ enum IdOrigin {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsersTable {
     dialect: Dialect,
     layout: Arc<Layout>,
@@ -252,6 +253,12 @@ impl UsersTable {
     /// What is no mistake of the table's, and worth knowing.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whether the same statements work on both: columns that are nobody's business here do not matter.
+    fn works_as(&self, other: &Self) -> bool {
+        let bare = |table: &Self| Self { their_columns: HashSet::new(), notes: Vec::new(), ..table.clone() };
+        bare(self) == bare(other)
     }
 
     // ---- what the reconciliation reads and writes ----

@@ -49,15 +49,41 @@ impl Store {
             .collect())
     }
 
-    async fn catalog_of_users(&self) -> Result<Vec<CatalogColumn>, StoreError> {
+    /// What is wrong with the users table as it is now, each with what helps: rights that are missing, rows that are
+    /// hidden, columns that changed since this process has looked. Nothing where all is well.
+    pub async fn table_problems(&self) -> Result<Vec<String>, StoreError> {
         let users = self.users_table();
-        let table = AdoptedTable {
+        let table = self.config.adopted.clone().unwrap_or_else(|| self.own_name());
+        let Some(catalog) = self.catalog(&table).await? else {
+            return Ok(vec![format!("there is no table {} any more", users.display())]);
+        };
+        if !users.is_adopted() {
+            return Ok(users.access_problems(&catalog));
+        }
+        match UsersTable::adopted(self.dialect(), &self.config, &table, &catalog) {
+            Err(StoreError::Setup(problems)) => Ok(vec![problems]),
+            Err(error) => Err(error),
+            Ok(now) if now.works_as(users) => Ok(Vec::new()),
+            Ok(_) => Ok(vec![format!(
+                "table {} has changed since this process began; restart it, so that it knows the columns as they are now",
+                users.display()
+            )]),
+        }
+    }
+
+    async fn catalog_of_users(&self) -> Result<Vec<CatalogColumn>, StoreError> {
+        Ok(self.catalog(&self.own_name()).await?.unwrap_or_default().columns)
+    }
+
+    /// The table alone, without what is mapped.
+    fn own_name(&self) -> AdoptedTable {
+        let users = self.users_table();
+        AdoptedTable {
             schema: users.schema.clone(),
             name: users.name.clone(),
             id: users.id.name.clone(),
             columns: Vec::new(),
-        };
-        Ok(self.catalog(&table).await?.unwrap_or_default().columns)
+        }
     }
 
     /// Those of the cells that the user's row does not hold already.
