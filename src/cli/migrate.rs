@@ -22,6 +22,9 @@ pub struct Migrate {
     /// Gives the application's own role the view headcount.people and the function headcount.ensure, and prints the statements
     #[arg(long, value_name = "ROLE", conflicts_with_all = ["uninstall", "grants"])]
     app_grants: Option<String>,
+    /// Takes headcount's triggers off the users table, for a migration of the application's; `headcount migrate` puts them back
+    #[arg(long, conflicts_with_all = ["uninstall", "grants", "app_grants"])]
+    release: bool,
     /// Removes everything of headcount's but the users table
     #[arg(long)]
     uninstall: bool,
@@ -42,10 +45,16 @@ pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
             store.run_steps(&steps).await?;
         }
         steps
+    } else if command.release {
+        let steps = store.release_plan();
+        if !command.plan {
+            store.run_steps(&steps).await?;
+        }
+        steps
     } else if let Some(role) = command.grants.as_ref().or(command.app_grants.as_ref()) {
         store.check_schema().await?;
         let steps = match command.app_grants {
-            Some(_) => store.app_grants(role)?,
+            Some(_) => store.app_grants(role).await?,
             None => store.grants(role).await?,
         };
         if !command.plan {

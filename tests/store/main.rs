@@ -6,6 +6,7 @@ mod support;
 
 mod adopting;
 mod applying;
+mod both_ways;
 mod calling;
 mod catalog;
 mod common_schema;
@@ -28,6 +29,7 @@ mod seeding;
 mod shared_ids;
 mod sources;
 mod states;
+mod their_migrations;
 mod upgrading;
 
 use headcount::clock::SystemClock;

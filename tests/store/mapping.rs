@@ -166,7 +166,7 @@ mod postgres {
         for sql in [ensure, people] {
             assert!(db.try_execute(&as_app(sql)).await.is_err(), "{sql}");
         }
-        store.run_steps(&store.app_grants(&app).unwrap()).await.unwrap();
+        store.run_steps(&store.app_grants(&app).await.unwrap()).await.unwrap();
         for sql in [ensure, people] {
             db.execute(&as_app(sql)).await;
         }

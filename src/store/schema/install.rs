@@ -7,6 +7,8 @@ use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::schema::lock_wait::LockWait;
 use crate::store::schema::migrate::Step;
+use crate::store::users_table::offered::OFFERED_FUNCTIONS;
+use crate::store::users_table::rights::Right;
 
 /// What was granted on things of the application's (JSON: role and statement that takes it back).
 const GRANTED: &str = "granted";
@@ -32,9 +34,15 @@ impl Store {
             steps.push(step(format!("GRANT {rights} ON headcount.{} TO {}", quoted(&table), quoted(role))));
         }
         steps.push(step(format!("GRANT SELECT ON headcount.inbox TO {}", quoted(role))));
+        steps.extend(self.lacking_rights(role, self.users_table().rights(role)).await?);
+        Ok(steps)
+    }
+
+    /// Grants what the role lacks of these rights, and writes down how to take it back.
+    async fn lacking_rights(&self, role: &str, rights: Vec<Right>) -> Result<Vec<Step>, StoreError> {
         let mut tx = self.begin(Access::Read).await?;
-        let mut granted = self.granted(&mut *tx).await?;
-        for right in self.users_table().rights(role) {
+        let (mut steps, mut granted) = (Vec::new(), self.granted(&mut *tx).await?);
+        for right in rights {
             let lacking: Vec<String> = texts(tx.fetch(&right.lacking, vec![]).await?);
             if !lacking.is_empty() {
                 steps.push(step(right.grant(role, &lacking)));
@@ -48,18 +56,29 @@ impl Store {
 
     /// What gives the application's own role what it may use of headcount's: the view of people, and the function that
     /// makes a user in its own transaction.
-    pub fn app_grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
+    pub async fn app_grants(&self, role: &str) -> Result<Vec<Step>, StoreError> {
         if self.dialect() == Dialect::Sqlite {
             return Err(StoreError::Setup(
                 "SQLite knows no roles: who may read the file may read the view".to_owned(),
             ));
         }
-        let role = quoted(role);
-        Ok(vec![
-            step(format!("GRANT USAGE ON SCHEMA headcount TO {role}")),
-            step(format!("GRANT SELECT ON headcount.people TO {role}")),
-            step(format!("GRANT EXECUTE ON FUNCTION headcount.ensure(text, text, jsonb, jsonb) TO {role}")),
-        ])
+        let name = quoted(role);
+        let mut steps = vec![
+            step(format!("GRANT USAGE ON SCHEMA headcount TO {name}")),
+            step(format!("GRANT SELECT ON headcount.people TO {name}")),
+        ];
+        for function in OFFERED_FUNCTIONS {
+            steps.push(step(format!("GRANT EXECUTE ON FUNCTION headcount.{function} TO {name}")));
+        }
+        steps.extend(self.lacking_rights(role, self.users_table().app_rights(role)).await?);
+        Ok(steps)
+    }
+
+    /// Takes headcount's triggers off the users table, for a migration of the application's that they stand in the way of
+    /// (SQLite lets no column go that a trigger names). [`Store::migrate`] puts them back, and corrects the states.
+    pub fn release_plan(&self) -> Vec<Step> {
+        let title = "the account state trigger is off until the next `headcount migrate`".to_owned();
+        vec![Step { title, sql: self.users_table().remove_state() }]
     }
 
     /// The statements that take everything of headcount's away, and leave the users table: in order.

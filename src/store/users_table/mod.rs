@@ -13,12 +13,13 @@ mod known;
 mod link;
 mod make;
 mod mirror;
-mod offered;
-mod rights;
+pub(in crate::store) mod offered;
+pub(in crate::store) mod rights;
 mod show;
 mod state;
 mod theirs;
 mod types;
+mod watch;
 mod write;
 
 pub use config::{AdoptedTable, UsersConfig};

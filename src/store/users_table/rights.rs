@@ -14,6 +14,18 @@ pub struct Right {
 }
 
 impl Right {
+    fn on_columns(role: &str, verb: &'static str, table: &str, columns: &[String]) -> Self {
+        let names: Vec<String> = columns.iter().map(|name| literal(name)).collect();
+        let lacking = format!(
+            "SELECT c FROM unnest(CAST(ARRAY[{}] AS text[])) AS n(c)
+             WHERE NOT has_column_privilege({}, {}, c, '{verb}')",
+            names.join(", "),
+            literal(role),
+            literal(table)
+        );
+        Self { lacking, verb, on: table.to_owned(), of_columns: true }
+    }
+
     pub fn grant(&self, role: &str, lacking: &[String]) -> String {
         format!("GRANT {} ON {} TO {}", self.what(lacking), self.on, quoted(role))
     }
@@ -34,7 +46,7 @@ impl Right {
 impl UsersTable {
     /// What a role of PostgreSQL needs.
     pub fn rights(&self, role: &str) -> Vec<Right> {
-        let (role, table) = (literal(role), literal(&self.table));
+        let (name_of_role, role, table) = (role, literal(role), literal(&self.table));
         let whole = |verb, on: String, has: String| Right {
             lacking: format!("SELECT 'all of it' WHERE NOT {has}"),
             verb,
@@ -52,17 +64,7 @@ impl UsersTable {
         ];
         let (updated, inserted) = self.written_columns();
         for (verb, columns) in [("INSERT", inserted), ("UPDATE", updated)] {
-            let names: Vec<String> = columns.iter().map(|name| literal(name)).collect();
-            rights.push(Right {
-                lacking: format!(
-                    "SELECT c FROM unnest(ARRAY[{}]) AS n(c)
-                     WHERE NOT has_column_privilege({role}, {table}, c, '{verb}')",
-                    names.join(", ")
-                ),
-                verb,
-                on: self.table.clone(),
-                of_columns: true,
-            });
+            rights.push(Right::on_columns(name_of_role, verb, &self.table, &columns));
         }
         if let Some(sequence) = &self.id.sequence {
             rights.push(whole(
@@ -70,6 +72,30 @@ impl UsersTable {
                 format!("SEQUENCE {sequence}"),
                 format!("has_sequence_privilege({role}, {}, 'USAGE')", literal(sequence)),
             ));
+        }
+        rights
+    }
+
+    /// What the application's own role needs for what it is offered: the view shows what it may see, and the function
+    /// writes what it may write.
+    pub fn app_rights(&self, role: &str) -> Vec<Right> {
+        let (read, inserted, updated) = self.offered_columns();
+        let quoted_schema = quoted(&self.schema);
+        let mut rights = vec![Right {
+            lacking: format!(
+                "SELECT 'all of it' WHERE NOT has_schema_privilege({}, {}, 'USAGE')",
+                literal(role),
+                literal(&self.schema)
+            ),
+            verb: "USAGE",
+            on: format!("SCHEMA {quoted_schema}"),
+            of_columns: false,
+        }];
+        for (verb, columns) in [("SELECT", read), ("INSERT", inserted), ("UPDATE", updated)] {
+            rights.push(Right::on_columns(role, verb, &self.table, &columns));
+        }
+        if self.is_adopted {
+            rights.push(Right::on_columns(role, "SELECT", "headcount.accounts", &self.shown_elsewhere()));
         }
         rights
     }

@@ -3,25 +3,43 @@
 //! Where headcount made the table they are columns of it, and a trigger fills them. An adopted table's are columns of
 //! `accounts`: headcount's own writes compute them in the statement, and a trigger sees to what the application writes.
 
+use super::watch::MIRROR_TRIGGER;
 use super::{Place, UsersTable, literal};
 use crate::core::words::AccountState;
 use crate::store::engine::dialect::{Dialect, quoted};
 
 /// The state trigger's name on PostgreSQL. Triggers fire in the order of their names: ours sees what the
 /// application's have made of the row.
-const TRIGGER: &str = "zz_headcount_state";
-const SQLITE_TRIGGERS: [&str; 2] = ["headcount_state_insert", "headcount_state_update"];
+pub(super) const TRIGGER: &str = "zz_headcount_state";
+pub(super) const SQLITE_TRIGGERS: [&str; 2] = ["headcount_state_insert", "headcount_state_update"];
 
 /// How an expression reaches the columns of a user.
 pub(super) struct View<'a> {
-    /// Before a column of `users`.
-    pub users: &'a str,
+    pub users: RowOf<'a>,
     /// The expression for a column of `accounts`.
     pub accounts: &'a dyn Fn(&str) -> String,
 }
 
-const STORED: View<'static> =
-    View { users: "u.", accounts: &|name| format!("headcount.accounts.{}", quoted(name)) };
+/// How an expression reaches a row of `users`.
+#[derive(Clone, Copy)]
+pub(super) enum RowOf<'a> {
+    /// Before a column's name.
+    Columns(&'a str),
+    /// A variable of PostgreSQL's that holds the row as JSON: a column that is there no more is null, and no error.
+    Json(&'a str),
+}
+
+impl RowOf<'_> {
+    pub fn column(self, name: &str) -> String {
+        match self {
+            RowOf::Columns(prefix) => format!("{prefix}{}", quoted(name)),
+            RowOf::Json(variable) => format!("({variable} ->> {})", literal(name)),
+        }
+    }
+}
+
+pub(super) const STORED: View<'static> =
+    View { users: RowOf::Columns("u."), accounts: &|name| format!("headcount.accounts.{}", quoted(name)) };
 
 impl UsersTable {
     /// The definitions that the database has of the state trigger, to be compared with [`Self::state_source`].
@@ -30,7 +48,8 @@ impl UsersTable {
             Dialect::Postgres => format!(
                 "SELECT CAST(p.prosrc AS text) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
                  JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = {} AND c.relname = {} AND t.tgname = '{TRIGGER}' AND t.tgenabled <> 'D'",
+                 WHERE n.nspname = {} AND c.relname = {} AND t.tgname IN ('{TRIGGER}', '{MIRROR_TRIGGER}')
+                   AND t.tgenabled <> 'D' ORDER BY t.tgname DESC",
                 literal(&self.schema),
                 literal(&self.name)
             ),
@@ -45,7 +64,9 @@ impl UsersTable {
     pub fn state_source(&self, required: &[String]) -> Vec<String> {
         match (self.dialect, self.is_adopted) {
             (_, true) if self.watched(required).is_empty() => Vec::new(),
-            (Dialect::Postgres, true) => vec![self.postgres_watch(required)],
+            (Dialect::Postgres, true) => {
+                [self.postgres_watch(required)].into_iter().chain(self.postgres_mirror(required)).collect()
+            }
             (Dialect::Sqlite, true) => vec![self.sqlite_watch(required)],
             (Dialect::Postgres, false) => vec![self.postgres_body(required)],
             (Dialect::Sqlite, false) => self.sqlite_triggers(required).to_vec(),
@@ -58,26 +79,15 @@ impl UsersTable {
         let source = self.state_source(required);
         let Some(first) = source.first() else { return self.remove_state() };
         match self.dialect {
-            Dialect::Postgres => {
-                let (security, when) = match self.is_adopted {
-                    // The application's roles have no rights on headcount's tables.
-                    true => (
-                        " SECURITY DEFINER SET search_path = pg_catalog, pg_temp",
-                        format!(
-                            "AFTER UPDATE ON {table}\n    FOR EACH ROW WHEN ({})",
-                            self.changed(required)
-                        ),
-                    ),
-                    false => ("", format!("BEFORE INSERT OR UPDATE ON {table}\n    FOR EACH ROW")),
-                };
-                format!(
-                    "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql{security} \
-                     AS $headcount${first}$headcount$;\n\
-                     REVOKE ALL ON FUNCTION headcount.users_state() FROM PUBLIC;\n\
-                     DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
-                     CREATE TRIGGER {TRIGGER} {when} EXECUTE FUNCTION headcount.users_state()"
-                )
-            }
+            Dialect::Postgres if self.is_adopted => self.install_watch(&source),
+            Dialect::Postgres => format!(
+                "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql \
+                 AS $headcount${first}$headcount$;\n\
+                 REVOKE ALL ON FUNCTION headcount.users_state() FROM PUBLIC;\n\
+                 DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
+                 CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE ON {table}\n    \
+                 FOR EACH ROW EXECUTE FUNCTION headcount.users_state()"
+            ),
             Dialect::Sqlite => format!("{};\n{}", self.remove_state(), source.join(";\n")),
         }
     }
@@ -85,7 +95,10 @@ impl UsersTable {
     /// The script that leaves the table without the trigger.
     pub fn remove_state(&self) -> String {
         match self.dialect {
-            Dialect::Postgres => format!("DROP TRIGGER IF EXISTS {TRIGGER} ON {}", self.table),
+            Dialect::Postgres => format!(
+                "DROP TRIGGER IF EXISTS {TRIGGER} ON {0};\nDROP TRIGGER IF EXISTS {MIRROR_TRIGGER} ON {0}",
+                self.table
+            ),
             Dialect::Sqlite => {
                 let [first, second] = SQLITE_TRIGGERS;
                 format!("DROP TRIGGER IF EXISTS {first};\nDROP TRIGGER IF EXISTS {second}")
@@ -134,84 +147,6 @@ impl UsersTable {
 
     // ---- an adopted table ----
 
-    /// Columns of `users` whose change may change the state, and those that repeat it.
-    fn watched(&self, required: &[String]) -> Vec<String> {
-        let mut watched: Vec<String> =
-            required.iter().filter_map(|field| self.required_in_users(field)).map(str::to_owned).collect();
-        let deleted_at = self.placed("deleted_at").filter(|placed| placed.place == Place::Users);
-        watched.extend(deleted_at.map(|placed| placed.name.clone()));
-        watched.extend(self.mirrors.iter().map(|mirror| mirror.theirs.clone()));
-        watched.sort();
-        watched.dedup();
-        watched
-    }
-
-    /// As texts: not every type can be compared.
-    fn changed(&self, required: &[String]) -> String {
-        let differs = match self.dialect {
-            Dialect::Postgres => "IS DISTINCT FROM",
-            Dialect::Sqlite => "IS NOT",
-        };
-        let differing = self.watched(required).into_iter().map(|name| {
-            let name = quoted(&name);
-            format!("CAST(OLD.{name} AS text) {differs} CAST(NEW.{name} AS text)")
-        });
-        differing.collect::<Vec<_>>().join(" OR ")
-    }
-
-    /// The id of the row that the application has written, as text.
-    fn new_id(&self) -> String {
-        format!("CAST(NEW.{} AS text)", quoted(&self.id.name))
-    }
-
-    /// Puts the state in `accounts` right after the application has written a row.
-    fn watch(&self, required: &[String]) -> String {
-        let view = View { users: "NEW.", ..STORED };
-        let (state, missing) = (self.state(&view, required), self.missing(&view, required));
-        let now = self.dialect.clock();
-        format!(
-            "    UPDATE headcount.accounts SET account_state = {state}, missing = {missing},\n        \
-             state_since = CASE WHEN account_state = {state} THEN state_since ELSE {now} END, updated_at = {now}\n    \
-             WHERE user_id = {} AND NOT (account_state = {state} AND missing = {missing});\n",
-            self.new_id()
-        )
-    }
-
-    fn postgres_watch(&self, required: &[String]) -> String {
-        let (own_id, id) = (quoted(&self.id.name), self.new_id());
-        let mut body = self.watch(required);
-        for mirror in &self.mirrors {
-            let theirs = quoted(&mirror.theirs);
-            let value = mirror.cell.value(self.dialect, &format!("a.{}", mirror.ours));
-            body.push_str(&format!(
-                "    UPDATE {0} SET {theirs} = {value} FROM headcount.accounts a\n    \
-                 WHERE a.user_id = {id} AND {0}.{own_id} = NEW.{own_id} AND {0}.{theirs} IS DISTINCT FROM {value};\n",
-                self.table
-            ));
-        }
-        format!("\nBEGIN\n{body}    RETURN NULL;\nEND\n")
-    }
-
-    fn sqlite_watch(&self, required: &[String]) -> String {
-        let (own_id, id) = (quoted(&self.id.name), self.new_id());
-        let mut body = self.watch(required);
-        for mirror in &self.mirrors {
-            let theirs = quoted(&mirror.theirs);
-            let value = format!("(SELECT {} FROM headcount.accounts WHERE user_id = {id})", mirror.ours);
-            body.push_str(&format!(
-                "    UPDATE {0} SET {theirs} = {value}\n    \
-                 WHERE {own_id} = NEW.{own_id} AND {theirs} IS NOT {value} AND {value} IS NOT NULL;\n",
-                self.table
-            ));
-        }
-        self.dialect.own(&format!(
-            "CREATE TRIGGER {} AFTER UPDATE ON {} WHEN {}\nBEGIN\n{body}END",
-            SQLITE_TRIGGERS[1],
-            self.table,
-            self.changed(required)
-        ))
-    }
-
     /// Writes `accounts` for the rows of the only parameter (as [`UsersTable::insert`] takes them), whose rows in
     /// `users` are written; `None` where nothing lies in `accounts`.
     pub fn write_accounts(&self, required: &[String]) -> Option<String> {
@@ -224,7 +159,7 @@ impl UsersTable {
             let value = own().find(|(placed, _)| placed.name == name).map(|(_, value)| value.clone());
             value.unwrap_or_else(|| "NULL".to_owned())
         };
-        let view = View { users: "u.", accounts: &said };
+        let view = View { users: RowOf::Columns("u."), accounts: &said };
         let names: Vec<String> = own().map(|(placed, _)| placed.name.clone()).collect();
         let cells: Vec<String> = own().map(|(_, value)| value.clone()).collect();
         let replaced: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
@@ -253,7 +188,7 @@ impl UsersTable {
     /// The column of `users` that a required field is; `None` where it lies in `accounts`.
     ///
     /// A name that is ours and mapped is theirs; one that their table has is theirs as well.
-    fn required_in_users<'a>(&'a self, field: &'a str) -> Option<&'a str> {
+    pub(super) fn required_in_users<'a>(&'a self, field: &'a str) -> Option<&'a str> {
         match self.placed(field) {
             Some(placed) if placed.place == Place::Users => Some(&placed.name),
             _ if !self.is_adopted || self.their_columns.contains(field) => Some(field),
@@ -271,7 +206,7 @@ impl UsersTable {
 
     fn absent(&self, view: &View<'_>, field: &str) -> String {
         let column = match self.required_in_users(field) {
-            Some(name) => format!("{}{}", view.users, quoted(name)),
+            Some(name) => view.users.column(name),
             None => (view.accounts)(field),
         };
         format!("({column} IS NULL OR CAST({column} AS text) = '')")
@@ -279,7 +214,7 @@ impl UsersTable {
 
     fn fact(&self, view: &View<'_>, name: &str) -> String {
         match self.placed(name) {
-            Some(placed) if placed.place == Place::Users => format!("{}{}", view.users, quoted(&placed.name)),
+            Some(placed) if placed.place == Place::Users => view.users.column(&placed.name),
             _ => (view.accounts)(name),
         }
     }
@@ -311,7 +246,7 @@ impl UsersTable {
         format!("CASE WHEN {} IS NULL THEN {some} ELSE {none} END", self.fact(view, "deleted_at"))
     }
 
-    fn state(&self, view: &View<'_>, required: &[String]) -> String {
+    pub(super) fn state(&self, view: &View<'_>, required: &[String]) -> String {
         let absent: Vec<String> = required.iter().map(|field| self.absent(view, field)).collect();
         let mut cases = String::new();
         for &state in AccountState::ALL {
@@ -375,5 +310,5 @@ impl UsersTable {
 
 /// Everything lies in `users`.
 fn one_table(users: &str) -> View<'_> {
-    View { users, accounts: &|_| "NULL".to_owned() }
+    View { users: RowOf::Columns(users), accounts: &|_| "NULL".to_owned() }
 }

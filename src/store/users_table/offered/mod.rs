@@ -1,0 +1,362 @@
+//! What headcount offers to applications in the database itself: a view of people, and on PostgreSQL the function that
+//! makes a user in the application's own transaction.
+
+use super::state::{RowOf, View};
+use super::{Field, IdKind, IdOrigin, Place, Placed, UsersTable, literal};
+use crate::core::columns::{Column, Owner};
+use crate::store::engine::dialect::{Dialect, quoted};
+use serde_json::{Map, Value};
+
+/// The functions, with gaps for what the table decides about.
+const BODIES: [&str; 3] =
+    [include_str!("ensure_start.sql"), include_str!("ensure_finish.sql"), include_str!("ensure.sql")];
+
+/// The functions with the types of their parameters.
+pub(in crate::store) const OFFERED_FUNCTIONS: [&str; 4] = [
+    "people_now()",
+    "ensure_start(text, text, text)",
+    "ensure_finish(text, text, jsonb, jsonb)",
+    "ensure(text, text, jsonb, jsonb)",
+];
+
+/// What is shown of other people.
+const SHOWN: [Column; 3] = [Column::Username, Column::DisplayName, Column::AvatarUrl];
+
+impl UsersTable {
+    /// The script that makes all of it, or makes it anew. `None` on a table of the application's in SQLite, where migrations
+    /// make tables anew, and renaming one fails while there is a view of it.
+    pub fn offered(&self, required: &[String]) -> Option<String> {
+        match self.dialect {
+            Dialect::Sqlite if self.is_adopted => None,
+            Dialect::Sqlite => Some(format!("DROP VIEW IF EXISTS headcount_people;\n{}", self.people())),
+            Dialect::Postgres => {
+                Some(format!("{};\n{}", self.people_anew(), self.ensure_functions(required)))
+            }
+        }
+    }
+
+    /// Rows where the parts of [`Self::offered`] are missing.
+    pub fn lacks_offered(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Postgres => {
+                "SELECT 'yes' WHERE to_regclass('headcount.people') IS NULL
+                    OR (SELECT count(DISTINCT p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                        WHERE n.nspname = 'headcount'
+                          AND p.proname IN ('ensure', 'ensure_start', 'ensure_finish', 'people_now')) < 4"
+            }
+            Dialect::Sqlite => {
+                "SELECT 'yes' WHERE NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'headcount_people')"
+            }
+        }
+    }
+
+    /// For lists of other people: whoever is deleted is there as such, without personal data.
+    ///
+    /// On PostgreSQL the view stands on a function, which the planner takes apart. The text of a function depends on no column, so the
+    /// application's migrations may change any. And the caller's own rights and row-level security hold in it.
+    pub fn people(&self) -> String {
+        match self.dialect {
+            Dialect::Postgres => {
+                "CREATE VIEW headcount.people AS\n    SELECT * FROM headcount.people_now()".to_owned()
+            }
+            Dialect::Sqlite => {
+                self.dialect.own(&format!("CREATE VIEW headcount.people AS\n{}", self.select_people()))
+            }
+        }
+    }
+
+    fn select_people(&self) -> String {
+        let state = self.computed("account_state");
+        let shown = SHOWN.map(|column| {
+            let value =
+                self.fields.get(column.index()).map_or("NULL".to_owned(), |placed| match self.dialect {
+                    Dialect::Postgres => format!("CAST({} AS text)", placed.sql()),
+                    Dialect::Sqlite => placed.sql(),
+                });
+            format!("CASE WHEN coalesce({state}, '') <> 'deleted' THEN {value} END AS {}", column.name())
+        });
+        format!(
+            "    SELECT {} AS id, {state} AS account_state, {}\n    FROM {} u{}",
+            self.id_sql("u."),
+            shown.join(", "),
+            self.table,
+            self.with_accounts("LEFT JOIN", &self.id_text("u."))
+        )
+    }
+
+    /// The view, made anew where its columns have other types than before; whoever might read it still may.
+    fn people_anew(&self) -> String {
+        let names = SHOWN.map(|column| format!("{} text", column.name())).join(", ");
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION headcount.people_now() RETURNS TABLE (id {}, account_state text, {names})\n\
+             LANGUAGE sql STABLE ROWS 10000 AS $headcount$\n{}\n$headcount$",
+            self.id_type(),
+            self.select_people()
+        );
+        let view = self.people();
+        format!(
+            "DO $view$ DECLARE\n    readers text[] := ARRAY(SELECT DISTINCT\n            \
+                 CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END\n        \
+             FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a\n        \
+             WHERE c.oid = to_regclass('headcount.people') AND a.privilege_type = 'SELECT');\n    reader text;\nBEGIN\n\
+             BEGIN\n{function};\n{};\nEXCEPTION WHEN invalid_table_definition OR invalid_function_definition THEN\n\
+             DROP VIEW IF EXISTS headcount.people;\nDROP FUNCTION IF EXISTS headcount.people_now();\n{function};\n{view};\nEND;\n\
+             REVOKE ALL ON FUNCTION headcount.people_now() FROM PUBLIC;\n\
+             FOREACH reader IN ARRAY readers LOOP\n    \
+                 EXECUTE 'GRANT SELECT ON headcount.people TO ' || reader;\n    \
+                 EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.people_now() TO ' || reader;\nEND LOOP;\nEND $view$",
+            view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"),
+        )
+    }
+
+    fn id_type(&self) -> &'static str {
+        match self.id.kind {
+            IdKind::Uuid => "uuid",
+            IdKind::Text => "text",
+            IdKind::Integer => "bigint",
+        }
+    }
+
+    /// The three functions: one with the caller's rights, and two with headcount's around it.
+    fn ensure_functions(&self, required: &[String]) -> String {
+        let is_hint = |column: Column| {
+            self.layout.owner(column) != Owner::App && !matches!(column, Column::Path(_) | Column::CreatedAt)
+        };
+        let verified = match self.placed(Column::EmailVerified.name()) {
+            Some(placed) if placed.place == Place::Users => {
+                let mut object = Map::new();
+                object.insert(placed.name.clone(), Value::Bool(false));
+                Value::Object(object).to_string()
+            }
+            _ => "{}".to_owned(),
+        };
+        let nothing = || "NULL".to_owned();
+        let (account, keep, keep_elsewhere) = match self.is_adopted {
+            true => (self.ensure_account(required), nothing(), self.ensure_keep()),
+            false => (nothing(), self.ensure_keep(), nothing()),
+        };
+        let (more, values) = self.ensure_constants();
+        let (fresh_id, offered_id) = self.fresh_id();
+        let over = match self.id.origin {
+            IdOrigin::Sequence(_) => " OVERRIDING SYSTEM VALUE",
+            _ => "",
+        };
+        let is_settable = |column| self.layout.is_settable(column);
+        let settable = self.layout.columns().filter(|&column| is_settable(column));
+        let settable = settable.map(|column| (self.layout.name(column).to_owned(), Value::Null));
+        let settable = Value::Object(settable.collect()).to_string();
+        let gaps = [
+            ("{id}", quoted(&self.id.name)),
+            ("{id_type}", self.id_type().to_owned()),
+            ("{table}", self.table.clone()),
+            ("{fresh_id}", fresh_id),
+            ("{offered_id}", offered_id),
+            ("{shared_id}", self.shared_id_of_account().to_owned()),
+            ("{hints_in_users}", literal(&self.names(Place::Users, is_hint))),
+            ("{hints_elsewhere}", literal(&self.names(Place::Accounts, is_hint))),
+            ("{set_in_users}", literal(&self.names(Place::Users, is_settable))),
+            ("{set_elsewhere}", literal(&self.names(Place::Accounts, is_settable))),
+            ("{elsewhere}", literal(&self.names(Place::Accounts, is_settable))),
+            ("{settable}", literal(&settable)),
+            ("{supplied}", literal(&self.names(Place::Users, |column| self.layout.is_supplied(column)))),
+            ("{ours}", literal(&self.not_theirs())),
+            ("{verified}", literal(&verified)),
+            ("{id_column}", self.id_of_account()),
+            ("{needs_id_column}", self.needs_id_of_account().to_string()),
+            ("{more_columns}", more),
+            ("{more_values}", values),
+            ("{over}", over.to_owned()),
+            ("{keep}", keep),
+            ("{keep_elsewhere}", keep_elsewhere),
+            ("{account}", account),
+        ];
+        let filled =
+            BODIES.map(|body| gaps.iter().fold(body.to_owned(), |text, (gap, with)| text.replace(gap, with)));
+        let revoked = OFFERED_FUNCTIONS[1..]
+            .iter()
+            .map(|name| format!("REVOKE ALL ON FUNCTION headcount.{name} FROM PUBLIC"));
+        format!("{};\n{}", filled.join(";\n"), revoked.collect::<Vec<_>>().join(";\n"))
+    }
+
+    /// The column of `users` that shows the provider's own id, as SQL.
+    fn id_of_account(&self) -> String {
+        let shows = |placed: &&Placed| match placed.field {
+            Field::Column(column) => placed.place == Place::Users && self.layout.is_account_id(column),
+            _ => false,
+        };
+        let found = self.fields.iter().find(shows);
+        found.map_or_else(|| "CAST(NULL AS text)".to_owned(), |placed| literal(&placed.name))
+    }
+
+    /// Whether that column may not be null.
+    fn needs_id_of_account(&self) -> bool {
+        let shows = |placed: &&Placed| matches!(placed.field, Field::Column(column) if self.layout.is_account_id(column));
+        self.fields.iter().find(shows).is_some_and(|placed| placed.never_null)
+    }
+
+    /// Our names and theirs of the columns at a place, as a JSON object.
+    fn names(&self, place: Place, chosen: impl Fn(Column) -> bool) -> String {
+        let there = self.fields.iter().filter_map(|placed| match placed.field {
+            Field::Column(column) if placed.place == place && chosen(column) => {
+                Some((self.layout.name(column).to_owned(), Value::from(placed.name.clone())))
+            }
+            _ => None,
+        });
+        Value::Object(there.collect()).to_string()
+    }
+
+    /// Every name that a call may not take for a column of the application's own.
+    fn not_theirs(&self) -> String {
+        let mut names: Vec<String> =
+            self.layout.columns().map(|column| self.layout.name(column).to_owned()).collect();
+        names
+            .extend(self.fields.iter().filter(|placed| placed.place == Place::Users).map(|p| p.name.clone()));
+        names.extend(self.mirrors.iter().map(|mirror| mirror.theirs.clone()));
+        names.extend(self.updated_at.iter().map(|(name, _)| name.clone()));
+        names.push(self.id.name.clone());
+        names.extend(["account_state", "missing", "updated_at", "state_since"].map(str::to_owned));
+        let object = names.into_iter().map(|name| (name, Value::Null));
+        Value::Object(object.collect()).to_string()
+    }
+
+    /// A new id, made with headcount's rights; and one that the caller makes, as a default of the application's may need
+    /// its search path. One of the two is null.
+    fn fresh_id(&self) -> (String, String) {
+        let null = || format!("CAST(NULL AS {})", self.id_type());
+        match &self.id.origin {
+            // The time in the first six bytes, then the bits that say: version 7.
+            IdOrigin::Ours | IdOrigin::Rowid { .. } => {
+                let uuid = "CAST(encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING \
+                            substring(int8send(CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)) FROM 3) \
+                            FROM 1 FOR 6), 52, 1), 53, 1), 'hex') AS uuid)";
+                let made = match self.id.kind {
+                    IdKind::Uuid => uuid.to_owned(),
+                    IdKind::Text | IdKind::Integer => format!("CAST({uuid} AS text)"),
+                };
+                (made, "NULL".to_owned())
+            }
+            IdOrigin::Sequence(next) if self.id.sequence.is_some() => {
+                (format!("CAST({next} AS {})", self.id_type()), "NULL".to_owned())
+            }
+            IdOrigin::Sequence(next) | IdOrigin::Default(next) => (null(), next.clone()),
+        }
+    }
+
+    /// Columns of the users table that what is offered reads, inserts and updates with the caller's rights.
+    pub(super) fn offered_columns(&self) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let in_users = |chosen: &dyn Fn(Column) -> bool| -> Vec<String> {
+            let there = self.fields.iter().filter(|placed| placed.place == Place::Users);
+            let named =
+                there.filter(|placed| matches!(placed.field, Field::Column(column) if chosen(column)));
+            named.map(|placed| placed.name.clone()).collect()
+        };
+        let settable = in_users(&|column| self.layout.is_settable(column));
+        let shown = in_users(&|column| SHOWN.contains(&column));
+        let own = |names: &[&str]| -> Vec<String> {
+            let names = names.iter().filter(|_| !self.is_adopted);
+            names.map(|name| (*name).to_owned()).collect()
+        };
+        let id = vec![self.id.name.clone()];
+        let others = self.mirrors.iter().map(|mirror| mirror.theirs.clone());
+        let others: Vec<String> =
+            others.chain(self.updated_at.iter().map(|(name, _)| name.clone())).collect();
+        let made = in_users(&|column| {
+            let is_hint = !matches!(column, Column::Path(_) | Column::CreatedAt)
+                && self.layout.owner(column) != Owner::App;
+            is_hint
+                || self.layout.is_settable(column)
+                || self.layout.is_supplied(column)
+                || self.layout.is_account_id(column)
+        });
+        let unique = |lists: Vec<Vec<String>>| {
+            let mut names: Vec<String> = lists.concat();
+            names.sort();
+            names.dedup();
+            names
+        };
+        (
+            unique(vec![id.clone(), shown, settable.clone(), own(&["account_state", "kept"])]),
+            unique(vec![id, made, others, own(&["provisional", "kept"])]),
+            unique(vec![settable, own(&["kept"])]),
+        )
+    }
+
+    /// Columns of `accounts` that the view shows.
+    pub(super) fn shown_elsewhere(&self) -> Vec<String> {
+        let there = self.fields.iter().filter(|placed| placed.place == Place::Accounts);
+        let shown =
+            there.filter(|placed| matches!(placed.field, Field::Column(column) if SHOWN.contains(&column)));
+        ["user_id", "account_state"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(shown.map(|placed| placed.name.clone()))
+            .collect()
+    }
+
+    /// Further columns of the row, and their values, as arrays of SQL.
+    fn ensure_constants(&self) -> (String, String) {
+        let mut more: Vec<(String, String)> = Vec::new();
+        if !self.is_adopted {
+            more.push(("provisional".to_owned(), "true".to_owned()));
+            more.push(("kept".to_owned(), "$3".to_owned()));
+        }
+        for mirror in &self.mirrors {
+            let value = match mirror.ours {
+                "account_state" => "'provisional'",
+                ours => self.state_at_first(ours),
+            };
+            more.push((quoted(&mirror.theirs), mirror.cell.value(self.dialect, value)));
+        }
+        if let Some((name, cell)) = &self.updated_at {
+            more.push((quoted(name), cell.instant("clock_timestamp()")));
+        }
+        let array = |texts: Vec<&String>| {
+            let texts: Vec<String> = texts.into_iter().map(|text| literal(text)).collect();
+            format!("CAST(ARRAY[{}] AS text[])", texts.join(", "))
+        };
+        (
+            array(more.iter().map(|(name, _)| name).collect()),
+            array(more.iter().map(|(_, value)| value).collect()),
+        )
+    }
+
+    /// Has the row remember which columns a call has set.
+    fn ensure_keep(&self) -> String {
+        let (table, id) = match self.is_adopted {
+            true => ("headcount.accounts".to_owned(), "user_id = CAST(new_id AS text)".to_owned()),
+            false => (self.table.clone(), format!("{} = new_id", quoted(&self.id.name))),
+        };
+        format!(
+            "UPDATE {table} SET kept = (SELECT string_agg(DISTINCT k, ',')
+                 FROM unnest(string_to_array(NULLIF(kept, ''), ',') || string_to_array(NULLIF(keeps, ''), ',')) AS k)
+             WHERE {id} AND keeps <> '' AND kept IS DISTINCT FROM keeps"
+        )
+    }
+
+    /// Of an adopted table: what it has no column for.
+    fn ensure_account(&self, required: &[String]) -> String {
+        let own = |name: &str| format!("r.{}", quoted(name));
+        let view = View { users: RowOf::Columns("u."), accounts: &own };
+        let columns = self.fields.iter().filter_map(|placed| match placed.field {
+            Field::Column(column) if placed.place == Place::Accounts && column != Column::EmailVerified => {
+                Some(quoted(&placed.name))
+            }
+            _ => None,
+        });
+        let columns: Vec<String> = columns.collect();
+        let names: Vec<String> = columns.iter().map(|name| format!(", {name}")).collect();
+        let values: Vec<String> = columns.iter().map(|name| format!(", r.{name}")).collect();
+        format!(
+            "INSERT INTO headcount.accounts (user_id, account_state, missing, provisional, kept, state_since, updated_at{})
+        SELECT CAST(new_id AS text), 'provisional', {}, true, keeps, clock_timestamp(), clock_timestamp(){}
+        FROM {} u CROSS JOIN jsonb_populate_record(CAST(NULL AS headcount.accounts), elsewhere) r
+        WHERE {} = new_id
+        ON CONFLICT (user_id) DO NOTHING",
+            names.join(""),
+            self.missing(&view, required),
+            values.join(""),
+            self.table,
+            self.id_sql("u.")
+        )
+    }
+}
