@@ -1,5 +1,6 @@
 //! A worker put together from its parts.
 
+use super::descriptors::{Listeners, listeners};
 use crate::clock::Clock;
 use crate::config::{AdminSettings, Config, OnDelete, PollSetting};
 use crate::intake::{Ingest, WriteHealth, run_write_health};
@@ -50,6 +51,7 @@ pub struct Serving {
     public: Public,
     /// Where this process plays that part.
     admin: Option<Arc<Admin>>,
+    limits: Listeners,
     writer: Option<JoinHandle<()>>,
     loops: Vec<JoinHandle<()>>,
     /// Ends the loops, once no delivery comes any more.
@@ -149,7 +151,8 @@ impl Serving {
         let mut public =
             Public::new(sources, ingest, store.clone(), clock.clone(), refusals.clone(), retired, bytes_max);
         public.writing = writing;
-        Ok(Self { public, admin, writer, loops, applies, reads, refusals, store: store.clone() })
+        let limits = listeners(config.database.connections_max().into());
+        Ok(Self { public, admin, limits, writer, loops, applies, reads, refusals, store: store.clone() })
     }
 
     /// Listens until `stop`, then ends everything in its order.
@@ -159,11 +162,15 @@ impl Serving {
         admin: Option<TcpListener>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let public = crate::web::serve(listener, public_router(self.public.clone()), stop.clone());
+        let public =
+            crate::web::serve(listener, public_router(self.public.clone()), self.limits.public, stop.clone());
         match (admin, self.admin.clone()) {
             (Some(listener), Some(admin)) => {
                 tokio::spawn(admin.ensure.clone().check_instances());
-                tokio::join!(public, crate::web::serve(listener, admin_router(admin), stop));
+                tokio::join!(
+                    public,
+                    crate::web::serve(listener, admin_router(admin), self.limits.admin, stop)
+                );
             }
             _ => public.await,
         }

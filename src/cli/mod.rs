@@ -7,6 +7,7 @@ mod bench;
 mod completions;
 mod config;
 mod demo;
+mod descriptors;
 mod events;
 mod explain;
 mod given;

@@ -1,17 +1,25 @@
 //! Reading a body within limits: of its own size, of all bodies together, and of time.
+//!
+//! Where bodies take all that they may take, the one that has been arriving for longest is given up for one that comes
+//! now: a delivery arrives at once, and nobody can hold the budget by sending slowly.
 
 use super::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use std::collections::BTreeMap;
 use std::string::FromUtf8Error;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// All bodies that are being read or wait to be stored.
 const BYTES_IN_FLIGHT_MAX: usize = 32 * 1024 * 1024;
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a body that was given up to give its share back.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_millis(50);
 /// When to come again where bodies take all the memory that they may take.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
@@ -20,6 +28,50 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 pub struct BodyBudget {
     bytes: Arc<Semaphore>,
     body_bytes_max: usize,
+    arriving: Arc<Arriving>,
+}
+
+/// Bodies that have arrived in part, the first that began first.
+#[derive(Default)]
+struct Arriving {
+    next: AtomicU64,
+    bodies: Mutex<BTreeMap<u64, CancellationToken>>,
+}
+
+/// The place of one of them, given back when it is dropped.
+struct Place {
+    number: u64,
+    given_up: CancellationToken,
+    of: Arc<Arriving>,
+}
+
+impl Arriving {
+    fn enter(self: &Arc<Self>) -> Place {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let given_up = CancellationToken::new();
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).insert(number, given_up.clone());
+        Place { number, given_up, of: self.clone() }
+    }
+
+    /// Gives up the one that has been arriving for longest; `false` where there is none but the one of this number.
+    fn give_one_up(&self, but: Option<u64>) -> bool {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        match bodies.first_key_value().map(|(number, _)| *number) {
+            Some(number) if Some(number) != but => {
+                if let Some(given_up) = bodies.remove(&number) {
+                    given_up.cancel();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.bodies.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
 }
 
 /// A body with its share of the budget, which is given back when it is dropped.
@@ -38,7 +90,7 @@ impl BoundedBody {
 impl BodyBudget {
     pub fn new(body_bytes_max: usize) -> Self {
         let bytes = BYTES_IN_FLIGHT_MAX.max(body_bytes_max.saturating_mul(2)).min(Semaphore::MAX_PERMITS);
-        Self { bytes: Arc::new(Semaphore::new(bytes)), body_bytes_max }
+        Self { bytes: Arc::new(Semaphore::new(bytes)), body_bytes_max, arriving: Arc::default() }
     }
 
     /// Reads the body to its end, within 15 seconds.
@@ -62,20 +114,49 @@ impl BodyBudget {
     async fn collect(&self, announced: Option<usize>, mut body: Body) -> Result<BoundedBody, BodyError> {
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(16 * 1024));
         let mut share: Option<OwnedSemaphorePermit> = None;
-        while let Some(frame) = body.frame().await {
+        let mut place: Option<Place> = None;
+        loop {
+            let frame = match &place {
+                None => body.frame().await,
+                Some(place) => tokio::select! {
+                    biased;
+                    () = place.given_up.cancelled() => return Err(BodyError::Overloaded),
+                    frame = body.frame() => frame,
+                },
+            };
+            let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| BodyError::CutOff)?.into_data() else { continue };
             if bytes.len() + data.len() > self.body_bytes_max {
                 return Err(BodyError::TooLarge);
             }
             let size = u32::try_from(data.len()).map_err(|_| BodyError::TooLarge)?;
-            let more = self.bytes.clone().try_acquire_many_owned(size).map_err(|_| BodyError::Overloaded)?;
+            let more = self.take(size, place.as_ref()).await?;
             match &mut share {
                 Some(share) => share.merge(more),
                 None => share = Some(more),
             }
             bytes.extend_from_slice(&data);
+            if place.is_none() && !body.is_end_stream() {
+                place = Some(self.arriving.enter());
+            }
         }
         Ok(BoundedBody { bytes, _share: share })
+    }
+
+    /// So many bytes of the budget, where need be of bodies that have been arriving for longer.
+    async fn take(&self, size: u32, place: Option<&Place>) -> Result<OwnedSemaphorePermit, BodyError> {
+        loop {
+            if let Ok(share) = self.bytes.clone().try_acquire_many_owned(size) {
+                return Ok(share);
+            }
+            if !self.arriving.give_one_up(place.map(|place| place.number)) {
+                return Err(BodyError::Overloaded);
+            }
+            let given_back = self.bytes.clone().acquire_many_owned(size);
+            if let Ok(Ok(share)) = tokio::time::timeout(GIVE_UP_TIMEOUT, given_back).await {
+                return Ok(share);
+            }
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod admin;
 mod body;
+mod connections;
 mod listen;
 mod problem;
 mod public;
 
 pub use admin::{APPROVAL_MS, Admin, BODY_BYTES_MAX, Tokens, admin_router, document};
 pub use body::BodyBudget;
+pub use connections::ConnectionLimits;
 pub use listen::serve;
 pub use public::{Public, public_router};

@@ -6,6 +6,7 @@ mod support;
 mod adopt;
 mod answers;
 mod application;
+mod attacks;
 mod bench;
 mod calls;
 mod commands;

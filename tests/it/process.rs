@@ -62,12 +62,25 @@ impl Server {
     }
 
     pub async fn start_with(db: &Db, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_as(headcount(&db.url), args, variables).await
+    }
+
+    /// One that may open so many files and connections, and no more.
+    pub async fn start_limited(db: &Db, descriptors: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_headcount")]);
+        command.env_clear().env("HEADCOUNT_DATABASE_URL", &db.url).current_dir(std::env::temp_dir());
+        Self::start_as(command, &[], &[]).await
+    }
+
+    async fn start_as(mut command: Command, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         // Both at once, so that they differ.
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [address, admin] = free.map(|listener| listener.local_addr().unwrap().to_string());
-        let child = headcount(&db.url)
+        let child = command
             .args(["serve", "--listen", &address, "--log", "debug"])
             .args(args)
             .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
@@ -94,6 +107,17 @@ impl Server {
     /// Signed by us, now.
     pub async fn deliver(&self, id: &str, body: &str) -> Option<StatusCode> {
         self.deliver_whole(id, body).await.ok().map(|answer| answer.status())
+    }
+
+    /// Over a connection of its own; the status, where there was an answer.
+    pub async fn deliver_once(&self, id: &str, body: &str) -> Option<u16> {
+        let now = SystemClock.now().seconds();
+        let request = Client::new().post(format!("http://{}/webhooks/clerk", self.address));
+        let signed = request
+            .header("svix-id", id)
+            .header("svix-timestamp", now.to_string())
+            .header("svix-signature", signature(&key(), id, now, body.as_bytes()));
+        signed.body(body.to_owned()).send().await.ok().map(|answer| answer.status().as_u16())
     }
 
     /// The whole answer, headers included.

@@ -51,6 +51,14 @@ impl DatabaseUrl {
         }
     }
 
+    /// How many connections this process opens at most; none that are counted for a file.
+    pub fn connections_max(&self) -> u32 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres { connections_max, .. } => *connections_max,
+        }
+    }
+
     /// The same database over so many connections; of no meaning for SQLite, which has one writer.
     pub fn over_connections(self, connections_max: u32) -> Self {
         match self {
