@@ -3,6 +3,7 @@
 use super::process::{ADMIN_TOKEN, Server};
 use super::support::{Db, event, user};
 use crate::on_each_database;
+use headcount::clock::Clock;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -54,7 +55,7 @@ async fn idle_connections_keep_nobody_out(db: Db) {
 async fn slow_bodies_take_no_room_for_good(db: Db) {
     let server = poor(&db).await;
     let body = vec![b' '; 1024 * 1024 - 1];
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = headcount::clock::SystemClock.now().seconds();
     // Headers that nobody can tell from true ones before the body is there; the last byte never comes.
     let head = format!(
         "POST /webhooks/clerk HTTP/1.1\r\nhost: x\r\nsvix-id: msg_false\r\nsvix-timestamp: {now}\r\n\
