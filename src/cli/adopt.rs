@@ -132,6 +132,7 @@ fn to_json(source: &Source, rule: &LinkRule, adoption: &Adoption, applied: bool)
         "linked": if applied { adoption.linked } else { matching.plan.len() as u64 },
         "unmatched_here": unmatched_here(adoption, applied),
         "unmatched_there": matching.unmatched.len(),
+        "rowless": matching.rowless,
         "waiting": matching.waiting,
         "ambiguous": matching.ambiguous.len(),
         "ambiguous_accounts": ambiguous,
@@ -168,7 +169,15 @@ fn show(store: &Store, source: &Source, adoption: &Adoption, command: &Adopt) {
         (linked, format!("rows {word}")),
         (matching.linked_before, "accounts were linked before".to_owned()),
         (unmatched_here, "rows fit no account: they stay yours, and headcount never touches them".to_owned()),
-        (matching.unmatched.len() as u64, "accounts fit no row: a resync makes users for them".to_owned()),
+        (
+            matching.unmatched.len() as u64 - matching.rowless,
+            "accounts fit no row: a resync makes users for them".to_owned(),
+        ),
+        (
+            matching.rowless,
+            "accounts fit no row and lack what your table needs: they wait until the application supplies it"
+                .to_owned(),
+        ),
         (matching.waiting, "accounts are known and have no row (`headcount status`)".to_owned()),
         (matching.ambiguous.len() as u64, "accounts are ambiguous: nobody is linked by guess".to_owned()),
         (

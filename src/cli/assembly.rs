@@ -11,9 +11,9 @@ use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
-    ErasurePolicy, Refusals, Retired, Times, run_applier, run_calls, run_confirmations, run_first_read,
-    run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, run_strip_stored, supervised,
-    unread_at_first,
+    ErasurePolicy, Housekeeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations,
+    run_first_read, run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, run_strip_stored,
+    supervised, unread_at_first,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -135,9 +135,13 @@ impl Serving {
         }
         {
             let (store, refusals, stop) = (store.clone(), refusals.clone(), applies.clone());
-            let (retention_ms, prunes) = (config.inbox_retention_ms, plays(Role::Apply));
+            let times = Housekeeping {
+                retention_ms: config.inbox_retention_ms,
+                confirm_after_ms: config.resync.confirm_after_ms,
+                prunes: plays(Role::Apply),
+            };
             loops.push(supervised("housekeeping", clock, move || {
-                run_housekeeping(store.clone(), refusals.clone(), retention_ms, prunes, stop.clone())
+                run_housekeeping(store.clone(), refusals.clone(), times, stop.clone())
             }));
         }
         let retired = Retired::default();

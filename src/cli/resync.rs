@@ -47,6 +47,8 @@ pub async fn run(command: ResyncCommand, context: Context) -> anyhow::Result<u8>
     let source = context.source(&command.source)?.clone();
     check_readable(&source)?;
     let store = context.migrated_store().await?;
+    // A clock that was ahead would have this command wait.
+    store.pull_back_times(context.config.resync.confirm_after_ms).await?;
     let stop = CancellationToken::new();
     super::serve::stop_on_signals(stop.clone())?;
     let bar = Bar::new(&context);
@@ -119,7 +121,14 @@ fn key_advice(name: &str, config: &Config) -> String {
 
 fn code(run: &Run, dry_run: bool) -> u8 {
     match run.status.as_str() {
-        "succeeded" if dry_run && run.counts.repaired() + run.counts.unreadable + run.counts.refused > 0 => {
+        "succeeded"
+            if dry_run
+                && run.counts.repaired()
+                    + run.counts.unreadable
+                    + run.counts.refused
+                    + run.counts.held_creates
+                    > 0 =>
+        {
             FOUND
         }
         "succeeded" => DONE,
@@ -179,7 +188,10 @@ pub fn sentence(run: &Run) -> String {
         (counts.deleted, "deleted"),
         (counts.revived, "revived"),
         (if is_held { counts.held_deletes } else { 0 }, "held for a person to decide"),
-        (if is_held { counts.held_creates } else { 0 }, "new ones held for a person to decide"),
+        (
+            if is_held || run.mode == "dry-run" { counts.held_creates } else { 0 },
+            "new ones held for a person to decide",
+        ),
         (counts.unreadable, "could not be read"),
         (counts.refused, "refused by the database"),
     ] {

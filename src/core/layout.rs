@@ -16,6 +16,8 @@ pub struct Layout {
     stand_ins: Vec<(Column, String)>,
     /// Columns that may not be null and have no such stand-in: what the provider has nothing for, the application supplies.
     never_null: ColumnSet,
+    /// Those of them that the database does not fill either: without them there can be no row.
+    needed: ColumnSet,
     /// Whose word counts first where a user has accounts at several sources.
     pub authority: Authority,
 }
@@ -60,6 +62,7 @@ impl Layout {
             paths,
             stand_ins: Vec::new(),
             never_null: ColumnSet::default(),
+            needed: ColumnSet::default(),
             authority: Authority::default(),
         };
         layout.paths.truncate(PATHS_MAX);
@@ -87,10 +90,19 @@ impl Layout {
         self
     }
 
-    /// The column may not be null, and nothing stands in for nothing.
-    pub fn with_never_null(mut self, column: Column) -> Self {
+    /// The column may not be null, and nothing stands in for nothing but its default, where it has one.
+    pub fn with_never_null(mut self, column: Column, has_default: bool) -> Self {
         self.never_null.insert(column);
+        if !has_default {
+            self.needed.insert(column);
+        }
         self
+    }
+
+    /// Whether a row of these columns can be made without anything that the application would have to supply.
+    pub fn makes_a_row(&self, columns: &Columns) -> bool {
+        let filled = self.filled(columns.clone());
+        self.columns().all(|column| !self.needed.contains(column) || filled.get(column).is_some())
     }
 
     /// Whether a call may fill the column although it is the provider's: while the provider has nothing for it, no row

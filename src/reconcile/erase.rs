@@ -138,9 +138,14 @@ impl Calls {
             UserRow::Elsewhere => return Err(CallError::Busy),
             UserRow::Gone => None,
         };
+        // Under the row's lock nobody gives it another account.
+        if tx.accounts_of_user(user_id).await?.iter().any(|key| !keys.contains(key)) {
+            return Err(CallError::Busy);
+        }
         tx.look_ahead().await?;
         let mut erased = Erased::default();
         let mut changed = Vec::new();
+        let words = user.as_ref().map(words_of).unwrap_or_default();
         if let (Some(user), Some(key)) = (user, keys.first()) {
             if erased_row == ErasedRow::Removed {
                 match tx.remove_user(user_id).await {
@@ -164,6 +169,7 @@ impl Calls {
         let keeps = (!erased.removed).then_some(user_id);
         tx.forget_history(user_id, keys).await?;
         tx.bury(keys, keeps).await?;
+        tx.forget_bodies_with(keys, &words).await?;
         let change = Change { user_id: user_id.to_owned(), kind: ChangeKind::Erased, changed };
         tx.commit(&[CausedChange { change, cause: caller.cause("erase") }]).await?;
         Ok(erased)
@@ -239,6 +245,12 @@ fn write(key: IdentityKey, before: User, user: User) -> AccountWrite {
         hints: None,
     };
     AccountWrite::new(key, ended, Some(before), Some(user))
+}
+
+/// What names the person in deliveries of which nobody could tell whose they are.
+fn words_of(user: &User) -> Vec<String> {
+    let naming = [Column::Email, Column::Phone, Column::Username];
+    naming.into_iter().filter_map(|column| user.columns.get(column)).map(str::to_owned).collect()
 }
 
 /// Unique, and nobody's.

@@ -152,9 +152,14 @@ impl Calls {
                 // It has made a user for somebody who was erased.
                 Err(CallError::Erased) => {
                     let caller = Caller { by: "policy", reason: Some("the account was erased before") };
-                    self.erase_accounts(std::slice::from_ref(key), user_id, ErasedRow::Emptied, caller)
-                        .await?;
-                    self.scrub().await;
+                    let keys = std::slice::from_ref(key);
+                    match self.erase_accounts(keys, user_id, ErasedRow::Emptied, caller).await {
+                        Err(CallError::Busy) => {}
+                        erased => {
+                            erased?;
+                            self.scrub().await;
+                        }
+                    }
                 }
                 // No account waits for another's failure.
                 Err(error) => {

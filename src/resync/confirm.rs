@@ -125,12 +125,15 @@ impl Resync {
             }
             None => running.unsettled += count,
         }
-        self.forget(&keys).await?;
+        self.forget(running, &keys).await?;
         Ok(())
     }
 
-    async fn forget(&self, keys: &[IdentityKey]) -> Result<(), StoreError> {
+    /// Forgets the questions, unless somebody else has taken the run over.
+    async fn forget(&self, running: &Running, keys: &[IdentityKey]) -> Result<(), StoreError> {
         let mut tx = self.store.reconciliation().await?;
+        let crate::reconcile::RunRef { id, holder } = &running.run;
+        tx.progress(id, holder, &running.cursor(), running.counts).await?;
         tx.resolve_confirmations(keys).await?;
         tx.commit(&[]).await
     }

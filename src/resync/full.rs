@@ -51,6 +51,8 @@ pub(super) struct Running {
     pub count_before: Option<u64>,
     /// Refused rows and accounts that never settled, with a reason.
     pub unwritten: Option<(u64, String)>,
+    /// Why a run that is not dry would be held.
+    pub foreseen: Option<String>,
     pub unsettled: u64,
     /// Accounts that the list lacked and that were there by their ids.
     pub left_out: u64,
@@ -79,6 +81,7 @@ impl Running {
             count_after: None,
             known_before: whole(run.known_before),
             count_before: run.count_before.and_then(|count| u64::try_from(count).ok()),
+            foreseen: None,
             unwritten: None,
             unsettled: 0,
             left_out: 0,
@@ -264,10 +267,13 @@ impl Resync {
     async fn walk_dry(&self, running: &mut Running) -> Result<Ending, ResyncError> {
         self.check_instance().await?;
         self.count_before(running).await?;
+        self.guard_creation(running).await?;
         let missing = self.walk(running).await?;
         self.prove_walk(running).await?;
         self.look_for(running, &missing).await?;
-        Ok(running.ended())
+        let foreseen = running.foreseen.take();
+        let ending = running.ended();
+        Ok(Ending { error: foreseen.or(ending.error), ..ending })
     }
 
     async fn count_before(&self, running: &mut Running) -> Result<(), ResyncError> {

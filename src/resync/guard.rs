@@ -83,12 +83,22 @@ impl Resync {
             return Ok(());
         }
         running.counts.held_creates = new;
-        self.store.hold_creates(&running.run.id, &self.source.name, &without_row).await?;
+        if running.is_dry() {
+            // Nothing is written by this run; what the next one would say is told.
+            let why = self.would_double(running, guard.among, &matching, new);
+            running.foreseen = Some(format!("a full run would be held: {why}"));
+            guard.is_passed = true;
+            return Ok(());
+        }
+        self.store
+            .hold_creates(&running.run.id, &running.run.holder, &self.source.name, &without_row)
+            .await?;
         Err(self.would_double(running, guard.among, &matching, new))
     }
 
     fn would_double(&self, running: &Running, among: Among, matching: &Matching, new: u64) -> ResyncError {
-        let (run_id, source_name) = (running.run.id.clone(), self.source.name.clone());
+        let run_id = if running.is_dry() { "RUN".to_owned() } else { running.run.id.clone() };
+        let source_name = self.source.name.clone();
         let (rows, unlinked) = match among {
             Among::Rows { rows, unlinked } => (rows, unlinked),
             Among::People => {

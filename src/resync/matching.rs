@@ -22,6 +22,8 @@ pub struct Matching {
     pub ambiguous: Vec<(String, &'static str)>,
     /// Accounts that fit no row, and were never heard of.
     pub unmatched: Vec<String>,
+    /// How many of them can have no row: the provider has nothing for a column that needs something.
+    pub rowless: u64,
     /// Those of them that a rule which is not followed would tie to somebody: by how many each rule would.
     pub doubled: Vec<(LinkRule, u64)>,
     /// Accounts that fit no row, and are known: a constraint keeps theirs out, or the application has removed it.
@@ -155,8 +157,11 @@ impl Resync {
         }
         open = self.count_doubled(names, open, matching).await?;
         matching.waiting += open.iter().filter(|account| account.is_known).count() as u64;
-        let never_seen = open.into_iter().filter(|account| !account.is_known);
-        matching.unmatched.extend(never_seen.map(|account| account.key.provider_id));
+        let never_seen: Vec<Unlinked> = open.into_iter().filter(|account| !account.is_known).collect();
+        let layout = self.store.layout();
+        let rowless = never_seen.iter().filter(|account| !layout.makes_a_row(&account.snapshot.columns));
+        matching.rowless += rowless.count() as u64;
+        matching.unmatched.extend(never_seen.into_iter().map(|account| account.key.provider_id));
         Ok(found)
     }
 

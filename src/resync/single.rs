@@ -32,7 +32,7 @@ impl Resync {
             return Err(ResyncError::Unknown(key.provider_id));
         }
         if self.store.open_confirmations(&running.run.id).await?.gone > 0 {
-            running.counts.held_deletes = self.store.hold(&running.run.id).await?;
+            running.counts.held_deletes = self.store.hold(&running.run.id, &running.run.holder).await?;
             let run_id = &running.run.id;
             let error = format!(
                 "the source has no such account any more; a single read deletes nobody. The next full run will, or \

@@ -23,7 +23,7 @@ impl Resync {
             };
             let allowed = self.settings.max_delete.allowed(running.known_before);
             if lately + gone > allowed {
-                running.counts.held_deletes = self.store.hold(&run_id).await?;
+                running.counts.held_deletes = self.store.hold(&run_id, &running.run.holder).await?;
                 return Ok(Ending { status: "held", error: Some(too_many(&run_id, gone, lately, allowed)) });
             }
             self.sweep_gone(running, gone).await?;

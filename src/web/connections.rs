@@ -29,7 +29,7 @@ impl ConnectionLimits {
 }
 
 /// One connection, as the listener and its requests see it.
-pub struct Connection {
+pub struct OpenConnection {
     peer: Option<IpAddr>,
     /// A request is whole and is being answered: it is not cut.
     answering: AtomicBool,
@@ -41,7 +41,7 @@ pub struct Connection {
     cut: CancellationToken,
 }
 
-impl Connection {
+impl OpenConnection {
     fn new(peer: IpAddr, places: Arc<AtomicU64>) -> Arc<Self> {
         let connection = Self {
             peer: (!is_private_address(peer)).then_some(peer),
@@ -88,7 +88,7 @@ impl Connection {
 pub struct Connections {
     limits: ConnectionLimits,
     places: Arc<AtomicU64>,
-    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    open: Mutex<HashMap<u64, Arc<OpenConnection>>>,
     next: AtomicU64,
     /// Connections that were cut or turned away since they were last told of.
     cut_off: AtomicU64,
@@ -110,10 +110,10 @@ impl Connections {
 
     /// Takes a connection, where need be in the place of one that waits. `None` where every other one is being answered.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
-        let connection = Connection::new(peer, self.places.clone());
+        let connection = OpenConnection::new(peer, self.places.clone());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = connection.peer {
-            let of_peer = |other: &Connection| other.peer == Some(peer);
+            let of_peer = |other: &OpenConnection| other.peer == Some(peer);
             let count = open.values().filter(|other| of_peer(other)).count();
             if count >= self.limits.per_peer_max && !self.cut_one(&mut open, of_peer) {
                 return None;
@@ -133,7 +133,11 @@ impl Connections {
         self.cut_one(&mut open, |_| true)
     }
 
-    fn cut_one(&self, open: &mut HashMap<u64, Arc<Connection>>, of: impl Fn(&Connection) -> bool) -> bool {
+    fn cut_one(
+        &self,
+        open: &mut HashMap<u64, Arc<OpenConnection>>,
+        of: impl Fn(&OpenConnection) -> bool,
+    ) -> bool {
         let waiting = open.iter().filter(|(_, connection)| of(connection) && connection.may_be_cut());
         let Some(id) = waiting.min_by_key(|(_, connection)| connection.rank()).map(|(id, _)| *id) else {
             self.cut_off.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +159,7 @@ impl Connections {
 /// A connection's place, given back when it is dropped.
 pub struct Admitted {
     id: u64,
-    pub connection: Arc<Connection>,
+    pub connection: Arc<OpenConnection>,
     of: Arc<Connections>,
 }
 

@@ -1,6 +1,6 @@
 //! Connections: a bounded number of them, none that dawdles, and a graceful end.
 
-use super::connections::{Admitted, Connection, ConnectionLimits, Connections, TELL_EVERY};
+use super::connections::{Admitted, ConnectionLimits, Connections, OpenConnection, TELL_EVERY};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Method, Request, Response};
@@ -103,7 +103,7 @@ fn answer(stream: TcpStream, admitted: Admitted, app: Router, graceful: &Gracefu
 
 async fn one_request(
     request: Request<Incoming>,
-    state: Arc<Connection>,
+    state: Arc<OpenConnection>,
     app: TowerToHyperService<Router>,
 ) -> Result<Response<Body>, Infallible> {
     let is_post = request.method() == Method::POST;
@@ -119,11 +119,11 @@ async fn one_request(
 /// A body that tells its connection when it has arrived whole.
 struct WatchedBody {
     body: Incoming,
-    connection: Arc<Connection>,
+    connection: Arc<OpenConnection>,
 }
 
 impl WatchedBody {
-    fn new(body: Incoming, connection: Arc<Connection>) -> Self {
+    fn new(body: Incoming, connection: Arc<OpenConnection>) -> Self {
         if body.is_end_stream() {
             connection.answers();
         }

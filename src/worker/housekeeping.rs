@@ -59,19 +59,32 @@ impl Refusals {
     }
 }
 
-/// Runs until `stop`. Where `prunes`, once an hour it forgets what [`retention::ALL`] says is over: bodies after
-/// `retention_ms`.
+/// How [`run_housekeeping`] goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Housekeeping {
+    /// How long bodies of deliveries are kept.
+    pub retention_ms: i64,
+    /// How far apart two reads of an account in doubt are.
+    pub confirm_after_ms: i64,
+    /// Whether this process is one that forgets, and puts times right.
+    pub prunes: bool,
+}
+
+/// Runs until `stop`. Where it prunes, once an hour it forgets what [`retention::ALL`] says is over.
 pub async fn run_housekeeping(
     store: Store,
     refusals: Arc<Refusals>,
-    retention_ms: i64,
-    prunes: bool,
+    times: Housekeeping,
     stop: CancellationToken,
 ) {
+    let Housekeeping { retention_ms, confirm_after_ms, prunes } = times;
     let (mut flushes, mut told) = (0, Vec::new());
     loop {
         if flushes % FLUSHES_PER_LOOK == 0 {
             told = look_at_users_table(&store, told).await;
+            if prunes {
+                pull_back_times(&store, confirm_after_ms).await;
+            }
         }
         if prunes && flushes % FLUSHES_PER_PRUNE == 0 {
             prune(&store, retention_ms, &stop).await;
@@ -103,6 +116,16 @@ async fn look_at_users_table(store: &Store, told: Vec<String>) -> Vec<String> {
         info!("the users table is as it should be again");
     }
     problems
+}
+
+async fn pull_back_times(store: &Store, confirm_after_ms: i64) {
+    match store.pull_back_times(confirm_after_ms).await {
+        Ok(0) => {}
+        Ok(count) => {
+            warn!(times.count = count, "a clock was ahead: times that lay too far in the future are due now")
+        }
+        Err(error) => warn!("times that lie in the future could not be put right: {error}"),
+    }
 }
 
 async fn prune_changes(store: &Store, stop: &CancellationToken) {

@@ -13,7 +13,7 @@ pub use applier::run_applier;
 pub use calls::{ErasurePolicy, run_calls};
 pub use first_reads::{run_first_read, run_first_reads, unread_at_first};
 pub use held::run_held;
-pub use housekeeping::{Refusals, run_housekeeping};
+pub use housekeeping::{Housekeeping, Refusals, run_housekeeping};
 pub use retired::{Retired, run_retired};
 pub use schedule::{Times, run_confirmations, run_schedule};
 pub use strip_stored::run_strip_stored;

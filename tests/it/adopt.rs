@@ -43,6 +43,12 @@ impl Application {
 
         // What the provider was told links by itself.
         if !args.contains(&"external-id") {
+            // A dry run says so beforehand.
+            let (code, run, error) = self.headcount(&["resync", "clerk", "--dry-run"]);
+            let foreseen = (Some(3), &json!("succeeded"), &json!(self.users));
+            assert_eq!((code, &run["status"], &run["held_creates"]), foreseen, "{run}");
+            assert!(error.contains("a full run would be held"), "{error}");
+            assert_eq!(self.whole().await, whole);
             let (code, run, _) = self.headcount(&["resync", "clerk"]);
             let held = (Some(3), &json!("held"), &json!(self.users));
             assert_eq!((code, &run["status"], &run["held_creates"]), held, "{run}");

@@ -74,6 +74,24 @@ async fn nothing_of_an_erased_person_is_left(db: Db) {
     deliver(&store, &[event("user.created", marked(0), 0), event("user.updated", marked(1), 1)]).await;
     deliver(&store, &[event("user.created", user("user_2", 0, Some("b@example.com"), None, "Bob"), 0)]).await;
     let id = of(&store, "user_erasemark").await.id;
+    // A delivery of which nobody can tell whose it is, why somebody was banned, and what a trigger made of a name.
+    let nobodys = json!({"first_name": "?", "email_addresses": [{"email_address": "erasemark@example.com"}]});
+    deliver(&store, &[event("user.updated", nobodys, 1)]).await;
+    assert_eq!(
+        db.count("headcount.inbox WHERE status = 'dead' AND provider_id IS NULL AND body IS NOT NULL").await,
+        1
+    );
+    let (mut ban, mut lift) = (Assignment::default(), Assignment::default());
+    (ban.setting.suspended, lift.setting.suspended) = (Some(true), Some(false));
+    let why = Caller { by: "operator", reason: Some("Erasemark was rude") };
+    calls(&store).set(&id, &ban, why).await.unwrap();
+    calls(&store).set(&id, &lift, why).await.unwrap();
+    assert_eq!(db.count("headcount.changes WHERE cause LIKE '%was rude%'").await, 2);
+    db.execute(&format!(
+        "INSERT INTO headcount.altered_values (user_id, \"column\", sent, stored, since)
+         VALUES ('{id}', 'username', 'Erasemark', 'erasemark', '2026-01-01T00:00:00.000Z')"
+    ))
+    .await;
     assert!(
         MARKS.iter().all(|mark| !mark.is_empty()) && everything(&db).await.contains("erasemark@example.com")
     );

@@ -9,6 +9,7 @@ mod applying;
 mod both_ways;
 mod calling;
 mod catalog;
+mod clock_ahead;
 mod common_schema;
 mod corrupt;
 mod erasing;

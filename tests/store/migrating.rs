@@ -1,5 +1,6 @@
 //! The tables are made once, by one of many, and never by force.
 
+use super::adopting::{adopted, open};
 use super::support::{Backend, Db, event, user};
 use super::{delivery, drain, with_status};
 use crate::on_each_database;
@@ -10,6 +11,8 @@ on_each_database!(
     empty:
     several_start_at_once,
     a_foreign_users_table_is_refused,
+    somebody_elses_schema_is_refused,
+    a_table_of_any_name_is_worked_on,
     the_plan_changes_nothing,
     what_does_not_fit_is_told,
     a_lost_trigger_is_put_back,
@@ -90,6 +93,49 @@ async fn several_start_at_once(db: Db) {
     assert_eq!(did, 1, "one does it, the others find it done");
     assert_eq!(db.count("headcount.migrations").await, 10);
     db.store().await.check_schema().await.unwrap();
+}
+
+async fn somebody_elses_schema_is_refused(db: Db) {
+    if db.backend == Backend::Sqlite {
+        return;
+    }
+    db.execute(
+        "DO $$ BEGIN CREATE ROLE squatter LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         CREATE SCHEMA headcount AUTHORIZATION squatter",
+    )
+    .await;
+    let error = db.store().await.migrate(None).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Setup(reason) if reason.contains("squatter")), "{error}");
+    db.execute("ALTER SCHEMA headcount OWNER TO postgres").await;
+    db.store().await.migrate(None).await.unwrap();
+}
+
+async fn a_table_of_any_name_is_worked_on(db: Db) {
+    let (table, id) = ("the \"people's\" 100% {table} $headcount$", "its \"id\" 50%'s");
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let (name, key) = (quoted(table), quoted(id));
+    db.execute(&format!(
+        "CREATE TABLE {name} ({key} text PRIMARY KEY NOT NULL, \"e%'mail\" text, status text)"
+    ))
+    .await;
+    let columns = [("email", "e%'mail"), ("account_state", "status")];
+    let mut config = adopted(id, &columns);
+    config.adopted.as_mut().unwrap().name = table.to_owned();
+    let store = open(&db, config).await;
+    assert_eq!(store.migrate(None).await.unwrap().steps, [], "what is there is known again");
+    let body = event("user.created", user("user_1", 0, Some("a@example.com"), None, "A"), 0);
+    store.accept(&[delivery("msg_1", &body)]).await.unwrap();
+    drain(&store).await;
+    if db.backend != Backend::Sqlite {
+        db.execute("SELECT headcount.ensure('clerk', 'user_2', '{\"email\": \"b@example.com\"}')").await;
+        assert_eq!(db.count("headcount.people").await, 2);
+    }
+    db.execute(&format!("UPDATE {name} SET \"e%'mail\" = NULL WHERE status = 'active'")).await;
+    assert_eq!(db.count(&format!("{name} WHERE status = 'incomplete'")).await, 1);
+    assert_eq!(store.table_problems().await.unwrap(), Vec::<String>::new());
+    store.run_steps(&store.uninstall_plan().await.unwrap()).await.unwrap();
+    assert_eq!(db.count(&name).await, if db.backend == Backend::Sqlite { 1 } else { 2 });
+    store.close().await;
 }
 
 async fn a_foreign_users_table_is_refused(db: Db) {

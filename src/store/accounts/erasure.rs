@@ -193,6 +193,7 @@ impl Reconciliation {
             let sql = self.dialect.own(&format!("DELETE FROM headcount.{table} WHERE user_id = $1"));
             self.tx.execute(&sql, vec![Arg::text(user_id)]).await?;
         }
+        self.forget_reasons(user_id).await?;
         if keys.is_empty() {
             return Ok(());
         }
@@ -205,6 +206,71 @@ impl Reconciliation {
         self.tx.execute(&sql, vec![Arg::text(user_id), Arg::Rows(rows)]).await?;
         Ok(())
     }
+}
+
+impl Reconciliation {
+    /// Takes what people wrote about the user, such as why it was banned, out of the history.
+    async fn forget_reasons(&mut self, user_id: &str) -> Result<(), StoreError> {
+        let find = self.dialect.own(
+            "SELECT CAST(seq AS text) AS seq, cause FROM headcount.changes
+             WHERE user_id = $1 AND cause LIKE '%\"reason\":\"%'",
+        );
+        let mut rows: Vec<Values> = Vec::new();
+        for row in self.tx.fetch(&find, vec![Arg::text(user_id)]).await? {
+            let mut row = row.of("changes");
+            let (seq, cause) = (row.text("seq")?, row.text("cause")?);
+            let Ok(mut cause) = serde_json::from_str::<serde_json::Value>(&cause) else { continue };
+            if let Some(reason) = cause.pointer_mut("/call/reason") {
+                *reason = serde_json::Value::Null;
+                rows.push(vec![Some(seq), Some(cause.to_string())]);
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.changes SET cause = v.c2 FROM {} WHERE headcount.changes.seq = CAST(v.c1 AS bigint)",
+            self.dialect.rows(1, 2)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
+    }
+
+    /// Takes the bodies of dead letters of which nobody could tell whose they are, and that name one of these accounts or
+    /// one of these words, out of the inbox.
+    pub async fn forget_bodies_with(
+        &mut self,
+        keys: &[IdentityKey],
+        words: &[String],
+    ) -> Result<(), StoreError> {
+        let ids = keys.iter().map(|key| (&key.source, &key.provider_id));
+        let named = keys.iter().flat_map(|key| words.iter().map(move |word| (&key.source, word)));
+        let rows: Vec<Values> = ids
+            .chain(named)
+            .filter(|(_, word)| word.chars().count() >= WORD_CHARS_MIN)
+            .map(|(source, word)| vec![Some(source.clone()), Some(format!("%{}%", escaped(word)))])
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = self.dialect.own(&format!(
+            "UPDATE headcount.deliveries SET body = NULL, signature = '' WHERE provider_id IS NULL AND body IS NOT NULL
+               AND seq IN (SELECT s.seq FROM headcount.delivery_states s WHERE s.status = 'dead')
+               AND EXISTS (SELECT 1 FROM {} WHERE headcount.deliveries.source = v.c1
+                           AND headcount.deliveries.body LIKE v.c2 ESCAPE '!')",
+            self.dialect.rows(1, 2)
+        ));
+        self.tx.execute(&sql, vec![Arg::Rows(rows)]).await?;
+        Ok(())
+    }
+}
+
+/// A shorter word than this is in bodies of all kinds of people.
+const WORD_CHARS_MIN: usize = 4;
+
+/// A word as a pattern of LIKE that means itself.
+fn escaped(word: &str) -> String {
+    word.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
 impl Store {

@@ -157,6 +157,16 @@ impl Reconciliation {
         Ok(if is_there { UserRow::Elsewhere } else { UserRow::Gone })
     }
 
+    /// The user's accounts, but for those that were erased.
+    pub async fn accounts_of_user(&mut self, user_id: &str) -> Result<Vec<IdentityKey>, StoreError> {
+        let sql = self.dialect.own(&format!(
+            "SELECT source, provider_id FROM headcount.identities
+             WHERE user_id = $1 AND NOT (coalesce(deleted_by, '') = 'erase' AND provider_id LIKE '{ERASED}%')"
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::text(user_id)]).await?;
+        rows.into_iter().map(|row| key_of(&mut row.of("identities"))).collect()
+    }
+
     /// Ties the account to another user.
     pub async fn relink(&mut self, key: &IdentityKey, user_id: &str) -> Result<(), StoreError> {
         let sql = self.dialect.own(&format!(

@@ -138,8 +138,16 @@ impl Reconciliation {
         &mut self,
         ids: &[String],
     ) -> Result<HashMap<String, User>, StoreError> {
-        let rows = id_rows(ids);
-        let rows = self.tx.fetch(&self.users.lock(), vec![Arg::Rows(rows)]).await?;
+        let (mut ids, mut read) = (id_rows(ids), self.users.lock());
+        if let Some(lock) = self.users.lock_first() {
+            let locked = self.tx.fetch(&lock, vec![Arg::Rows(ids)]).await?;
+            ids = id_rows(&column::<Vec<String>>(locked, "users", "id")?);
+            read = self.users.load();
+        }
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = self.tx.fetch(&read, vec![Arg::Rows(ids)]).await?;
         let users = &self.users;
         let by_id = |user: User| (user.id.clone(), user);
         let mut found = rows.into_iter().map(|row| user(row, users).map(by_id)).collect::<Result<_, _>>()?;

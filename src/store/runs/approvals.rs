@@ -29,7 +29,11 @@ impl HeldSet {
 
 impl Store {
     /// Makes the run's proven deletions its held set.
-    pub async fn hold(&self, run_id: &str) -> Result<u64, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Lost`] where the run is somebody else's by now: then nothing of it is written.
+    pub async fn hold(&self, run_id: &str, holder: &str) -> Result<u64, StoreError> {
         let hold = self.dialect().own(
             "INSERT INTO headcount.held_deletes (run_id, source, provider_id)
              SELECT run_id, source, provider_id FROM headcount.confirmations WHERE run_id = $1 AND gone
@@ -37,16 +41,18 @@ impl Store {
         );
         let forget = self.dialect().own("DELETE FROM headcount.confirmations WHERE run_id = $1");
         let mut tx = self.begin(Access::Write).await?;
+        self.keep_run(&mut *tx, run_id, holder).await?;
         let held = tx.execute(&hold, vec![Arg::text(run_id)]).await?;
         tx.execute(&forget, vec![Arg::text(run_id)]).await?;
         tx.commit().await?;
         Ok(held)
     }
 
-    /// Makes these accounts, for which the run would create users, its held set.
+    /// Makes these accounts, for which the run would create users, its held set. Errors as of [`Store::hold`].
     pub async fn hold_creates(
         &self,
         run_id: &str,
+        holder: &str,
         source: &str,
         provider_ids: &[String],
     ) -> Result<(), StoreError> {
@@ -57,9 +63,23 @@ impl Store {
         ));
         for slice in provider_ids.chunks(SLICE_ROWS_MAX) {
             let row = |id: &String| vec![Some(run_id.to_owned()), Some(source.to_owned()), Some(id.clone())];
-            self.write(&sql, vec![Arg::Rows(slice.iter().map(row).collect())]).await?;
+            let mut tx = self.begin(Access::Write).await?;
+            self.keep_run(&mut *tx, run_id, holder).await?;
+            tx.execute(&sql, vec![Arg::Rows(slice.iter().map(row).collect())]).await?;
+            tx.commit().await?;
         }
         Ok(())
+    }
+
+    /// Nobody takes the run over until the commit; an error where somebody has.
+    async fn keep_run(&self, tx: &mut dyn Tx, run_id: &str, holder: &str) -> Result<(), StoreError> {
+        let keep = self.dialect().own(
+            "UPDATE headcount.runs SET status = status WHERE id = $1 AND holder = $2 AND status = 'running'",
+        );
+        match tx.execute(&keep, vec![Arg::text(run_id), Arg::text(holder)]).await? {
+            1 => Ok(()),
+            _ => Err(StoreError::Lost(format!("run {run_id} was taken over by another process"))),
+        }
     }
 
     /// Whom the run would delete or create, a slice after `after`.

@@ -8,7 +8,7 @@ use crate::digest::hex;
 use crate::store::Store;
 use crate::store::accounts::codec::texts;
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::engine::dialect::Dialect;
+use crate::store::engine::dialect::{Dialect, quoted};
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
@@ -117,6 +117,7 @@ impl Store {
                  checksum text NOT NULL, oldest_reader integer NOT NULL, applied_at text NOT NULL)"
             }
         });
+        self.check_schema_owner().await?;
         let mut failures = 0;
         loop {
             let result = async {
@@ -133,6 +134,28 @@ impl Store {
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// A schema that somebody else has made, before anything of headcount's was in it: its owner could change everything.
+    async fn check_schema_owner(&self) -> Result<(), StoreError> {
+        if self.dialect() != Dialect::Postgres {
+            return Ok(());
+        }
+        let sql = "WITH RECURSIVE mine(id) AS (
+                 SELECT oid FROM pg_roles WHERE rolname = current_user
+                 UNION SELECT m.roleid FROM pg_auth_members m JOIN mine ON m.member = mine.id)
+             SELECT CAST(r.rolname AS text), CAST(current_user AS text)
+             FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+             WHERE n.nspname = 'headcount' AND n.nspowner NOT IN (SELECT id FROM mine)
+               AND to_regclass('headcount.migrations') IS NULL";
+        match first(self.read(sql, vec![]).await?) {
+            [Some(owner), Some(role)] => Err(StoreError::Setup(format!(
+                "schema headcount belongs to role {owner}, which could change everything in it; \
+                 drop it, or ALTER SCHEMA headcount OWNER TO {}",
+                quoted(&role)
+            ))),
+            [..] => Ok(()),
         }
     }
 

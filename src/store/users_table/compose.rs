@@ -216,7 +216,7 @@ impl<'a> Composition<'a> {
             layout = match stand_in(theirs) {
                 Some(text) => layout.with_stand_in(column, text),
                 None if theirs.nullable => layout,
-                None => layout.with_never_null(column),
+                None => layout.with_never_null(column, theirs.default.is_some()),
             };
         }
         layout

@@ -269,6 +269,23 @@ impl UsersTable {
         format!("{} {}", self.load(), self.dialect.lock_rows_of("u"))
     }
 
+    /// Locks the users whose ids are the rows of the only parameter, where their rows have to be read by another
+    /// statement: beside a row that somebody has just let go of, one statement reads `accounts` as it was before.
+    pub fn lock_first(&self) -> Option<String> {
+        (self.is_adopted && self.dialect == Dialect::Postgres).then(|| {
+            format!(
+                "SELECT {} AS id FROM {} u JOIN {} ON {} = {} ORDER BY {} {}",
+                self.id_text("u."),
+                self.table,
+                self.dialect.rows(1, 1),
+                self.id_sql("u."),
+                self.id_value("v.c1"),
+                self.id_sql("u."),
+                self.dialect.lock_rows_of("u")
+            )
+        })
+    }
+
     /// As [`Self::lock`], without locks.
     pub fn load(&self) -> String {
         let cells: Vec<String> =
@@ -338,6 +355,25 @@ impl UsersTable {
             fact => FACTS.iter().any(|(field, own, _)| *field == fact && *own == name),
         })
     }
+}
+
+/// The quote of PostgreSQL's that stands around a script or the body of a function: one that is not in it.
+fn dollar_quote(body: &str) -> String {
+    let mut tag = "headcount".to_owned();
+    while body.contains(&format!("${tag}$")) {
+        tag.push('_');
+    }
+    format!("${tag}$")
+}
+
+fn dollar_quoted(body: &str) -> String {
+    let quote = dollar_quote(body);
+    format!("{quote}{body}{quote}")
+}
+
+/// A part of a statement, as it stands within a literal that PostgreSQL's `format` takes.
+fn in_format(sql: &str) -> String {
+    sql.replace('\'', "''").replace('%', "%%")
 }
 
 fn literal(text: &str) -> String {

@@ -4,7 +4,7 @@
 //! `accounts`: headcount's own writes compute them in the statement, and a trigger sees to what the application writes.
 
 use super::watch::MIRROR_TRIGGER;
-use super::{Place, UsersTable, literal};
+use super::{Place, UsersTable, dollar_quoted, literal};
 use crate::core::words::AccountState;
 use crate::store::engine::dialect::{Dialect, quoted};
 
@@ -82,11 +82,12 @@ impl UsersTable {
             Dialect::Postgres if self.is_adopted => self.install_watch(&source),
             Dialect::Postgres => format!(
                 "CREATE OR REPLACE FUNCTION headcount.users_state() RETURNS trigger LANGUAGE plpgsql \
-                 AS $headcount${first}$headcount$;\n\
+                 AS {};\n\
                  REVOKE ALL ON FUNCTION headcount.users_state() FROM PUBLIC;\n\
                  DROP TRIGGER IF EXISTS {TRIGGER} ON {table};\n\
                  CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE ON {table}\n    \
-                 FOR EACH ROW EXECUTE FUNCTION headcount.users_state()"
+                 FOR EACH ROW EXECUTE FUNCTION headcount.users_state()",
+                dollar_quoted(first)
             ),
             Dialect::Sqlite => format!("{};\n{}", self.remove_state(), source.join(";\n")),
         }

@@ -1,7 +1,7 @@
 //! What keeps the state of an adopted table's rows true when the application itself writes them.
 
 use super::state::{RowOf, SQLITE_TRIGGERS, STORED, TRIGGER, View};
-use super::{Place, UsersTable, literal};
+use super::{Place, UsersTable, dollar_quoted, literal};
 use crate::store::engine::dialect::quoted;
 
 /// The trigger that repeats the state in columns of the application's, on PostgreSQL. It comes after the application's
@@ -93,10 +93,11 @@ impl UsersTable {
         for ((trigger, function, when), body) in triggers.into_iter().zip(source) {
             script.push(format!(
                 "CREATE OR REPLACE FUNCTION headcount.{function}() RETURNS trigger LANGUAGE plpgsql \
-                 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $headcount${body}$headcount$;\n\
+                 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {};\n\
                  REVOKE ALL ON FUNCTION headcount.{function}() FROM PUBLIC;\n\
                  CREATE TRIGGER {trigger} {when} UPDATE ON {table}\n    \
-                 FOR EACH ROW EXECUTE FUNCTION headcount.{function}()"
+                 FOR EACH ROW EXECUTE FUNCTION headcount.{function}()",
+                dollar_quoted(body)
             ));
         }
         script.join(";\n")

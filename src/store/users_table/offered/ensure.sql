@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION headcount.ensure(source text, provider_id text, hints jsonb DEFAULT '{}', set jsonb DEFAULT '{}')
-RETURNS TABLE (id {id_type}) LANGUAGE plpgsql SECURITY INVOKER AS $headcount$
+RETURNS TABLE (id {id_type}) LANGUAGE plpgsql SECURITY INVOKER AS {quote}
 #variable_conflict use_column
 -- The row is written with the caller's own rights, search path and row-level security, as by an INSERT of its own.
 DECLARE
@@ -70,9 +70,9 @@ BEGIN
             FROM jsonb_object_keys(hinted || wanted) j, (SELECT {more_columns}, {more_values}) AS m(names, cells)
             GROUP BY names, cells;
             BEGIN
-                EXECUTE format('INSERT INTO {table} (%s){over} SELECT %s
-                    FROM jsonb_populate_record(CAST(NULL AS {table}), $2) r',
-                    array_to_string(these || CAST('{id}' AS text), ', '),
+                EXECUTE format('INSERT INTO {table_in_format} (%s){over} SELECT %s
+                    FROM jsonb_populate_record(CAST(NULL AS {table_in_format}), $2) r',
+                    array_to_string(these || CAST({id_literal} AS text), ', '),
                     array_to_string(those || CAST('$1' AS text), ', '))
                 USING new_id, hinted || wanted, keeps;
                 EXIT;
@@ -94,8 +94,8 @@ BEGIN
                 SELECT string_agg(quote_ident(j), ', ' ORDER BY j), string_agg('r.' || quote_ident(j), ', ' ORDER BY j),
                        string_agg(format('CAST(t.%1$I AS text) IS DISTINCT FROM CAST(r.%1$I AS text)', j), ' OR ')
                 INTO names, cells, differs FROM jsonb_object_keys(wanted) j;
-                EXECUTE format('UPDATE {table} t SET (%s) = ROW(%s)
-                    FROM jsonb_populate_record(CAST(NULL AS {table}), $2) r WHERE t.{id} = $1 AND (%s)', names, cells, differs)
+                EXECUTE format('UPDATE {table_in_format} t SET (%s) = ROW(%s)
+                    FROM jsonb_populate_record(CAST(NULL AS {table_in_format}), $2) r WHERE t.{id_in_format} = $1 AND (%s)', names, cells, differs)
                 USING new_id, wanted;
             END;
         END IF;
@@ -104,4 +104,4 @@ BEGIN
     PERFORM headcount.ensure_finish($1, $2, $3, $4);
     RETURN QUERY SELECT new_id;
 END
-$headcount$
+{quote}

@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION headcount.ensure_finish(source text, provider_id text, hints jsonb, set jsonb)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $headcount$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
 #variable_conflict use_column
 -- Ties the account to the row that ensure_start has named, and to no other; what the row holds is what was known of it.
 DECLARE
@@ -52,4 +52,4 @@ BEGIN
     WHERE i.source = $1 AND i.provider_id = $2
       AND (i.user_id IS NULL OR i.reserved_id IS NOT NULL OR (i.profile IS NULL AND i.hints IS NULL));
 END
-$headcount$
+{quote}

@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION headcount.ensure_start(source text, provider_id text, offered_id text,
     OUT its_user text, OUT is_there boolean, OUT is_deleted boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $headcount$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
 #variable_conflict use_column
 -- Holds the account, and says whose it is: of a row that is there, or of one that may be made under this id. Null where
 -- the caller has to offer an id. It writes nothing but headcount's own tables, and gives away no row that was there.
@@ -70,7 +70,7 @@ BEGIN
     SELECT substr(s.link_by, 8) INTO rule FROM headcount.sources s
     WHERE s.name = the_source AND s.link_by LIKE 'column:%';
     IF rule IS NOT NULL THEN
-        EXECUTE format('SELECT array_agg(CAST(u.{id} AS text)) FROM {table} u WHERE CAST(u.%I AS text) = $1', rule)
+        EXECUTE format('SELECT array_agg(CAST(u.{id_in_format} AS text)) FROM {table_in_format} u WHERE CAST(u.%I AS text) = $1', rule)
         INTO rows USING the_account;
         found_by := 'column:' || rule;
     END IF;
@@ -116,4 +116,4 @@ BEGIN
     UPDATE headcount.identities i SET reserved_id = its_user
     WHERE i.source = the_source AND i.provider_id = the_account AND i.reserved_id IS DISTINCT FROM its_user;
 END
-$headcount$
+{quote}

@@ -2,7 +2,9 @@
 //! makes a user in the application's own transaction.
 
 use super::state::{RowOf, View};
-use super::{Field, IdKind, IdOrigin, Place, Placed, UsersTable, literal};
+use super::{
+    Field, IdKind, IdOrigin, Place, Placed, UsersTable, dollar_quote, dollar_quoted, in_format, literal,
+};
 use crate::core::columns::{Column, Owner};
 use crate::store::engine::dialect::{Dialect, quoted};
 use serde_json::{Map, Value};
@@ -89,13 +91,13 @@ impl UsersTable {
         let names = SHOWN.map(|column| format!("{} text", column.name())).join(", ");
         let function = format!(
             "CREATE OR REPLACE FUNCTION headcount.people_now() RETURNS TABLE (id {}, account_state text, {names})\n\
-             LANGUAGE sql STABLE ROWS 10000 AS $headcount$\n{}\n$headcount$",
+             LANGUAGE sql STABLE ROWS 10000 AS {}",
             self.id_type(),
-            self.select_people()
+            dollar_quoted(&format!("\n{}\n", self.select_people()))
         );
         let view = self.people();
-        format!(
-            "DO $view$ DECLARE\n    readers text[] := ARRAY(SELECT DISTINCT\n            \
+        let script = format!(
+            "\nDECLARE\n    readers text[] := ARRAY(SELECT DISTINCT\n            \
                  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END\n        \
              FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a\n        \
              WHERE c.oid = to_regclass('headcount.people') AND a.privilege_type = 'SELECT');\n    reader text;\nBEGIN\n\
@@ -104,9 +106,10 @@ impl UsersTable {
              REVOKE ALL ON FUNCTION headcount.people_now() FROM PUBLIC;\n\
              FOREACH reader IN ARRAY readers LOOP\n    \
                  EXECUTE 'GRANT SELECT ON headcount.people TO ' || reader;\n    \
-                 EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.people_now() TO ' || reader;\nEND LOOP;\nEND $view$",
+                 EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.people_now() TO ' || reader;\nEND LOOP;\nEND\n",
             view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"),
-        )
+        );
+        format!("DO {}", dollar_quoted(&script))
     }
 
     fn id_type(&self) -> &'static str {
@@ -147,6 +150,9 @@ impl UsersTable {
         let settable = Value::Object(settable.collect()).to_string();
         let gaps = [
             ("{id}", quoted(&self.id.name)),
+            ("{id_literal}", literal(&quoted(&self.id.name))),
+            ("{id_in_format}", in_format(&quoted(&self.id.name))),
+            ("{table_in_format}", in_format(&self.table)),
             ("{id_type}", self.id_type().to_owned()),
             ("{table}", self.table.clone()),
             ("{fresh_id}", fresh_id),
@@ -171,7 +177,7 @@ impl UsersTable {
             ("{account}", account),
         ];
         let filled =
-            BODIES.map(|body| gaps.iter().fold(body.to_owned(), |text, (gap, with)| text.replace(gap, with)));
+            BODIES.map(|body| fill(body, &gaps)).map(|text| fill(&text, &[("{quote}", dollar_quote(&text))]));
         let revoked = OFFERED_FUNCTIONS[1..]
             .iter()
             .map(|name| format!("REVOKE ALL ON FUNCTION headcount.{name} FROM PUBLIC"));
@@ -359,4 +365,24 @@ impl UsersTable {
             self.id_sql("u.")
         )
     }
+}
+
+/// The text with its gaps filled; what a gap is filled with has none, whatever it looks like.
+fn fill(text: &str, gaps: &[(&str, String)]) -> String {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('{') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        match gaps.iter().find(|(gap, _)| rest.starts_with(gap)) {
+            Some((gap, with)) => {
+                filled.push_str(with);
+                rest = &rest[gap.len()..];
+            }
+            None => {
+                filled.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled + rest
 }
