@@ -8,6 +8,7 @@ on_each_database!(
     a_value_that_a_trigger_changes_is_written_once_and_follows_the_provider,
     what_the_application_writes_later_is_its_own,
     nothing_of_it_stays_once_the_two_agree,
+    a_trigger_that_is_gone_leaves_nothing_behind,
 );
 
 /// A trigger of the application's that keeps user names and addresses in small letters.
@@ -70,6 +71,21 @@ async fn nothing_of_it_stays_once_the_two_agree(db: Db) {
     deliver(&store, &[named(1, "Bob")]).await;
     let agreed = event("user.updated", user("user_1", 2, Some("bob@example.com"), Some("bob"), "A"), 2);
     deliver(&store, &[agreed]).await;
+    assert_eq!(db.count("headcount.altered_values").await, 0);
+    store.close().await;
+}
+
+async fn a_trigger_that_is_gone_leaves_nothing_behind(db: Db) {
+    small_letters(&db).await;
+    let store = db.store().await;
+    deliver(&store, &[named(1, "Bob")]).await;
+    assert_eq!(db.count("headcount.altered_values").await, 2);
+    match db.backend {
+        Backend::Sqlite => db.execute("DROP TRIGGER small_INSERT; DROP TRIGGER small_UPDATE").await,
+        _ => db.execute("DROP TRIGGER small ON users").await,
+    }
+    deliver(&store, &[named(2, "Robert")]).await;
+    assert_eq!(db.one("SELECT username || ' ' || email FROM users").await, "Robert Robert@Example.com");
     assert_eq!(db.count("headcount.altered_values").await, 0);
     store.close().await;
 }

@@ -63,7 +63,10 @@ impl Reconciliation {
         }
         let sent: HashMap<&str, &User> =
             writes.iter().filter_map(|write| write.user.as_ref()).map(|user| (&*user.id, user)).collect();
-        let rows = self.tx.fetch(&self.users.load(), vec![Arg::Rows(id_rows(written))]).await?;
+        // What was altered before is looked at anew in any case: the trigger may be gone.
+        let is_altered = written.iter().any(|id| self.altered.contains_key(id));
+        let read = if is_altered { self.users.load() } else { self.users.load_written() };
+        let rows = self.tx.fetch(&read, vec![Arg::Rows(id_rows(written))]).await?;
         let (mut news, mut gone) = (Vec::new(), Vec::new());
         for row in rows {
             let stored = user(row, &self.users)?;

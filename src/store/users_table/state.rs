@@ -60,6 +60,29 @@ impl UsersTable {
         }
     }
 
+    /// The condition that the table has triggers or rules besides ours, or may have them on its partitions.
+    pub(super) fn has_code_of_theirs(&self) -> String {
+        match self.dialect {
+            Dialect::Postgres => format!(
+                "EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = {} AND c.relname = {} AND (c.relkind = 'p'
+                             OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
+                                        AND t.tgname NOT IN ('{TRIGGER}', '{MIRROR_TRIGGER}'))
+                             OR EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid)))",
+                literal(&self.schema),
+                literal(&self.name)
+            ),
+            Dialect::Sqlite => {
+                let [first, second] = SQLITE_TRIGGERS;
+                format!(
+                    "EXISTS (SELECT 1 FROM sqlite_master m WHERE m.type = 'trigger' AND m.tbl_name = {}
+                             AND m.name NOT IN ('{first}', '{second}'))",
+                    literal(&self.name)
+                )
+            }
+        }
+    }
+
     /// What [`Self::installed_state`] answers where the trigger is the right one.
     pub fn state_source(&self, required: &[String]) -> Vec<String> {
         match (self.dialect, self.is_adopted) {
