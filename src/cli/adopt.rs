@@ -55,7 +55,9 @@ pub async fn run(command: Adopt, context: Context) -> anyhow::Result<u8> {
     let source = context.source(&command.source)?.clone();
     if context.config.users.adopted.is_none() {
         return Err(ConfigError(
-            "adopt links the rows of a table of yours, and `[users]` in headcount.toml names none; see docs/adopt.md".into(),
+            "adopt links the rows of a table of yours, and headcount.toml names none; write `[users]` with table = \"users\", and \
+             under `[users.columns]` what lies where, such as email = \"email\""
+                .into(),
         )
         .into());
     }

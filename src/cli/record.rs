@@ -3,6 +3,7 @@
 use super::output::{print, print_json};
 use super::{Context, DONE};
 use crate::replay::{Recording, record};
+use crate::source::providers;
 use crate::store::DeliveryFilter;
 use clap::Args;
 use serde_json::json;
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 
 /// Writes deliveries from the inbox as fixtures
 ///
-/// Personal data is replaced: the same address becomes the same made-up address within one recording. `--raw` leaves it as
+/// Whatever is not known to say nothing of a person is replaced, texts, numbers and names of fields: the same address
+/// becomes the same made-up address within one recording. `--raw` leaves it as
 /// it is stored. Either way the body is signed anew with a public key, so that anybody can replay it: what was signed once
 /// had more than headcount keeps. Ignored deliveries have no body and are left out.
 #[derive(Args)]
@@ -35,6 +37,13 @@ pub struct Record {
     raw: bool,
 }
 
+/// The fields that providers have, and those that the configuration names.
+fn known_fields(context: &Context) -> Vec<String> {
+    let of_providers = providers().flat_map(|provider| provider.keeps().names());
+    let named = context.config.sources.iter().flat_map(|source| source.keep.names());
+    of_providers.chain(named).collect()
+}
+
 pub async fn run(command: Record, context: Context) -> anyhow::Result<u8> {
     let store = context.existing_store().await?;
     let recording = Recording {
@@ -48,6 +57,7 @@ pub async fn run(command: Record, context: Context) -> anyhow::Result<u8> {
         folder: command.out.clone(),
         raw: command.raw,
         redaction_key: context.clock.random_bytes(),
+        fields: known_fields(&context),
     };
     let (written, without_body) = record(&store, &recording).await?;
     store.close().await;

@@ -79,9 +79,12 @@ pub async fn run(command: Serve, mut context: Context) -> anyhow::Result<u8> {
     let store = context.migrated_store().await?;
     store.name_sources(&config.named_sources()).await?;
     warn_of_required_fields(&context, &store).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        let address = config.listen;
+        format!(
+            "cannot listen on {address}; is headcount running already? HEADCOUNT_LISTEN names another address"
+        )
+    })?;
     let mut admin = None;
     if command.role.contains(&Role::Admin) {
         admin = super::access::listen(config).await?;

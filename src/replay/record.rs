@@ -21,13 +21,15 @@ pub struct Recording {
     pub raw: bool,
     /// For the replacement; made at random for each recording.
     pub redaction_key: [u8; 32],
+    /// Names of fields that may stay: those that the sources' lists of what is kept have.
+    pub fields: Vec<String>,
 }
 
 /// Writes the deliveries that have a body, oldest first: `(written, without a body)`.
 pub async fn record(store: &Store, recording: &Recording) -> anyhow::Result<(u64, u64)> {
     std::fs::create_dir_all(&recording.folder)
         .with_context(|| format!("{} cannot be made", recording.folder.display()))?;
-    let redactor = Redactor::new(&recording.redaction_key);
+    let redactor = Redactor::new(&recording.redaction_key, recording.fields.iter().cloned());
     let (mut written, mut without_body) = (0, 0);
     let mut filter = DeliveryFilter { oldest_first: true, ..recording.filter.clone() };
     let mut left = recording.filter.limit;

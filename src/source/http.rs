@@ -209,6 +209,12 @@ impl Api {
         let body = read(answer).await?;
         if status == StatusCode::OK {
             let body = String::from_utf8(body).map_err(|_| Malformed("not UTF-8".into()))?;
+            if body.trim_start().starts_with('<') {
+                return Err(Malformed(
+                    "a web page and no JSON: is the source's API URL the address of the API itself?".into(),
+                )
+                .into());
+            }
             return Ok(Some(Answer { body, total }));
         }
         let code = std::str::from_utf8(&body).ok().and_then(|body| self.directory.error_code(body));

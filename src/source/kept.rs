@@ -28,6 +28,12 @@ impl Kept {
         kept
     }
 
+    /// The names of all fields that the paths name.
+    pub fn names(&self) -> Vec<String> {
+        let below = self.fields.iter().flat_map(|(name, kept)| [vec![name.clone()], kept.names()].concat());
+        below.chain(self.entries.iter().flat_map(|kept| kept.names())).collect()
+    }
+
     /// Keeps what the path leads to as well.
     pub fn add(&mut self, path: &str) {
         let mut place = self;

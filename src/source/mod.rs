@@ -30,6 +30,7 @@ use thiserror::Error;
 use url::Url;
 
 pub use kept::Kept;
+pub use moment::is_time;
 pub use path::{mistake as path_mistake, up_to_selector};
 
 /// One configured auth provider instance.

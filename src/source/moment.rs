@@ -2,6 +2,11 @@
 
 use crate::core::timestamp::Timestamp;
 
+/// Whether a text is a time, in any of these forms.
+pub fn is_time(text: &str) -> bool {
+    Moment::parse(text).is_some()
+}
+
 /// A time that a provider names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {

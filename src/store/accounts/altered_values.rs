@@ -65,8 +65,10 @@ impl Reconciliation {
             writes.iter().filter_map(|write| write.user.as_ref()).map(|user| (&*user.id, user)).collect();
         // What was altered before is looked at anew in any case: the trigger may be gone.
         let is_altered = written.iter().any(|id| self.altered.contains_key(id));
-        let read = if is_altered { self.users.load() } else { self.users.load_written() };
-        let rows = self.tx.fetch(&read, vec![Arg::Rows(id_rows(written))]).await?;
+        if !is_altered && !self.may_alter().await? {
+            return Ok(());
+        }
+        let rows = self.tx.fetch(&self.users.load(), vec![Arg::Rows(id_rows(written))]).await?;
         let (mut news, mut gone) = (Vec::new(), Vec::new());
         for row in rows {
             let stored = user(row, &self.users)?;
@@ -92,6 +94,16 @@ impl Reconciliation {
             }
         }
         self.remember_altered(news, gone).await
+    }
+
+    /// Whether anything may change what is written, as the transaction has found it at its first write.
+    async fn may_alter(&mut self) -> Result<bool, StoreError> {
+        if let Some(known) = self.may_alter {
+            return Ok(known);
+        }
+        let may_alter = !self.tx.fetch(&self.users.may_alter(), vec![]).await?.is_empty();
+        self.may_alter = Some(may_alter);
+        Ok(may_alter)
     }
 
     fn altered_row(&self, user_id: &str, column: Column, altered: Option<&AlteredValue>) -> Values {

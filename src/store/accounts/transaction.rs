@@ -31,6 +31,8 @@ pub struct Reconciliation {
     pub(in crate::store) broken_before: Option<u64>,
     /// What the database has changed of values that were sent to the users that this transaction holds.
     pub(in crate::store) altered: Altered,
+    /// Whether something of the application's may change what is written, once somebody needed to know.
+    pub(in crate::store) may_alter: Option<bool>,
     /// The statement that last wrote rows, and how many columns its parameter has.
     pub(in crate::store) last_write: Option<(String, usize)>,
     pub(in crate::store) erasure_key: Arc<OnceLock<String>>,
@@ -55,6 +57,7 @@ impl Store {
             required: None,
             broken_before: None,
             altered: Altered::default(),
+            may_alter: None,
             last_write: None,
             erasure_key: self.erasure_key.clone(),
             erased: HashSet::new(),

@@ -172,6 +172,10 @@ fn from_sqlstate(code: &str, message: &str, routine: Option<&str>) -> StoreError
             StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})"))
         }
         (_, INSUFFICIENT_PRIVILEGE) => StoreError::Forbidden(told),
+        // No such role, a wrong password, no such database.
+        ("28" | "3D", _) => {
+            StoreError::Setup(format!("{told}; check role, password and database in the URL"))
+        }
         _ => StoreError::Setup(told),
     }
 }
@@ -186,8 +190,10 @@ fn from_sqlite(code: &str, message: &str) -> StoreError {
         // corrupt, not a database
         11 | 26 => StoreError::Damaged(format!("{told}; stop headcount and restore the file from a backup")),
         READ_ONLY => StoreError::Unavailable(format!("it takes no writes now: {told}")),
-        // busy, locked, no memory, interrupted, I/O, full, cannot open, lock protocol
-        5 | 6 | 7 | 9 | 10 | 13 | 14 | 15 => StoreError::Unavailable(told),
+        5 | 6 => StoreError::Unavailable(format!("another process holds the database's file: {told}")),
+        13 => StoreError::Unavailable(format!("the disk is full; make room on it: {told}")),
+        // no memory, interrupted, I/O, cannot open, lock protocol
+        7 | 9 | 10 | 14 | 15 => StoreError::Unavailable(told),
         _ => StoreError::Setup(message.to_owned()),
     }
 }

@@ -24,6 +24,7 @@ impl Store {
                 "SQLite knows no roles: who may write the file may do everything".to_owned(),
             ));
         }
+        self.check_role(role).await?;
         let mut steps = vec![step(format!("GRANT USAGE ON SCHEMA headcount TO {}", quoted(role)))];
         for table in self.own_tables().await? {
             let rights = match table.as_str() {
@@ -36,6 +37,17 @@ impl Store {
         steps.push(step(format!("GRANT SELECT ON headcount.inbox TO {}", quoted(role))));
         steps.extend(self.lacking_rights(role, self.users_table().rights(role)).await?);
         Ok(steps)
+    }
+
+    async fn check_role(&self, role: &str) -> Result<(), StoreError> {
+        let there = "SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = $1";
+        match self.read(there, vec![Arg::text(role)]).await?.is_empty() {
+            false => Ok(()),
+            true => Err(StoreError::Setup(format!(
+                "there is no role {role}; CREATE ROLE {} LOGIN PASSWORD '…' makes it, and then this command goes on",
+                quoted(role)
+            ))),
+        }
     }
 
     /// Grants what the role lacks of these rights, and writes down how to take it back.
@@ -62,6 +74,7 @@ impl Store {
                 "SQLite knows no roles: who may read the file may read the view".to_owned(),
             ));
         }
+        self.check_role(role).await?;
         let name = quoted(role);
         let mut steps = vec![
             step(format!("GRANT USAGE ON SCHEMA headcount TO {name}")),

@@ -271,8 +271,8 @@ impl Store {
         if exists && !made {
             return Err(StoreError::Setup(
                 "there is a `users` table here that headcount did not make, and it will not touch it unless it is told to: \
-                 `[users]` in headcount.toml puts it on a table of yours (docs/adopt.md). Or give headcount a database of its \
-                 own (HEADCOUNT_DATABASE_URL)"
+                 `[users]` in headcount.toml with table = \"users\" puts it on that table (`headcount adopt --help`). Or give \
+                 headcount a database of its own (HEADCOUNT_DATABASE_URL)"
                     .to_owned(),
             ));
         }

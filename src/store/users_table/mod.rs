@@ -288,23 +288,10 @@ impl UsersTable {
 
     /// As [`Self::lock`], without locks.
     pub fn load(&self) -> String {
-        self.load_where("true")
-    }
-
-    /// As [`Self::load`], of rows that headcount has written: none where nothing can have changed them on their way.
-    /// Columns of the types that headcount writes hold what they are given, so that takes a trigger, a rule or a default.
-    pub fn load_written(&self) -> String {
-        if self.fields.iter().any(|placed| placed.default.is_some()) {
-            return self.load();
-        }
-        self.load_where(&self.has_code_of_theirs())
-    }
-
-    fn load_where(&self, condition: &str) -> String {
         let cells: Vec<String> =
             self.fields.iter().map(|placed| placed.cell.exact(self.dialect, &placed.sql())).collect();
         self.dialect.own(&format!(
-            "SELECT {} AS id, {} FROM {} u JOIN {} ON {} = {}{} WHERE {condition} ORDER BY {}",
+            "SELECT {} AS id, {} FROM {} u JOIN {} ON {} = {}{} ORDER BY {}",
             self.id_text("u."),
             cells.join(", "),
             self.table,

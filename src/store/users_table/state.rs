@@ -60,11 +60,15 @@ impl UsersTable {
         }
     }
 
-    /// The condition that the table has triggers or rules besides ours, or may have them on its partitions.
-    pub(super) fn has_code_of_theirs(&self) -> String {
+    /// A row where something may change what is written on its way into the table. Columns of the types that headcount
+    /// writes hold what they are given, so that takes a trigger or a rule besides ours, on a partition perhaps, or a default.
+    pub fn may_alter(&self) -> String {
+        if self.fields.iter().any(|placed| placed.default.is_some()) {
+            return "SELECT 'yes'".to_owned();
+        }
         match self.dialect {
             Dialect::Postgres => format!(
-                "EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                "SELECT 'yes' WHERE EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                          WHERE n.nspname = {} AND c.relname = {} AND (c.relkind = 'p'
                              OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                                         AND t.tgname NOT IN ('{TRIGGER}', '{MIRROR_TRIGGER}'))
@@ -75,8 +79,8 @@ impl UsersTable {
             Dialect::Sqlite => {
                 let [first, second] = SQLITE_TRIGGERS;
                 format!(
-                    "EXISTS (SELECT 1 FROM sqlite_master m WHERE m.type = 'trigger' AND m.tbl_name = {}
-                             AND m.name NOT IN ('{first}', '{second}'))",
+                    "SELECT 'yes' FROM sqlite_master m WHERE m.type = 'trigger' AND m.tbl_name = {}
+                       AND m.name NOT IN ('{first}', '{second}') LIMIT 1",
                     literal(&self.name)
                 )
             }

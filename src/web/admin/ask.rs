@@ -111,6 +111,9 @@ pub fn cursor(place: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("after:{place}"))
 }
 
+/// How much of a name is repeated.
+const SHOWN_CHARS_MAX: usize = 40;
+
 /// A JSON object with no other keys than these.
 pub async fn object(
     budget: &BodyBudget,
@@ -128,10 +131,16 @@ pub async fn object(
         let nearest = nearest(known, odd);
         let nearest = nearest.copied().unwrap_or_default();
         return Err(Problem::bad_request(format!(
-            "the body has a key that is unknown; the nearest is `{nearest}`"
+            "the body has a key that is unknown: `{}`; the nearest is `{nearest}`",
+            shown(odd)
         )));
     }
     Ok(object)
+}
+
+/// A name that somebody has sent, as far as a message repeats it.
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 pub fn text(object: &Map<String, Value>, key: &str) -> Result<String, Problem> {
