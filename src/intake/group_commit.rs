@@ -2,11 +2,12 @@
 
 use super::write_health::WriteHealth;
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 /// Deliveries that may wait for the writer; their bodies are bounded by the listener's budget.
@@ -68,6 +69,7 @@ async fn write_batches(
     stored: Arc<Notify>,
     health: Arc<WriteHealth>,
 ) {
+    let failures = Arc::new(Failures::default());
     while let Some(mut batch) = next_batch(&mut waiting).await {
         // Whoever has been told to come again will: what waited too long is not written as well.
         batch.retain(|waiting| !waiting.answer.is_closed());
@@ -78,7 +80,7 @@ async fn write_batches(
         }
         let count = deliveries.len();
         // In a task of its own: a panic loses this batch, whose senders come again, and not the writer.
-        let storing = tokio::spawn(store_batch(store.clone(), deliveries)).await;
+        let storing = tokio::spawn(store_batch(store.clone(), deliveries, failures.clone())).await;
         let outcomes = storing.unwrap_or_else(|_| vec![Err(IngestError::Unavailable); count]);
         let is_stored = outcomes.iter().any(Result::is_ok);
         health.note(is_stored);
@@ -105,39 +107,60 @@ async fn next_batch(waiting: &mut mpsc::Receiver<QueuedDelivery>) -> Option<Vec<
     Some(batch)
 }
 
-async fn store_batch(store: Store, deliveries: Vec<NewDelivery>) -> Vec<AcceptResult> {
+async fn store_batch(
+    store: Store,
+    deliveries: Vec<NewDelivery>,
+    failures: Arc<Failures>,
+) -> Vec<AcceptResult> {
     match store.accept(&deliveries).await {
         Ok(accepted) => accepted.into_iter().map(Ok).collect(),
         Err(error) if error.is_of_one_account() && deliveries.len() > 1 => {
             // One that the database cannot take must not fail its neighbours.
             let mut outcomes = Vec::with_capacity(deliveries.len());
             for delivery in deliveries {
-                outcomes.push(store_one(&store, delivery).await);
+                outcomes.push(store_one(&store, delivery, &failures).await);
             }
             outcomes
         }
         Err(error) => {
-            log(&error, deliveries.len());
+            failures.tell(&error, deliveries.len());
             vec![Err(IngestError::Unavailable); deliveries.len()]
         }
     }
 }
 
-async fn store_one(store: &Store, delivery: NewDelivery) -> AcceptResult {
+async fn store_one(store: &Store, delivery: NewDelivery, failures: &Failures) -> AcceptResult {
     match store.accept(&[delivery]).await {
         Ok(accepted) => accepted.into_iter().next().ok_or(IngestError::Unavailable),
         Err(error) => {
-            log(&error, 1);
+            failures.tell(&error, 1);
             Err(IngestError::Unavailable)
         }
     }
 }
 
-fn log(error: &StoreError, deliveries: usize) {
-    if error.is_transient() {
-        warn!(delivery.count = deliveries, "deliveries could not be stored and will come again: {error}");
-    } else {
-        error!(delivery.count = deliveries, "deliveries cannot be stored: {error}");
+/// Deliveries that could not be stored, as the log tells of them: at once, and then together every now and then. The log
+/// may lie on the very disk that is full.
+#[derive(Default)]
+struct Failures(Mutex<(Option<Instant>, usize)>);
+
+/// Between two lines of the log about the same trouble.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+impl Failures {
+    fn tell(&self, error: &StoreError, deliveries: usize) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.1 += deliveries;
+        if told.0.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return;
+        }
+        let count = std::mem::take(&mut told.1);
+        told.0 = Some(Instant::now());
+        if error.is_transient() {
+            warn!(delivery.count = count, "deliveries could not be stored and will come again: {error}");
+        } else {
+            error!(delivery.count = count, "deliveries cannot be stored: {error}");
+        }
     }
 }
 

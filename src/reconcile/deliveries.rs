@@ -196,7 +196,9 @@ impl Deliveries {
         let deleted = |account: &Account| {
             account.identity.as_ref().is_some_and(|identity| identity.state == IdentityState::Deleted)
         };
-        let deletes_user = event.kind.ends() && !deleted(&work.after) && work.after.user.is_some();
+        // Who is deleted once more was deleted before: that uses up no brake, now or later.
+        let is_again = event.kind.ends() && deleted(&work.after);
+        let deletes_user = event.kind.ends() && !is_again && work.after.user.is_some();
         if deletes_user && !pending.approved {
             if *budget == 0 {
                 work.finished.push(held_back(pending));
@@ -207,7 +209,7 @@ impl Deliveries {
         let id = work.id.as_deref().unwrap_or_default();
         let decision = decide(self.store.layout(), &work.after, event, pending.received_at, id);
         work.after = decision.account;
-        work.synced |= decision.verdict == Verdict::Applied;
+        work.synced |= decision.verdict == Verdict::Applied && !is_again;
         work.ask = decision.ask.or(work.ask);
         if let Some(change) = decision.change {
             work.changes.push((pending.seq, CausedChange { change, cause: cause(pending, event) }));

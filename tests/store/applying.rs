@@ -13,6 +13,7 @@ on_each_database!(
     a_version_that_says_nothing_new_writes_no_user_and_no_change,
     several_appliers_share_the_work_and_the_feed_has_no_gap,
     several_appliers_share_one_brake,
+    a_repeated_deletion_uses_up_no_brake,
     what_the_application_wrote_stays,
     a_row_that_the_application_removed_comes_back_under_its_id,
     changes_say_what_and_why,
@@ -88,6 +89,30 @@ async fn several_appliers_share_the_work_and_the_feed_has_no_gap(db: Db) {
 }
 
 /// Several processes count what the others have deleted, and not only what they have deleted themselves.
+async fn a_repeated_deletion_uses_up_no_brake(db: Db) {
+    let store = db.store().await;
+    let people: Vec<String> =
+        (0..4).map(|n| event("user.created", user(&format!("user_{n}"), 0, None, None, "A"), 0)).collect();
+    deliver(&store, &people).await;
+    let ends = |n: usize| event("user.deleted", json!({"id": format!("user_{n}"), "deleted": true}), 1);
+    let (deleted, age) = (
+        (0..3).map(ends).collect::<Vec<_>>(),
+        match db.backend {
+            Backend::Sqlite => "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 hours')",
+            _ => "now() - interval '2 hours'",
+        },
+    );
+    deliver(&store, &deleted).await;
+    db.execute(&format!("UPDATE headcount.identities SET synced_at = {age}")).await;
+    // The same deletions under new message ids, hours later.
+    deliver(&store, &deleted).await;
+    store.accept(&[delivery("msg_last", &ends(3))]).await.unwrap();
+    applier(&store, DeleteLimit::Accounts(1)).apply_batch().await.unwrap();
+    assert_eq!(db.count("users WHERE account_state = 'deleted'").await, 4);
+    assert_eq!(db.count("headcount.inbox WHERE status = 'held'").await, 0);
+    store.close().await;
+}
+
 async fn several_appliers_share_one_brake(db: Db) {
     let store = db.store().await;
     let created = |n: usize| event("user.created", user(&format!("user_{n}"), 0, None, None, "Ann"), 0);
