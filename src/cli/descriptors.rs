@@ -12,8 +12,8 @@ const UNLIMITED: u64 = DESCRIPTORS_MAX;
 const OWN: u64 = 64;
 /// For the database: its connections, or SQLite's files.
 const DATABASE: u64 = 64;
-/// Connections of the admin listener.
-const ADMIN: u64 = 64;
+/// Connections of the admin listener: a quarter of all, for applications ask there, and so many at the most.
+const ADMIN_MAX: u64 = 1_024;
 const PUBLIC_MAX: u64 = 2_048;
 /// Fewer are not enough for a process that takes deliveries.
 const ENOUGH: u64 = 512;
@@ -34,12 +34,17 @@ pub fn listeners(database_connections_max: u64) -> Listeners {
              raise the limit (`ulimit -n`, LimitNOFILE) to {ENOUGH} at least"
         );
     }
+    let admin = admin_share(descriptors);
     let limits = |connections: u64| ConnectionLimits::of(usize::try_from(connections).unwrap_or(usize::MAX));
-    Listeners { public: limits(public_share(descriptors, database_connections_max)), admin: limits(ADMIN) }
+    Listeners { public: limits(public_share(descriptors, database_connections_max)), admin: limits(admin) }
+}
+
+fn admin_share(descriptors: u64) -> u64 {
+    (descriptors / 4).min(ADMIN_MAX)
 }
 
 fn public_share(descriptors: u64, database_connections_max: u64) -> u64 {
-    let reserved = OWN + ADMIN + DATABASE.max(database_connections_max * 2);
+    let reserved = OWN + admin_share(descriptors) + DATABASE.max(database_connections_max * 2);
     descriptors.saturating_sub(reserved).clamp(16, PUBLIC_MAX)
 }
 
@@ -64,7 +69,7 @@ mod tests {
     #[test]
     fn the_public_listener_takes_what_the_others_do_not_need() {
         for (descriptors, connections, share) in
-            [(1_024, 8, 832), (65_536, 8, 2_048), (256, 8, 64), (100, 8, 16), (1_024, 100, 696)]
+            [(1_024, 8, 640), (65_536, 8, 2_048), (256, 8, 64), (100, 8, 16), (1_024, 100, 504)]
         {
             assert_eq!(public_share(descriptors, connections), share, "{descriptors}, {connections}");
         }

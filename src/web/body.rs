@@ -39,18 +39,18 @@ struct Arriving {
 }
 
 /// The place of one of them, given back when it is dropped.
-struct Place {
+struct ArrivalPlace {
     number: u64,
     given_up: CancellationToken,
     of: Arc<Arriving>,
 }
 
 impl Arriving {
-    fn enter(self: &Arc<Self>) -> Place {
+    fn enter(self: &Arc<Self>) -> ArrivalPlace {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let given_up = CancellationToken::new();
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner).insert(number, given_up.clone());
-        Place { number, given_up, of: self.clone() }
+        ArrivalPlace { number, given_up, of: self.clone() }
     }
 
     /// Gives up the one that has been arriving for longest; `false` where there is none but the one of this number.
@@ -68,7 +68,7 @@ impl Arriving {
     }
 }
 
-impl Drop for Place {
+impl Drop for ArrivalPlace {
     fn drop(&mut self) {
         self.of.bodies.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
@@ -114,7 +114,7 @@ impl BodyBudget {
     async fn collect(&self, announced: Option<usize>, mut body: Body) -> Result<BoundedBody, BodyError> {
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(16 * 1024));
         let mut share: Option<OwnedSemaphorePermit> = None;
-        let mut place: Option<Place> = None;
+        let mut place: Option<ArrivalPlace> = None;
         loop {
             let frame = match &place {
                 None => body.frame().await,
@@ -144,7 +144,7 @@ impl BodyBudget {
     }
 
     /// So many bytes of the budget, where need be of bodies that have been arriving for longer.
-    async fn take(&self, size: u32, place: Option<&Place>) -> Result<OwnedSemaphorePermit, BodyError> {
+    async fn take(&self, size: u32, place: Option<&ArrivalPlace>) -> Result<OwnedSemaphorePermit, BodyError> {
         loop {
             if let Ok(share) = self.bytes.clone().try_acquire_many_owned(size) {
                 return Ok(share);

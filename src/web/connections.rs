@@ -1,8 +1,9 @@
 //! The connections of a listener: how many there may be, how many of one peer, and which is cut where there are too many.
 //!
 //! A connection is waiting from its beginning, or from its last answer, until a request has arrived whole. Whoever opens
-//! connections and sends nothing, or sends slowly, cannot keep others out: for a new connection one that waits is cut,
-//! first those that have brought no delivery yet, of these the one that waits longest.
+//! connections and sends nothing, or sends slowly, cannot keep others out: for a new connection one that has waited for a
+//! while is cut, first those that have brought no delivery yet, of these the one that waits longest. Where there is none,
+//! all are at work, and new ones wait in the system's backlog.
 
 use crate::private_host::is_private_address;
 use std::collections::HashMap;
@@ -10,7 +11,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How many connections a listener holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +22,16 @@ pub struct ConnectionLimits {
     pub connections_max: usize,
     /// Of one address on the public internet. Behind loopback and private addresses everybody may stand.
     pub per_peer_max: usize,
+    /// How long a connection may wait before it can be cut: a request that has just been sent arrives within that.
+    pub grace: Duration,
 }
 
 impl ConnectionLimits {
     /// A quarter of them for one peer, and some in any case.
     pub fn of(connections_max: usize) -> Self {
         let connections_max = connections_max.max(1);
-        Self { connections_max, per_peer_max: (connections_max / 4).max(16).min(connections_max) }
+        let per_peer_max = (connections_max / 4).max(16).min(connections_max);
+        Self { connections_max, per_peer_max, grace: GRACE }
     }
 }
 
@@ -38,6 +45,7 @@ pub struct OpenConnection {
     /// Its place among those that wait: the lowest waits longest.
     place: AtomicU64,
     places: Arc<AtomicU64>,
+    since: Mutex<Instant>,
     cut: CancellationToken,
 }
 
@@ -49,6 +57,7 @@ impl OpenConnection {
             proven: AtomicBool::new(false),
             place: AtomicU64::new(0),
             places,
+            since: Mutex::new(Instant::now()),
             cut: CancellationToken::new(),
         };
         connection.waits();
@@ -58,6 +67,7 @@ impl OpenConnection {
     /// It waits for a request, from now on.
     pub fn waits(&self) {
         self.place.store(self.places.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.answering.store(false, Ordering::Relaxed);
     }
 
@@ -75,8 +85,9 @@ impl OpenConnection {
         self.cut.cancelled().await;
     }
 
-    fn may_be_cut(&self) -> bool {
-        !self.answering.load(Ordering::Relaxed) && !self.cut.is_cancelled()
+    fn may_be_cut(&self, grace: Duration) -> bool {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.answering.load(Ordering::Relaxed) && !self.cut.is_cancelled() && since.elapsed() >= grace
     }
 
     fn rank(&self) -> (bool, u64) {
@@ -90,7 +101,7 @@ pub struct Connections {
     places: Arc<AtomicU64>,
     open: Mutex<HashMap<u64, Arc<OpenConnection>>>,
     next: AtomicU64,
-    /// Connections that were cut or turned away since they were last told of.
+    /// Connections that were cut since they were last told of.
     cut_off: AtomicU64,
 }
 
@@ -108,23 +119,23 @@ impl Connections {
         })
     }
 
-    /// Takes a connection, where need be in the place of one that waits. `None` where every other one is being answered.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
+    /// Takes a connection, where need be in the place of one that waits.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
         let connection = OpenConnection::new(peer, self.places.clone());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = connection.peer {
             let of_peer = |other: &OpenConnection| other.peer == Some(peer);
             let count = open.values().filter(|other| of_peer(other)).count();
             if count >= self.limits.per_peer_max && !self.cut_one(&mut open, of_peer) {
-                return None;
+                return Admission::Refused;
             }
         }
         if open.len() >= self.limits.connections_max && !self.cut_one(&mut open, |_| true) {
-            return None;
+            return Admission::Full;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         open.insert(id, connection.clone());
-        Some(Admitted { id, connection, of: self.clone() })
+        Admission::Admitted(Admitted { id, connection, of: self.clone() })
     }
 
     /// Makes room where the system has none: cuts one that waits.
@@ -138,9 +149,9 @@ impl Connections {
         open: &mut HashMap<u64, Arc<OpenConnection>>,
         of: impl Fn(&OpenConnection) -> bool,
     ) -> bool {
-        let waiting = open.iter().filter(|(_, connection)| of(connection) && connection.may_be_cut());
+        let grace = self.limits.grace;
+        let waiting = open.iter().filter(|(_, connection)| of(connection) && connection.may_be_cut(grace));
         let Some(id) = waiting.min_by_key(|(_, connection)| connection.rank()).map(|(id, _)| *id) else {
-            self.cut_off.fetch_add(1, Ordering::Relaxed);
             return false;
         };
         if let Some(connection) = open.remove(&id) {
@@ -150,10 +161,19 @@ impl Connections {
         true
     }
 
-    /// How many were cut or turned away since this was last asked.
+    /// How many were cut since this was last asked.
     pub fn cut_off(&self) -> u64 {
         self.cut_off.swap(0, Ordering::Relaxed)
     }
+}
+
+/// What becomes of a new connection.
+pub enum Admission {
+    Admitted(Admitted),
+    /// All others are at work: it has to wait.
+    Full,
+    /// Its peer has its share, and all of that is at work.
+    Refused,
 }
 
 /// A connection's place, given back when it is dropped.
@@ -177,11 +197,24 @@ mod tests {
         IpAddr::from([8, 8, 8, n])
     }
 
+    fn limits(connections_max: usize, per_peer_max: usize) -> ConnectionLimits {
+        ConnectionLimits { connections_max, per_peer_max, grace: Duration::ZERO }
+    }
+
+    impl Admission {
+        fn unwrap(self) -> Admitted {
+            match self {
+                Admission::Admitted(admitted) => admitted,
+                Admission::Full | Admission::Refused => panic!("no room"),
+            }
+        }
+    }
+
     const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn who_waits_longest_without_a_delivery_makes_room() {
-        let connections = Connections::new(ConnectionLimits { connections_max: 3, per_peer_max: 3 });
+        let connections = Connections::new(limits(3, 3));
         let held: Vec<_> = (0..3).map(|_| connections.admit(LOCAL).unwrap()).collect();
         held[0].connection.has_proven_itself();
         let next = connections.admit(LOCAL).unwrap();
@@ -192,15 +225,16 @@ mod tests {
         let last = connections.admit(LOCAL).unwrap();
         assert!(held[0].connection.cut.is_cancelled(), "then one that has, and none that is being answered");
         last.connection.answers();
-        assert!(connections.admit(LOCAL).is_none(), "where all are being answered there is no room");
-        assert_eq!(connections.cut_off(), 3);
+        let full = connections.admit(LOCAL);
+        assert!(matches!(full, Admission::Full), "where all are being answered there is no room");
+        assert_eq!(connections.cut_off(), 2);
         last.connection.waits();
-        assert!(connections.admit(LOCAL).is_some());
+        connections.admit(LOCAL).unwrap();
     }
 
     #[test]
     fn one_peer_has_its_share_and_private_addresses_are_no_peer() {
-        let connections = Connections::new(ConnectionLimits { connections_max: 20, per_peer_max: 2 });
+        let connections = Connections::new(limits(20, 2));
         let held: Vec<_> = (0..5).map(|_| connections.admit(peer(1)).unwrap()).collect();
         assert_eq!(held.iter().filter(|held| held.connection.cut.is_cancelled()).count(), 3);
         let other = connections.admit(peer(2)).unwrap();
@@ -208,5 +242,13 @@ mod tests {
         assert!(local.iter().chain([&other]).all(|held| !held.connection.cut.is_cancelled()));
         drop(held);
         assert_eq!(connections.open.lock().unwrap().len(), 6);
+    }
+    #[test]
+    fn a_connection_that_has_just_come_is_not_cut() {
+        let grace = Duration::from_secs(60);
+        let connections = Connections::new(ConnectionLimits { grace, ..limits(1, 1) });
+        let first = connections.admit(LOCAL).unwrap();
+        assert!(matches!(connections.admit(LOCAL), Admission::Full));
+        assert!(!first.connection.cut.is_cancelled());
     }
 }

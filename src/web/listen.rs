@@ -1,6 +1,6 @@
 //! Connections: a bounded number of them, none that dawdles, and a graceful end.
 
-use super::connections::{Admitted, ConnectionLimits, Connections, OpenConnection, TELL_EVERY};
+use super::connections::{Admission, Admitted, ConnectionLimits, Connections, OpenConnection, TELL_EVERY};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Method, Request, Response};
@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -46,7 +47,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
         };
         match accepted {
             Ok((stream, address)) => {
-                if let Some(admitted) = connections.admit(address.ip()) {
+                if let Some(admitted) = room_for(&connections, address.ip(), &stop).await {
                     answer(stream, admitted, app.clone(), &graceful);
                 }
             }
@@ -63,6 +64,22 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
     drop(listener);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         warn!("some requests did not end in time");
+    }
+}
+
+/// Waits until there is room. Meanwhile further connections wait in the system's backlog.
+async fn room_for(
+    connections: &Arc<Connections>,
+    peer: IpAddr,
+    stop: &CancellationToken,
+) -> Option<Admitted> {
+    loop {
+        match connections.admit(peer) {
+            Admission::Admitted(admitted) => return Some(admitted),
+            Admission::Refused => return None,
+            Admission::Full if stop.is_cancelled() => return None,
+            Admission::Full => tokio::time::sleep(ROOM_PAUSE).await,
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What headcount offers to applications in the database itself: a view of people, and on PostgreSQL the function that
 //! makes a user in the application's own transaction.
 
+mod people;
+mod used;
+
 use super::state::{RowOf, View};
-use super::{
-    Field, IdKind, IdOrigin, Place, Placed, UsersTable, dollar_quote, dollar_quoted, in_format, literal,
-};
+use super::{Field, IdKind, IdOrigin, Place, Placed, UsersTable, dollar_quote, in_format, literal};
 use crate::core::columns::{Column, Owner};
 use crate::store::engine::dialect::{Dialect, quoted};
 use serde_json::{Map, Value};
@@ -20,6 +21,19 @@ pub(in crate::store) const OFFERED_FUNCTIONS: [&str; 4] = [
     "ensure_finish(text, text, jsonb, jsonb)",
     "ensure(text, text, jsonb, jsonb)",
 ];
+
+/// Whoever may call the function may call its two halves, which an earlier version did not have.
+const SAME_CALLERS: &str = "DO $callers$ DECLARE
+    caller text;
+BEGIN
+    FOR caller IN SELECT DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a
+        WHERE p.oid = CAST('headcount.ensure(text, text, jsonb, jsonb)' AS regprocedure) AND a.privilege_type = 'EXECUTE'
+    LOOP
+        EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.ensure_start(text, text, text),
+            headcount.ensure_finish(text, text, jsonb, jsonb) TO ' || caller;
+    END LOOP;
+END $callers$";
 
 /// What is shown of other people.
 const SHOWN: [Column; 3] = [Column::Username, Column::DisplayName, Column::AvatarUrl];
@@ -52,67 +66,7 @@ impl UsersTable {
         }
     }
 
-    /// For lists of other people: whoever is deleted is there as such, without personal data.
-    ///
-    /// On PostgreSQL the view stands on a function, which the planner takes apart. The text of a function depends on no column, so the
-    /// application's migrations may change any. And the caller's own rights and row-level security hold in it.
-    pub fn people(&self) -> String {
-        match self.dialect {
-            Dialect::Postgres => {
-                "CREATE VIEW headcount.people AS\n    SELECT * FROM headcount.people_now()".to_owned()
-            }
-            Dialect::Sqlite => {
-                self.dialect.own(&format!("CREATE VIEW headcount.people AS\n{}", self.select_people()))
-            }
-        }
-    }
-
-    fn select_people(&self) -> String {
-        let state = self.computed("account_state");
-        let shown = SHOWN.map(|column| {
-            let value =
-                self.fields.get(column.index()).map_or("NULL".to_owned(), |placed| match self.dialect {
-                    Dialect::Postgres => format!("CAST({} AS text)", placed.sql()),
-                    Dialect::Sqlite => placed.sql(),
-                });
-            format!("CASE WHEN coalesce({state}, '') <> 'deleted' THEN {value} END AS {}", column.name())
-        });
-        format!(
-            "    SELECT {} AS id, {state} AS account_state, {}\n    FROM {} u{}",
-            self.id_sql("u."),
-            shown.join(", "),
-            self.table,
-            self.with_accounts("LEFT JOIN", &self.id_text("u."))
-        )
-    }
-
-    /// The view, made anew where its columns have other types than before; whoever might read it still may.
-    fn people_anew(&self) -> String {
-        let names = SHOWN.map(|column| format!("{} text", column.name())).join(", ");
-        let function = format!(
-            "CREATE OR REPLACE FUNCTION headcount.people_now() RETURNS TABLE (id {}, account_state text, {names})\n\
-             LANGUAGE sql STABLE ROWS 10000 AS {}",
-            self.id_type(),
-            dollar_quoted(&format!("\n{}\n", self.select_people()))
-        );
-        let view = self.people();
-        let script = format!(
-            "\nDECLARE\n    readers text[] := ARRAY(SELECT DISTINCT\n            \
-                 CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END\n        \
-             FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a\n        \
-             WHERE c.oid = to_regclass('headcount.people') AND a.privilege_type = 'SELECT');\n    reader text;\nBEGIN\n\
-             BEGIN\n{function};\n{};\nEXCEPTION WHEN invalid_table_definition OR invalid_function_definition THEN\n\
-             DROP VIEW IF EXISTS headcount.people;\nDROP FUNCTION IF EXISTS headcount.people_now();\n{function};\n{view};\nEND;\n\
-             REVOKE ALL ON FUNCTION headcount.people_now() FROM PUBLIC;\n\
-             FOREACH reader IN ARRAY readers LOOP\n    \
-                 EXECUTE 'GRANT SELECT ON headcount.people TO ' || reader;\n    \
-                 EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.people_now() TO ' || reader;\nEND LOOP;\nEND\n",
-            view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"),
-        );
-        format!("DO {}", dollar_quoted(&script))
-    }
-
-    fn id_type(&self) -> &'static str {
+    pub(super) fn id_type(&self) -> &'static str {
         match self.id.kind {
             IdKind::Uuid => "uuid",
             IdKind::Text => "text",
@@ -181,7 +135,8 @@ impl UsersTable {
         let revoked = OFFERED_FUNCTIONS[1..]
             .iter()
             .map(|name| format!("REVOKE ALL ON FUNCTION headcount.{name} FROM PUBLIC"));
-        format!("{};\n{}", filled.join(";\n"), revoked.collect::<Vec<_>>().join(";\n"))
+        let revoked: Vec<String> = revoked.collect();
+        format!("{};\n{};\n{}", filled.join(";\n"), revoked.join(";\n"), SAME_CALLERS)
     }
 
     /// The column of `users` that shows the provider's own id, as SQL.
@@ -246,57 +201,6 @@ impl UsersTable {
             }
             IdOrigin::Sequence(next) | IdOrigin::Default(next) => (null(), next.clone()),
         }
-    }
-
-    /// Columns of the users table that what is offered reads, inserts and updates with the caller's rights.
-    pub(super) fn offered_columns(&self) -> (Vec<String>, Vec<String>, Vec<String>) {
-        let in_users = |chosen: &dyn Fn(Column) -> bool| -> Vec<String> {
-            let there = self.fields.iter().filter(|placed| placed.place == Place::Users);
-            let named =
-                there.filter(|placed| matches!(placed.field, Field::Column(column) if chosen(column)));
-            named.map(|placed| placed.name.clone()).collect()
-        };
-        let settable = in_users(&|column| self.layout.is_settable(column));
-        let shown = in_users(&|column| SHOWN.contains(&column));
-        let own = |names: &[&str]| -> Vec<String> {
-            let names = names.iter().filter(|_| !self.is_adopted);
-            names.map(|name| (*name).to_owned()).collect()
-        };
-        let id = vec![self.id.name.clone()];
-        let others = self.mirrors.iter().map(|mirror| mirror.theirs.clone());
-        let others: Vec<String> =
-            others.chain(self.updated_at.iter().map(|(name, _)| name.clone())).collect();
-        let made = in_users(&|column| {
-            let is_hint = !matches!(column, Column::Path(_) | Column::CreatedAt)
-                && self.layout.owner(column) != Owner::App;
-            is_hint
-                || self.layout.is_settable(column)
-                || self.layout.is_supplied(column)
-                || self.layout.is_account_id(column)
-        });
-        let unique = |lists: Vec<Vec<String>>| {
-            let mut names: Vec<String> = lists.concat();
-            names.sort();
-            names.dedup();
-            names
-        };
-        (
-            unique(vec![id.clone(), shown, settable.clone(), own(&["account_state", "kept"])]),
-            unique(vec![id, made, others, own(&["provisional", "kept"])]),
-            unique(vec![settable, own(&["kept"])]),
-        )
-    }
-
-    /// Columns of `accounts` that the view shows.
-    pub(super) fn shown_elsewhere(&self) -> Vec<String> {
-        let there = self.fields.iter().filter(|placed| placed.place == Place::Accounts);
-        let shown =
-            there.filter(|placed| matches!(placed.field, Field::Column(column) if SHOWN.contains(&column)));
-        ["user_id", "account_state"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(shown.map(|placed| placed.name.clone()))
-            .collect()
     }
 
     /// Further columns of the row, and their values, as arrays of SQL.
