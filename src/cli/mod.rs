@@ -14,6 +14,7 @@ mod given;
 mod migrate;
 mod output;
 mod record;
+mod relink;
 mod reload;
 mod replay;
 mod resync;

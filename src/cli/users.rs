@@ -2,6 +2,7 @@
 
 use super::assembly::erased_row;
 use super::output::{confirm, json_of, print, print_fields, print_json, users_table, visible};
+use super::relink::relink;
 use super::{Context, DONE};
 use crate::config::ConfigError;
 use crate::core::call::RowSetting;
@@ -35,6 +36,21 @@ pub enum Users {
         provider_id: String,
         /// The user that it is to belong to: its id
         user: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Finds people who are two users because a rule that links their accounts was set only later
+    ///
+    /// A report first: which account of the source has a user of its own, and which user it fits by the rules that are
+    /// configured now (`share_ids`, `link_verified_emails`, the column of an adoption). With --apply each of them is tied to
+    /// that user, as by `users link`. Exit code 3 where the report finds any.
+    Relink {
+        /// Such as `clerk`
+        source: String,
+        /// Does it
+        #[arg(long)]
+        apply: bool,
         /// Does not ask
         #[arg(long)]
         yes: bool,
@@ -129,6 +145,7 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
             answer(store, &user.id, context.json, &format!("The account is user {}'s now.{note}", user.id))
                 .await
         }
+        Users::Relink { source, apply, yes } => relink(&calls, &source, apply, yes, context).await,
         Users::Suspend { user, reason, lift } => {
             let user = one_user(store, &user).await?;
             let setting = RowSetting { suspended: Some(!lift), ..RowSetting::default() };

@@ -20,6 +20,7 @@ mod partial_write;
 mod prior_counts;
 mod read_context;
 mod reads;
+mod relink;
 mod sweep;
 mod undo;
 
@@ -33,4 +34,5 @@ pub use outcome::{Drift, ReadsOutcome};
 pub use prior_counts::PriorCounts;
 pub use read_context::{ReadContext, RunRef};
 pub use reads::Reads;
+pub use relink::DoubledUser;
 pub use undo::{Undone, undo_adoption};

@@ -25,6 +25,7 @@ mod offering;
 mod read_back;
 mod reading;
 mod refusing;
+mod relinking;
 mod rows;
 mod seeding;
 mod shared_ids;

@@ -91,13 +91,13 @@ pub async fn deliver(store: &Store, sources: &[Source], bodies: &[(&str, String)
     }
 }
 
-fn clerk(version: i64, email: &str, username: Option<&str>, external_id: Option<&str>) -> String {
+pub fn clerk(version: i64, email: &str, username: Option<&str>, external_id: Option<&str>) -> String {
     let mut data = user("user_c", version, Some(email), username, "Clara");
     data["external_id"] = json!(external_id);
     event("user.updated", data, version)
 }
 
-fn workos(version: i64, email: &str, verified: bool, external_id: Option<&str>) -> String {
+pub fn workos(version: i64, email: &str, verified: bool, external_id: Option<&str>) -> String {
     let at = |ms: i64| Timestamp::clamped(EPOCH_MS + ms).to_string();
     json!({
         "id": format!("event_{version}"), "event": "user.updated", "created_at": at(version),

@@ -61,11 +61,11 @@ impl Store {
         self.read(&sql, vec![Arg::text(user_id)]).await?.into_iter().map(account).collect()
     }
 
-    /// The account with this id at its provider, where it has no user.
+    /// The account with this id at its provider, where it has no user, or one whose row cannot come back.
     pub async fn rowless_account(&self, provider_id: &str) -> Result<Option<RowlessAccount>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT source, provider_id, state, waiting_reason, {} AS waiting_since FROM headcount.identities
-             WHERE provider_id = $1 AND user_id IS NULL ORDER BY source LIMIT 1",
+             WHERE provider_id = $1 AND (user_id IS NULL OR waiting_reason IS NOT NULL) ORDER BY source LIMIT 1",
             self.dialect().timestamp_text("waiting_since")
         ));
         let account = |row: Row| {
