@@ -232,9 +232,12 @@ async fn the_callers_rights_are_the_ones_that_count(db: Db) {
     let tenant = Db::at(db.backend, db.url.replace("postgres@", "tenant@"));
     db.execute(
         "GRANT USAGE ON SCHEMA headcount TO tenant; GRANT SELECT ON headcount.people TO tenant;
-         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA headcount TO tenant",
+         GRANT EXECUTE ON FUNCTION headcount.ensure TO tenant",
     )
     .await;
+    let half = tenant.try_execute("SELECT headcount.ensure('clerk', 'user_1')").await.unwrap_err();
+    assert!(half.to_string().contains("headcount.ensure: role tenant"), "{half}");
+    db.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA headcount TO tenant").await;
     let ensure = "SELECT headcount.ensure('clerk', 'user_1', '{}', '{\"tenant\": \"tenant\"}')";
     assert!(tenant.try_execute(ensure).await.is_err(), "who may not insert makes no row");
     store.run_steps(&store.app_grants("tenant").await.unwrap()).await.unwrap();

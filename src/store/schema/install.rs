@@ -7,7 +7,7 @@ use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::schema::lock_wait::LockWait;
 use crate::store::schema::migrate::Step;
-use crate::store::users_table::offered::OFFERED_FUNCTIONS;
+use crate::store::users_table::offered::ENSURE_FUNCTIONS;
 use crate::store::users_table::rights::Right;
 
 /// What was granted on things of the application's (JSON: role and statement that takes it back).
@@ -80,7 +80,7 @@ impl Store {
             step(format!("GRANT USAGE ON SCHEMA headcount TO {name}")),
             step(format!("GRANT SELECT ON headcount.people TO {name}")),
         ];
-        for function in OFFERED_FUNCTIONS {
+        for function in ENSURE_FUNCTIONS {
             steps.push(step(format!("GRANT EXECUTE ON FUNCTION headcount.{function} TO {name}")));
         }
         steps.extend(self.lacking_rights(role, self.users_table().app_rights(role)).await?);

@@ -15,8 +15,7 @@ const BODIES: [&str; 3] =
     [include_str!("ensure_start.sql"), include_str!("ensure_finish.sql"), include_str!("ensure.sql")];
 
 /// The functions with the types of their parameters.
-pub(in crate::store) const OFFERED_FUNCTIONS: [&str; 4] = [
-    "people_now()",
+pub(in crate::store) const ENSURE_FUNCTIONS: [&str; 3] = [
     "ensure_start(text, text, text)",
     "ensure_finish(text, text, jsonb, jsonb)",
     "ensure(text, text, jsonb, jsonb)",
@@ -132,7 +131,7 @@ impl UsersTable {
         ];
         let filled =
             BODIES.map(|body| fill(body, &gaps)).map(|text| fill(&text, &[("{quote}", dollar_quote(&text))]));
-        let revoked = OFFERED_FUNCTIONS[1..]
+        let revoked = ENSURE_FUNCTIONS
             .iter()
             .map(|name| format!("REVOKE ALL ON FUNCTION headcount.{name} FROM PUBLIC"));
         let revoked: Vec<String> = revoked.collect();

@@ -8,7 +8,8 @@ impl UsersTable {
     /// For lists of other people: whoever is deleted is there as such, without personal data.
     ///
     /// On PostgreSQL the view stands on a function, which the planner takes apart. The text of a function depends on no column, so the
-    /// application's migrations may change any. And the caller's own rights and row-level security hold in it.
+    /// application's migrations may change any. And the caller's own rights and row-level security hold in it, so that
+    /// everybody may call it.
     pub fn people(&self) -> String {
         match self.dialect {
             Dialect::Postgres => {
@@ -56,10 +57,9 @@ impl UsersTable {
              WHERE c.oid = to_regclass('headcount.people') AND a.privilege_type = 'SELECT');\n    reader text;\nBEGIN\n\
              BEGIN\n{function};\n{};\nEXCEPTION WHEN invalid_table_definition OR invalid_function_definition THEN\n\
              DROP VIEW IF EXISTS headcount.people;\nDROP FUNCTION IF EXISTS headcount.people_now();\n{function};\n{view};\nEND;\n\
-             REVOKE ALL ON FUNCTION headcount.people_now() FROM PUBLIC;\n\
+             GRANT EXECUTE ON FUNCTION headcount.people_now() TO PUBLIC;\n\
              FOREACH reader IN ARRAY readers LOOP\n    \
-                 EXECUTE 'GRANT SELECT ON headcount.people TO ' || reader;\n    \
-                 EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.people_now() TO ' || reader;\nEND LOOP;\nEND\n",
+                 EXECUTE 'GRANT SELECT ON headcount.people TO ' || reader;\nEND LOOP;\nEND\n",
             view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"),
         );
         format!("DO {}", dollar_quoted(&script))
