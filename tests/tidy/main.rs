@@ -75,6 +75,8 @@ fn documents_name_what_there_is() {
     for document in [
         "README.md",
         "ARCHITECTURE.md",
+        "docs/design.md",
+        "docs/guarantees.md",
         "docs/operating.md",
         "docs/simulate.md",
         "docs/adopt.md",
