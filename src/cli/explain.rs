@@ -130,7 +130,7 @@ impl Paint {
                 "  {}  {}  {}",
                 self.cell(BOLD, &column.column, names),
                 self.cell(style, &value(column), values),
-                self.paint(if style == Style::new() { DIM } else { style }, &visible(&origin(column)))
+                self.paint(if style == Style::new() { DIM } else { style }, &origin(column))
             ));
         }
     }

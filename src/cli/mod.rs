@@ -222,6 +222,10 @@ impl Context {
         } else {
             store.check_schema().await?;
         }
+        // A table of the application's was looked at when it was opened.
+        if store.users_table().is_adopted() {
+            return Ok(store);
+        }
         match store.table_problems().await?.as_slice() {
             [] => Ok(store),
             problems => Err(StoreError::Setup(problems.join("\n")).into()),

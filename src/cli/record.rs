@@ -11,10 +11,9 @@ use std::path::PathBuf;
 
 /// Writes deliveries from the inbox as fixtures
 ///
-/// Whatever is not known to say nothing of a person is replaced, texts, numbers and names of fields: the same address
-/// becomes the same made-up address within one recording. `--raw` leaves it as
-/// it is stored. Either way the body is signed anew with a public key, so that anybody can replay it: what was signed once
-/// had more than headcount keeps. Ignored deliveries have no body and are left out.
+/// headcount replaces every text, number and name of a field that may say something of a person: within one recording the
+/// same address becomes the same made-up address. `--raw` leaves all of it as it is stored. Either way the body is signed
+/// anew with a public key, so that anybody can replay it: what was signed once had more than headcount keeps. Ignored deliveries have no body and are left out.
 #[derive(Args)]
 pub struct Record {
     /// The folder to write to

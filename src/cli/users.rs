@@ -199,7 +199,7 @@ fn told_erased(erasure: &Erasure, json: bool) -> anyhow::Result<u8> {
     bail!("the application's own constraints keep what is in {}; empty it by hand", erasure.left.join(", "));
 }
 
-/// The one user that the text names.
+/// What there is to say of an account that has no row.
 fn without_a_row(account: &RowlessAccount) -> String {
     let RowlessAccount { key, is_deleted, waiting } = account;
     let name = format!("account {} of source {}", visible(&key.provider_id), key.source);
@@ -214,6 +214,7 @@ fn without_a_row(account: &RowlessAccount) -> String {
     }
 }
 
+/// The one user that the text names.
 pub async fn one_user(store: &Store, text: &str) -> anyhow::Result<UserView> {
     let users = store.find_users(text).await?;
     match users.as_slice() {

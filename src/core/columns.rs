@@ -133,6 +133,9 @@ impl Column {
     }
 }
 
+/// Behind a user's id in an address that is nobody's.
+pub const NOBODYS_ADDRESS: &str = "@erased.invalid";
+
 /// A column's value in its canonical text form; `None` is null.
 pub type Cell = Option<String>;
 

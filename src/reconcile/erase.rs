@@ -4,7 +4,7 @@ use super::calls::{CallError, Caller, Calls};
 use super::lock_wait::while_busy;
 use crate::core::call::blank;
 use crate::core::change::Change;
-use crate::core::columns::{Cell, Column, ColumnSet, ColumnType};
+use crate::core::columns::{Cell, Column, ColumnSet, ColumnType, NOBODYS_ADDRESS};
 use crate::core::event::IdentityKey;
 use crate::core::known::{Deletion, FactSet, HeldValues, Identity, User};
 use crate::core::retry_policy::LOCK_WAIT;
@@ -256,7 +256,7 @@ fn words_of(user: &User) -> Vec<String> {
 /// Unique, and nobody's.
 fn placeholder(column: Column, user_id: &str) -> Cell {
     Some(match column {
-        Column::Email => format!("{user_id}@erased.invalid"),
+        Column::Email => format!("{user_id}{NOBODYS_ADDRESS}"),
         _ => format!("erased-{user_id}"),
     })
 }

@@ -8,7 +8,7 @@ use crate::core::known::Sibling;
 use crate::core::known::User;
 use crate::core::link::{LinkRule, Match, matched};
 use crate::source::Source;
-use crate::store::{ADOPTED, Reconciliation, SourceState, StoreError, match_key};
+use crate::store::{ADOPTED, Reconciliation, SourceState, Store, StoreError, match_key};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -68,6 +68,19 @@ pub(super) async fn link(
         open = still;
     }
     Ok(elsewhere)
+}
+
+/// How accounts of the source find their rows here: by what an adoption has named, then by the configuration.
+pub async fn link_rules(store: &Store, source: &Source) -> Result<Vec<LinkRule>, StoreError> {
+    let adopted = store.source(&source.name).await?.link_by;
+    Ok(adopted.into_iter().chain(source.link_by.iter().cloned()).collect())
+}
+
+/// The names of all sources that are configured or ever were.
+pub async fn names_of_sources(store: &Store, sources: &[Source]) -> Result<Vec<String>, StoreError> {
+    let ever = store.sources_ever().await?.into_iter().map(|(name, _)| name);
+    let configured = sources.iter().map(|source| source.name.clone());
+    Ok(Vec::from_iter(ever.chain(configured).collect::<BTreeSet<String>>()))
 }
 
 /// Links the accounts to the rows that an adoption has chosen. The keys of those that get none: their row is held by

@@ -29,6 +29,7 @@ pub use calls::{CallError, Caller, Calls};
 pub use deliveries::Deliveries;
 pub use erase::{Erased, ErasedRow};
 pub use finished::DeliveriesOutcome;
+pub use linking::{link_rules, names_of_sources};
 pub use manual_link::ManualLink;
 pub use outcome::{Drift, ReadsOutcome};
 pub use prior_counts::PriorCounts;

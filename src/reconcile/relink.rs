@@ -2,12 +2,13 @@
 //! account, for a person to look at and to say yes.
 
 use super::calls::Calls;
+use super::linking::{link_rules, names_of_sources};
 use crate::core::event::IdentityKey;
 use crate::core::link::{LinkRule, Match, matched};
 use crate::core::timestamp::Timestamp;
 use crate::source::Source;
 use crate::store::{Known, KnownRange, RangeEnd, StoreError, match_key};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// Accounts that are looked at together.
 const SLICE: i64 = 500;
@@ -28,10 +29,8 @@ pub struct DoubledUser {
 impl Calls {
     /// The doubles among the source's accounts, at most ten thousand.
     pub async fn doubled_users(&self, source: &Source) -> Result<Vec<DoubledUser>, StoreError> {
-        let adopted = self.store.source(&source.name).await?.link_by;
-        let rules: Vec<LinkRule> = adopted.into_iter().chain(source.link_by.iter().cloned()).collect();
-        let ever = self.store.sources_ever().await?.into_iter().map(|(name, _)| name);
-        let names = Vec::from_iter(ever.chain([source.name.clone()]).collect::<BTreeSet<String>>());
+        let rules = link_rules(&self.store, source).await?;
+        let names = names_of_sources(&self.store, &self.sources).await?;
         let range =
             KnownRange { from: Timestamp::clamped(0), to: None, seen_before: self.store.now().await? };
         let (mut doubles, mut after) = (Vec::new(), None::<RangeEnd>);

@@ -5,6 +5,7 @@ use super::full::Running;
 use super::matching::Matching;
 use super::{Resync, ResyncError};
 use crate::core::link::LinkRule;
+use crate::reconcile::link_rules;
 
 /// Users that a run may double: one in so many who are here.
 const PEOPLE_PER_NEW_USER: u64 = 100;
@@ -71,7 +72,7 @@ impl Resync {
             Among::Rows { .. } => &[],
             Among::People => &[LinkRule::SharedExternalId, LinkRule::SharedId, LinkRule::VerifiedEmail],
         };
-        let matching = self.match_rows(&self.rules().await?, others).await?;
+        let matching = self.match_rows(&link_rules(&self.store, &self.source).await?, others).await?;
         let without_row = matching.without_row();
         let new = without_row.len() as u64;
         let doubles = match guard.among {
@@ -112,12 +113,6 @@ impl Resync {
             }
         };
         ResyncError::WouldDouble { count: new, rows, unlinked, run_id, source_name }
-    }
-
-    /// How accounts of the source find their rows here.
-    async fn rules(&self) -> Result<Vec<LinkRule>, ResyncError> {
-        let adopted = self.store.source(&self.source.name).await?.link_by;
-        Ok(adopted.into_iter().chain(self.source.link_by.iter().cloned()).collect())
     }
 }
 

@@ -6,8 +6,9 @@ use super::{Phase, Resync, ResyncError};
 use crate::core::columns::Columns;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::link::{LinkRule, Match, matched};
+use crate::reconcile::names_of_sources;
 use crate::store::{Known, match_key};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What looking at a whole source has found.
 #[derive(Clone, Debug, Default)]
@@ -67,9 +68,7 @@ impl Resync {
         others: &[LinkRule],
     ) -> Result<Matching, ResyncError> {
         let total = self.gate.count().await?;
-        let ever = self.store.sources_ever().await?.into_iter().map(|(name, _)| name);
-        let configured = self.reads.sources.iter().map(|source| source.name.clone());
-        let names = Vec::from_iter(ever.chain(configured).collect::<BTreeSet<String>>());
+        let names = names_of_sources(&self.store, &self.reads.sources).await?;
         let others = others.iter().filter(|rule| !rules.contains(rule)).map(|rule| (rule.clone(), 0));
         let mut matching = Matching { doubled: others.collect(), ..Matching::default() };
         // Rows with the account that came first, and those that several came for.

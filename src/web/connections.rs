@@ -42,32 +42,24 @@ pub struct OpenConnection {
     answering: AtomicBool,
     /// It has brought a delivery that was taken.
     proven: AtomicBool,
-    /// Its place among those that wait: the lowest waits longest.
-    place: AtomicU64,
-    places: Arc<AtomicU64>,
-    since: Mutex<Instant>,
+    waits_since: Mutex<Instant>,
     cut: CancellationToken,
 }
 
 impl OpenConnection {
-    fn new(peer: IpAddr, places: Arc<AtomicU64>) -> Arc<Self> {
-        let connection = Self {
+    fn new(peer: IpAddr) -> Arc<Self> {
+        Arc::new(Self {
             peer: (!is_private_address(peer)).then_some(peer),
             answering: AtomicBool::new(false),
             proven: AtomicBool::new(false),
-            place: AtomicU64::new(0),
-            places,
-            since: Mutex::new(Instant::now()),
+            waits_since: Mutex::new(Instant::now()),
             cut: CancellationToken::new(),
-        };
-        connection.waits();
-        Arc::new(connection)
+        })
     }
 
     /// It waits for a request, from now on.
     pub fn waits(&self) {
-        self.place.store(self.places.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.answering.store(false, Ordering::Relaxed);
     }
 
@@ -86,19 +78,22 @@ impl OpenConnection {
     }
 
     fn may_be_cut(&self, grace: Duration) -> bool {
-        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.answering.load(Ordering::Relaxed) && !self.cut.is_cancelled() && since.elapsed() >= grace
+        let is_free = !self.answering.load(Ordering::Relaxed) && !self.cut.is_cancelled();
+        is_free && self.waits_since().elapsed() >= grace
     }
 
-    fn rank(&self) -> (bool, u64) {
-        (self.proven.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed))
+    fn waits_since(&self) -> Instant {
+        *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rank(&self) -> (bool, Instant) {
+        (self.proven.load(Ordering::Relaxed), self.waits_since())
     }
 }
 
 /// What a listener holds now.
 pub struct Connections {
     limits: ConnectionLimits,
-    places: Arc<AtomicU64>,
     open: Mutex<HashMap<u64, Arc<OpenConnection>>>,
     next: AtomicU64,
     /// Connections that were cut since they were last told of.
@@ -110,18 +105,12 @@ pub const TELL_EVERY: Duration = Duration::from_secs(10);
 
 impl Connections {
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            places: Arc::default(),
-            open: Mutex::default(),
-            next: AtomicU64::new(0),
-            cut_off: AtomicU64::new(0),
-        })
+        Arc::new(Self { limits, open: Mutex::default(), next: AtomicU64::new(0), cut_off: AtomicU64::new(0) })
     }
 
     /// Takes a connection, where need be in the place of one that waits.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
-        let connection = OpenConnection::new(peer, self.places.clone());
+        let connection = OpenConnection::new(peer);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = connection.peer {
             let of_peer = |other: &OpenConnection| other.peer == Some(peer);
@@ -151,7 +140,8 @@ impl Connections {
     ) -> bool {
         let grace = self.limits.grace;
         let waiting = open.iter().filter(|(_, connection)| of(connection) && connection.may_be_cut(grace));
-        let Some(id) = waiting.min_by_key(|(_, connection)| connection.rank()).map(|(id, _)| *id) else {
+        let Some(id) = waiting.min_by_key(|(id, connection)| (connection.rank(), **id)).map(|(id, _)| *id)
+        else {
             return false;
         };
         if let Some(connection) = open.remove(&id) {

@@ -1,8 +1,8 @@
 //! What a row holds where headcount sent something else: a trigger, a default or a type of the application's changed it.
 //!
-//! A row is read back after a write, where anything may have changed it. Where it differs, both values are remembered, and as long as the row holds the
-//! stored one it reads as if it held the one that was sent. So nothing else needs to know of triggers: what the
-//! application writes later is told apart, and nothing is written again and again (contract, rule 9).
+//! A row is read back after a write, where anything may have changed it. Where it differs, both values are remembered. As long
+//! as the row holds the stored one, it reads as if it held the one that was sent. So nothing else needs to know of
+//! triggers: what the application writes later is told apart, and nothing is written again and again (contract, rule 9).
 
 use crate::core::columns::{Cell, Column, Owner};
 use crate::core::known::User;

@@ -3,7 +3,7 @@
 
 use crate::core::retry_policy::{DELIVERY, DELIVERY_PASSED_OVER, POSTPONED, RetryPolicy, UNREADABLE_ACCOUNT};
 use crate::store::Store;
-use crate::store::engine::driver::{Access, Arg};
+use crate::store::engine::driver::Access;
 use crate::store::engine::error::StoreError;
 use crate::store::runs::postponed::pause_ms_sql;
 
@@ -33,43 +33,44 @@ impl Store {
         let paused = |policy: &RetryPolicy| {
             format!("CASE WHEN failures = 0 THEN 0 ELSE {} END", pause_ms_sql(policy, "failures"))
         };
-        let questions = format!("(CASE WHEN {0} > $1 THEN {0} ELSE $1 END)", paused(&UNREADABLE_ACCOUNT));
+        let questions = format!(
+            "(CASE WHEN {0} > {1} THEN {0} ELSE {1} END)",
+            paused(&UNREADABLE_ACCOUNT),
+            confirm_after_ms
+        );
         let statements = [
             format!(
                 "UPDATE headcount.delivery_states SET next_attempt_at = {clock}
-                 WHERE status = 'pending' AND ($1 >= 0) AND ({deliveries})"
+                 WHERE status = 'pending' AND ({deliveries})"
             ),
             format!(
                 "UPDATE headcount.confirmations SET due_at = {clock} WHERE {}",
                 beyond("due_at", &questions)
             ),
             format!(
-                "UPDATE headcount.postponed SET due_at = {clock} WHERE ($1 >= 0) AND {}",
+                "UPDATE headcount.postponed SET due_at = {clock} WHERE {}",
                 beyond("due_at", &pause_ms_sql(&POSTPONED, "failures"))
             ),
             format!(
-                "UPDATE headcount.limiters SET next_us = {0} WHERE ($1 >= 0) AND next_us > {0} + {1}",
+                "UPDATE headcount.limiters SET next_us = {0} WHERE next_us > {0} + {1}",
                 dialect.clock_us(),
                 TURN_MS_MAX * 1_000
             ),
             format!(
-                "UPDATE headcount.limiters SET blocked_until = {clock} WHERE ($1 >= 0) AND {}",
+                "UPDATE headcount.limiters SET blocked_until = {clock} WHERE {}",
                 beyond("blocked_until", &BLOCK_MS_MAX.to_string())
             ),
-            format!(
-                "DELETE FROM headcount.leases WHERE ($1 >= 0) AND {}",
-                beyond("until", &LEASE_MS_MAX.to_string())
-            ),
+            format!("DELETE FROM headcount.leases WHERE {}", beyond("until", &LEASE_MS_MAX.to_string())),
             // The next run is due so long after the last one began.
             format!(
-                "UPDATE headcount.runs SET started_at = {clock} WHERE ($1 >= 0) AND status <> 'running' AND {}",
+                "UPDATE headcount.runs SET started_at = {clock} WHERE status <> 'running' AND {}",
                 beyond("started_at", "0")
             ),
         ];
         let mut tx = self.begin(Access::Write).await?;
         let mut pulled = 0;
         for sql in statements {
-            pulled += tx.execute(&dialect.own(&sql), vec![Arg::Int(confirm_after_ms)]).await?;
+            pulled += tx.execute(&dialect.own(&sql), vec![]).await?;
         }
         tx.commit().await?;
         Ok(pulled)

@@ -25,7 +25,7 @@ mod write;
 pub use config::{AdoptedTable, UsersConfig};
 pub use theirs::{TheirCell, TheirColumn};
 
-use crate::core::columns::{Column, ColumnType};
+use crate::core::columns::{Column, ColumnType, NOBODYS_ADDRESS};
 use crate::core::known::Fact;
 use crate::core::layout::Layout;
 use crate::store::engine::dialect::{Dialect, quoted};
@@ -88,8 +88,6 @@ struct Placed {
     default: Option<String>,
 }
 
-/// Behind a user's id in an address that is nobody's.
-const NOBODYS_ADDRESS: &str = "@erased.invalid";
 /// Before a user's id in a name or a number that is nobody's.
 const NOBODYS_NAME: &str = "deleted-";
 

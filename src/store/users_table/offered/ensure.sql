@@ -7,7 +7,7 @@ DECLARE
     hints_in_users jsonb := {hints_in_users};
     set_in_users jsonb := {set_in_users};
     -- what lies elsewhere; ensure_finish writes it
-    others jsonb := {elsewhere};
+    others jsonb := {set_elsewhere};
     -- the provider's, and needed by the row: as a hint, until the provider has a word of its own
     supplied jsonb := {supplied};
     ours jsonb := {ours};

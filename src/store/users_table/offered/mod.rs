@@ -115,7 +115,6 @@ impl UsersTable {
             ("{hints_elsewhere}", literal(&self.names(Place::Accounts, is_hint))),
             ("{set_in_users}", literal(&self.names(Place::Users, is_settable))),
             ("{set_elsewhere}", literal(&self.names(Place::Accounts, is_settable))),
-            ("{elsewhere}", literal(&self.names(Place::Accounts, is_settable))),
             ("{settable}", literal(&settable)),
             ("{supplied}", literal(&self.names(Place::Users, |column| self.layout.is_supplied(column)))),
             ("{ours}", literal(&self.not_theirs())),
