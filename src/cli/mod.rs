@@ -36,6 +36,7 @@ use given::Given;
 use output::agree;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
 /// Everything is in order.
@@ -174,6 +175,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
     let context = Context { config, given, json: cli.global.json, clock };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
+        meet_file_size_limits_as_errors()?;
         match cli.command {
             Command::Serve(command) => serve::run(command, context).await,
             Command::Resync(command) => resync::run(command, context).await,
@@ -193,6 +195,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Completions(_) | Command::Demo(_) | Command::Bench(_) => Ok(DONE),
         }
     })
+}
+
+/// A file that may not grow further (`ulimit -f`) is an error like a full disk. Unless the signal is handled, the system
+/// ends the process instead.
+fn meet_file_size_limits_as_errors() -> std::io::Result<()> {
+    const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 /// Other people of the machine can read a process's arguments.

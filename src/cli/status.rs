@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
-/// its API shows changes, and where something is wrong with the users table itself.
+/// its API shows changes, and where something is wrong with the database or the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
 
@@ -27,7 +27,7 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
     let waits_in_vain =
         |source: &SourceStatusJson| source.waits_for.as_ref().is_some_and(|waits| waits.error.is_some());
     let alarm = report.sources.iter().any(|source| source.silence.is_some() || waits_in_vain(source));
-    let table = !report.users_table_problems.is_empty();
+    let table = !report.users_table_problems.is_empty() || report.database_takes_no_writes.is_some();
     Ok(if waiting || alarm || table || !report.held_runs.is_empty() { FOUND } else { DONE })
 }
 
@@ -36,6 +36,9 @@ fn counted(counts: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
 }
 
 fn show(report: &StatusJson, context: &Context) {
+    if let Some(why) = &report.database_takes_no_writes {
+        print(&format!("ALARM: nothing can be written: {why}."));
+    }
     report.users_table_problems.iter().for_each(|problem| print(&format!("ALARM: {problem}.")));
     print(&table(&["users", ""], counted(&report.users)));
     if !report.missing.is_empty() {

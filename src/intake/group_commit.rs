@@ -1,6 +1,6 @@
 //! Group commit: the deliveries that wait together share one insert and one commit, without any artificial delay.
 
-use super::write_health::WriteHealth;
+use super::write_health::{WriteHealth, Written};
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,9 +22,13 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum IngestError {
     #[error("too many deliveries are waiting")]
     Full,
-    #[error("the inbox cannot be written, or the outcome of its commit is unknown")]
-    Unavailable,
+    #[error("the inbox cannot be written, or the outcome of its commit is unknown: {why}")]
+    Unavailable { why: &'static str },
 }
+
+const STOPPING: IngestError = IngestError::Unavailable { why: "headcount is stopping" };
+const NO_ANSWER: IngestError = IngestError::Unavailable { why: "the database does not answer a write" };
+const FAILED: IngestError = IngestError::Unavailable { why: "headcount failed at it" };
 
 type AcceptResult = Result<Acceptance, IngestError>;
 
@@ -54,11 +58,12 @@ impl Ingest {
         let (answer, stored) = oneshot::channel();
         self.0.try_send(QueuedDelivery { delivery, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => IngestError::Full,
-            mpsc::error::TrySendError::Closed(_) => IngestError::Unavailable,
+            mpsc::error::TrySendError::Closed(_) => STOPPING,
         })?;
         match tokio::time::timeout(ACCEPT_TIMEOUT, stored).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(IngestError::Unavailable),
+            Ok(Err(_)) => Err(STOPPING),
+            Err(_) => Err(NO_ANSWER),
         }
     }
 }
@@ -81,16 +86,24 @@ async fn write_batches(
         let count = deliveries.len();
         // In a task of its own: a panic loses this batch, whose senders come again, and not the writer.
         let storing = tokio::spawn(store_batch(store.clone(), deliveries, failures.clone())).await;
-        let outcomes = storing.unwrap_or_else(|_| vec![Err(IngestError::Unavailable); count]);
-        let is_stored = outcomes.iter().any(Result::is_ok);
-        health.note(is_stored);
-        if is_stored {
+        let outcomes = storing.unwrap_or_else(|_| vec![Err(FAILED); count]);
+        let written = written(&outcomes);
+        health.note(written);
+        if written.is_ok() {
             stored.notify_one();
         }
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Nobody listens where the sender has hung up: the delivery is stored all the same.
             let _ = answer.send(outcome);
         }
+    }
+}
+
+/// What became of a batch as a whole: one that was stored is enough.
+fn written(outcomes: &[AcceptResult]) -> Written {
+    match outcomes.first() {
+        Some(Err(IngestError::Unavailable { why })) if outcomes.iter().all(Result::is_err) => Err(why),
+        _ => Ok(()),
     }
 }
 
@@ -124,19 +137,23 @@ async fn store_batch(
         }
         Err(error) => {
             failures.tell(&error, deliveries.len());
-            vec![Err(IngestError::Unavailable); deliveries.len()]
+            vec![Err(unavailable(&error)); deliveries.len()]
         }
     }
 }
 
 async fn store_one(store: &Store, delivery: NewDelivery, failures: &Failures) -> AcceptResult {
     match store.accept(&[delivery]).await {
-        Ok(accepted) => accepted.into_iter().next().ok_or(IngestError::Unavailable),
+        Ok(accepted) => accepted.into_iter().next().ok_or(FAILED),
         Err(error) => {
             failures.tell(&error, 1);
-            Err(IngestError::Unavailable)
+            Err(unavailable(&error))
         }
     }
+}
+
+fn unavailable(error: &StoreError) -> IngestError {
+    IngestError::Unavailable { why: error.why_no_writes() }
 }
 
 /// Deliveries that could not be stored, as the log tells of them: at once, and then together every now and then. The log

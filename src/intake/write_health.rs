@@ -13,15 +13,20 @@ const KNOWN_FOR: Duration = Duration::from_secs(15);
 /// After so long without a write one is tried.
 const TRY_AFTER: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than SQLite waits for another process, so that it is SQLite that says so.
+const TRY_TIMEOUT: Duration = Duration::from_secs(7);
+const NO_ANSWER: &str = "the database does not answer a write";
 /// What is tried after a failure is as large as a large delivery: on a full disk there may be room for less.
 const PADDING_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy)]
 struct LastWrite {
     at: Instant,
-    succeeded: bool,
+    outcome: Written,
 }
+
+/// What a write came to: why it failed, in words for anybody.
+pub type Written = Result<(), &'static str>;
 
 /// What this process knows about writing.
 #[derive(Default)]
@@ -29,18 +34,22 @@ pub struct WriteHealth(Mutex<Option<LastWrite>>);
 
 impl WriteHealth {
     /// A write has come to this.
-    pub fn note(&self, succeeded: bool) {
-        let last = LastWrite { at: Instant::now(), succeeded };
+    pub fn note(&self, outcome: Written) {
+        let last = LastWrite { at: Instant::now(), outcome };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
-    /// Whether the last write succeeded and is not long ago.
-    pub fn can_write(&self) -> bool {
+    /// Good where the last write succeeded and is not long ago; else the reason.
+    pub fn can_write(&self) -> Written {
         self.could_write(Instant::now())
     }
 
-    fn could_write(&self, now: Instant) -> bool {
-        self.last().is_some_and(|last| last.succeeded && now - last.at < KNOWN_FOR)
+    fn could_write(&self, now: Instant) -> Written {
+        match self.last() {
+            Some(LastWrite { outcome: Err(why), .. }) => Err(why),
+            Some(last) if now - last.at < KNOWN_FOR => Ok(()),
+            _ => Err(NO_ANSWER),
+        }
     }
 
     fn last(&self) -> Option<LastWrite> {
@@ -50,7 +59,7 @@ impl WriteHealth {
     /// How many bytes beside the rest a write is to have that is tried now; `None` where none is due.
     fn due(&self, now: Instant) -> Option<usize> {
         match self.last() {
-            Some(last) if last.succeeded => (now - last.at >= TRY_AFTER).then_some(0),
+            Some(last) if last.outcome.is_ok() => (now - last.at >= TRY_AFTER).then_some(0),
             Some(_) => Some(PADDING_BYTES),
             None => Some(0),
         }
@@ -69,7 +78,11 @@ pub async fn run_write_health(
     loop {
         if let Some(padding_bytes) = health.due(Instant::now()) {
             let beat = timeout(TRY_TIMEOUT, store.beat(&process, padding_bytes)).await;
-            health.note(matches!(beat, Ok(Ok(()))));
+            health.note(match &beat {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(error.why_no_writes()),
+                Err(_) => Err(NO_ANSWER),
+            });
             match (beat, was_told) {
                 (Ok(Ok(())), true) => {
                     info!("the database takes writes again");
@@ -101,17 +114,17 @@ mod tests {
     #[test]
     fn only_a_write_of_late_that_succeeded_says_that_one_can_write() {
         let health = WriteHealth::default();
-        assert!(!health.can_write(), "nothing is known yet");
+        assert_eq!(health.can_write(), Err(NO_ANSWER), "nothing is known yet");
         assert_eq!(health.due(Instant::now()), Some(0));
-        health.note(true);
+        health.note(Ok(()));
         let now = Instant::now();
-        assert!(health.can_write());
+        assert_eq!(health.can_write(), Ok(()));
         assert_eq!(health.due(now), None);
-        assert!(health.could_write(now + TRY_AFTER));
+        assert_eq!(health.could_write(now + TRY_AFTER), Ok(()));
         assert_eq!(health.due(now + TRY_AFTER), Some(0));
-        assert!(!health.could_write(now + KNOWN_FOR), "that was long ago");
-        health.note(false);
-        assert!(!health.can_write());
+        assert_eq!(health.could_write(now + KNOWN_FOR), Err(NO_ANSWER), "that was long ago");
+        health.note(Err("the disk is full"));
+        assert_eq!(health.can_write(), Err("the disk is full"));
         assert_eq!(health.due(now), Some(PADDING_BYTES), "a small write may fit where a delivery does not");
     }
 }

@@ -26,6 +26,8 @@ pub struct StatusJson {
     pub sources: Vec<SourceStatusJson>,
     pub held_runs: Vec<RunJson>,
     pub held_back: Vec<HeldBack>,
+    /// Why nothing can be written to the database now; null where it can.
+    pub database_takes_no_writes: Option<String>,
     /// What is wrong with the users table itself: rights, hidden rows, columns that are there no more.
     pub users_table_problems: Vec<String>,
     /// Of a table that was there before headcount: rows that belong to no account.
@@ -155,6 +157,7 @@ pub async fn status(
         sources: of_sources,
         held_runs: held.iter().map(RunJson::from).collect(),
         held_back: store.held_groups().await?.into_iter().map(HeldBack::from).collect(),
+        database_takes_no_writes: store.why_no_writes().await.map(str::to_owned),
         users_table_problems: store.table_problems().await?,
         rows_without_account: unlinked.map(|(_, unlinked)| unlinked),
         rows: unlinked.map(|(rows, _)| rows),

@@ -94,8 +94,8 @@ impl SchemaCheck {
 /// Whether this process can do what it is there for: write, for most; read, for one that only answers.
 async fn readyz(State(public): State<Arc<Public>>) -> Response {
     if let Some(writing) = &public.writing {
-        if !writing.can_write() {
-            let detail = "the database takes no writes now; headcount's log says more";
+        if let Err(why) = writing.can_write() {
+            let detail = format!("{why}; headcount's log says more");
             return Problem::unavailable(detail, RETRY_AFTER_SECONDS).into_response();
         }
         if public.schema.is_fresh() {
@@ -181,7 +181,7 @@ async fn verify_and_store(
     ingest.accept(delivery).await.map_err(|error| {
         let (reason, detail) = match error {
             IngestError::Full => ("overloaded", "too many deliveries are waiting; deliver this one again"),
-            IngestError::Unavailable => {
+            IngestError::Unavailable { .. } => {
                 ("unavailable", "the inbox cannot be written now; deliver this one again")
             }
         };

@@ -24,6 +24,7 @@ mod keys;
 mod noise;
 mod process;
 mod provider;
+mod proxied;
 mod replicas;
 mod resync;
 mod schema;

@@ -200,7 +200,12 @@ impl Server {
         self.signal(Signal::SIGTERM);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
         // Fails where it is gone already.
         let _ = nix::sys::signal::kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal);
     }

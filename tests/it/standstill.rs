@@ -1,10 +1,11 @@
 //! A full disk, a dead network, a database that takes no writes for a while: nothing is lost, `/readyz` says so meanwhile, and
 //! everything goes on by itself once the cause is gone.
 
-use super::process::Server;
+use super::process::{Server, headcount, json, run};
 use super::support::needs::without;
 use super::support::proxy::Proxy;
 use super::support::{Backend, Db, event, user};
+use sqlx::Connection;
 use std::process::Command;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +22,15 @@ async fn status(server: &Server, id: usize) -> u16 {
 
 async fn readyz(server: &Server) -> u16 {
     server.get("/readyz").await.map_or(0, |status| status.as_u16())
+}
+
+/// What `/readyz` and `headcount status` say of the database.
+async fn told(server: &Server, db: &Db) -> (String, String) {
+    let ready =
+        reqwest::get(format!("http://{}/readyz", server.address)).await.unwrap().text().await.unwrap();
+    let shown = run(headcount(&db.url).args(["status", "--json"]));
+    assert_eq!(shown.status.code(), Some(3));
+    (ready, json(&shown)["database_takes_no_writes"].as_str().unwrap_or_default().to_owned())
 }
 
 /// A file system of its own with so little room.
@@ -85,6 +95,77 @@ async fn a_full_disk_is_told_and_gone_on_from() {
     assert_eq!(db.count("users").await, refused as u64 + 1, "all that was acknowledged is applied");
 }
 
+/// The file is taken away, or another one is put in its place: what is written to it now would be lost with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_takes_no_delivery() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.db");
+    let db = Db::at(Backend::Sqlite, format!("sqlite://{}", path.display()));
+    let server = Server::start(&db).await;
+    assert_eq!(status(&server, 0).await, 202);
+    server.drained(&db).await;
+    let aside = folder.path().join("aside.db");
+    for another in [false, true] {
+        std::fs::rename(&path, &aside).unwrap();
+        if another {
+            std::fs::copy(&aside, &path).unwrap();
+        }
+        assert_eq!(status(&server, 1).await, 503, "another file: {another}");
+        server.until(|| async { readyz(&server).await == 503 }).await;
+        let ready = reqwest::get(format!("http://{}/readyz", server.address)).await.unwrap().text().await;
+        assert!(ready.unwrap().contains("another file stands in the place"));
+        std::fs::rename(&aside, &path).unwrap();
+        server.until(|| async { readyz(&server).await == 200 }).await;
+    }
+    assert!(status(&server, 1).await < 300);
+    server.drained(&db).await;
+    assert_eq!(db.count("users").await, 2);
+}
+
+/// SQLite has one writer. Where it is another process, everybody is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_process_holds_is_told() {
+    let db = Db::new(Backend::Sqlite).await;
+    let server = Server::start(&db).await;
+    let mut holder = sqlx::SqliteConnection::connect(&db.direct).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    assert_eq!(status(&server, 0).await, 503);
+    server.until(|| async { readyz(&server).await == 503 }).await;
+    let (ready, shown) = told(&server, &db).await;
+    let held = "another process holds the database's file";
+    assert!(ready.contains(held) && shown == held, "{ready} {shown}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    server.until(|| async { status(&server, 0).await < 300 }).await;
+    server.until(|| async { readyz(&server).await == 200 }).await;
+    server.drained(&db).await;
+    assert_eq!(db.count("users").await, 1);
+}
+
+/// The most that a file of this process may have.
+fn limit_files(server: &Server, bytes: &str) {
+    let limited = Command::new("prlimit")
+        .arg(format!("--pid={}", server.id()))
+        .arg(format!("--fsize={bytes}:"))
+        .status();
+    assert!(limited.unwrap().success());
+}
+
+/// A file may grow no further, neither the database nor the log that it is told to: that is no reason to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_file_sizes_is_told_and_gone_on_from() {
+    let db = Db::new(Backend::Sqlite).await;
+    let server = Server::start(&db).await;
+    assert_eq!(status(&server, 0).await, 202);
+    limit_files(&server, "1");
+    assert_eq!(status(&server, 1).await, 503);
+    server.until(|| async { readyz(&server).await == 503 }).await;
+    limit_files(&server, "unlimited");
+    server.until(|| async { status(&server, 1).await < 300 }).await;
+    server.until(|| async { readyz(&server).await == 200 }).await;
+    server.drained(&db).await;
+    assert_eq!(db.count("users").await, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_fall_silent_are_replaced() {
     let mut db = Db::new(Backend::Postgres).await;
@@ -118,6 +199,9 @@ async fn a_database_that_was_read_only_is_written_again() {
         db.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on; {cut}")).await;
         server.until(|| async { status(&server, 1).await == 503 }).await;
         server.until(|| async { readyz(&server).await == 503 }).await;
+        let (ready, shown) = told(&server, &db).await;
+        let read_only = "the database is read-only";
+        assert!(ready.contains(read_only) && shown == read_only, "{ready} {shown}");
         db.execute(&format!("BEGIN; SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT"))
             .await;
         if backend == Backend::Bouncer {

@@ -65,7 +65,6 @@ pub trait Driver: Send + Sync {
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError>;
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
-    /// Waits for what is running, then closes every connection.
     /// What tells this database from the same one restored somewhere, or from a dump, or to a time that is over.
     async fn fingerprint(&self) -> Result<String, StoreError>;
 
@@ -74,6 +73,10 @@ pub trait Driver: Send + Sync {
         Ok(())
     }
 
+    /// Whether a write could begin now; the error says why not. Nothing is written.
+    async fn takes_writes(&self) -> Result<(), StoreError>;
+
+    /// Waits for what is running, then closes every connection.
     async fn close(&self);
 }
 

@@ -21,6 +21,18 @@ pub enum StoreError {
     /// The database cannot be reached, is busy, full or read-only, or a commit's outcome is unknown. Trying again helps.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The database takes no writes: it is a replica, or was set to be read only. Trying again helps once it is not.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// Another process holds SQLite's file. Trying again helps once that has let go.
+    #[error("another process holds the database's file: {0}")]
+    Held(String),
+    /// There is no room for what is to be written. Trying again helps once a person has made some.
+    #[error("the disk is full; make room on it: {0}")]
+    Full(String),
+    /// SQLite's file was moved, deleted or replaced while it was open. A person has to put it back, or restart headcount.
+    #[error("another file stands in the place of the database's, or none: put it back, or restart headcount")]
+    Replaced,
     /// The database refuses this very row: a constraint, a trigger, or a value that it cannot hold. Trying the same
     /// again helps only once somebody has made room.
     #[error("{0}")]
@@ -72,7 +84,27 @@ impl StoreError {
 
     /// Whether the same call may succeed in a while.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Unavailable(_) | StoreError::LockTimeout(_) | StoreError::Cancelled(_))
+        matches!(
+            self,
+            StoreError::Unavailable(_)
+                | StoreError::ReadOnly(_)
+                | StoreError::Held(_)
+                | StoreError::Full(_)
+                | StoreError::Replaced
+                | StoreError::LockTimeout(_)
+                | StoreError::Cancelled(_)
+        )
+    }
+
+    /// Why a process cannot write, in words for anybody: without what the database said.
+    pub fn why_no_writes(&self) -> &'static str {
+        match self {
+            StoreError::ReadOnly(_) => "the database is read-only",
+            StoreError::Held(_) => "another process holds the database's file",
+            StoreError::Full(_) => "the disk of the database is full",
+            StoreError::Replaced => "another file stands in the place of the database's, or none",
+            _ => "the database takes no writes now",
+        }
     }
 
     /// Whether a person has to change the set-up or grant a right before the same call can succeed.
@@ -161,7 +193,7 @@ fn from_sqlstate(code: &str, message: &str, routine: Option<&str>) -> StoreError
     match (code.get(..2).unwrap_or_default(), code) {
         (_, LOCK_NOT_AVAILABLE) => StoreError::LockTimeout(told),
         (_, QUERY_CANCELED) => StoreError::Cancelled(told),
-        (_, READ_ONLY_TRANSACTION) => StoreError::Unavailable(format!("it takes no writes now: {told}")),
+        (_, READ_ONLY_TRANSACTION) => StoreError::ReadOnly(told),
         (_, STOOD_STILL) | ("08" | "40" | "53" | "57" | "58" | "XX", _) => StoreError::Unavailable(told),
         _ if routine == Some(RAISED_BY_A_FUNCTION) => {
             StoreError::Rejected(format!("a trigger or check refuses the row (SQLSTATE {code})"))
@@ -189,9 +221,9 @@ fn from_sqlite(code: &str, message: &str) -> StoreError {
         18..=20 => StoreError::Rejected(message.to_owned()),
         // corrupt, not a database
         11 | 26 => StoreError::Damaged(format!("{told}; stop headcount and restore the file from a backup")),
-        READ_ONLY => StoreError::Unavailable(format!("it takes no writes now: {told}")),
-        5 | 6 => StoreError::Unavailable(format!("another process holds the database's file: {told}")),
-        13 => StoreError::Unavailable(format!("the disk is full; make room on it: {told}")),
+        READ_ONLY => StoreError::ReadOnly(told),
+        5 | 6 => StoreError::Held(told),
+        13 => StoreError::Full(told),
         // no memory, interrupted, I/O, cannot open, lock protocol
         7 | 9 | 10 | 14 | 15 => StoreError::Unavailable(told),
         _ => StoreError::Setup(message.to_owned()),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::debug;
 
 /// Deliveries that one statement stores: more than the inbox's writer has at once, and far from SQLite's number of parameters.
@@ -33,6 +34,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE: &str = "BEGIN IMMEDIATE";
 /// Longer than SQLite waits by itself, so that it is SQLite that says what it waited for.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longer than a process of headcount's holds the file for a commit.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A commit writes to the disk and may bring the whole log into the file. A disk that hangs hangs for everybody.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,8 @@ pub(in crate::store) struct SqliteDriver {
     writer: SqlitePool,
     readers: SqlitePool,
     path: PathBuf,
+    /// The file that the connections write to, whatever stands at the path by now.
+    opened: FileId,
     /// Bytes of deliveries since the log was last brought into the file.
     logged_bytes: AtomicUsize,
     checkpoint_due: Arc<Notify>,
@@ -57,7 +62,34 @@ impl SqliteDriver {
         let readers = pool(READERS_MAX).connect_lazy_with(options);
         let checkpoint_due = Arc::new(Notify::new());
         tokio::spawn(checkpoints(readers.clone(), checkpoint_due.clone()));
-        Ok(Self { writer, readers, path: path.to_owned(), logged_bytes: AtomicUsize::new(0), checkpoint_due })
+        let opened = FileId::at(path)?;
+        let logged_bytes = AtomicUsize::new(0);
+        Ok(Self { writer, readers, path: path.to_owned(), opened, logged_bytes, checkpoint_due })
+    }
+
+    /// Fails where the path no longer leads to the file that is open: it was moved, deleted or replaced, and what is
+    /// written to it would be found by nobody.
+    fn is_still_there(&self) -> Result<(), StoreError> {
+        match FileId::at(&self.path).is_ok_and(|file| file == self.opened) {
+            true => Ok(()),
+            false => Err(StoreError::Replaced),
+        }
+    }
+}
+
+/// Device and inode: a file that is put in another's place has another.
+#[derive(PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn at(path: &Path) -> Result<Self, StoreError> {
+        let unreadable =
+            |error: std::io::Error| StoreError::Unavailable(format!("the database's file: {error}"));
+        let file = std::fs::metadata(path).map_err(unreadable)?;
+        Ok(Self { device: file.dev(), inode: file.ino() })
     }
 }
 
@@ -95,6 +127,7 @@ impl Driver for SqliteDriver {
         let session = match access {
             Access::Read => Session::begin(&self.readers, "BEGIN", BEGIN_TIMEOUT).await?,
             Access::Write | Access::Decide { .. } => {
+                self.is_still_there()?;
                 Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?
             }
         };
@@ -121,6 +154,8 @@ impl Driver for SqliteDriver {
             new = Some(rows.iter().map(key).collect::<Result<_, sqlx::Error>>()?);
         }
         session.end("COMMIT", END_TIMEOUT).await?;
+        // Behind the commit, so that nothing is acknowledged that went into a file that is gone.
+        self.is_still_there()?;
         let bytes: usize =
             deliveries.iter().filter_map(|delivery| delivery.body.as_ref()).map(String::len).sum();
         if self.logged_bytes.fetch_add(bytes, Relaxed) + bytes >= CHECKPOINT_BYTES {
@@ -150,9 +185,17 @@ impl Driver for SqliteDriver {
 
     /// The file itself: one that was put in its place is another.
     async fn fingerprint(&self) -> Result<String, StoreError> {
-        let unreadable = |error: std::io::Error| StoreError::Unavailable(format!("the file: {error}"));
-        let file = std::fs::metadata(&self.path).map_err(unreadable)?;
-        Ok(format!("{}.{}", file.dev(), file.ino()))
+        let file = FileId::at(&self.path)?;
+        Ok(format!("{}.{}", file.device, file.inode))
+    }
+
+    async fn takes_writes(&self) -> Result<(), StoreError> {
+        match timeout(PROBE_TIMEOUT, self.begin(Access::Write)).await {
+            Ok(begun) => begun?.rollback().await,
+            Err(_) => {
+                Err(StoreError::Held(format!("it did not let go within {} s", PROBE_TIMEOUT.as_secs())))
+            }
+        }
     }
 
     async fn close(&self) {

@@ -17,6 +17,11 @@ impl Store {
         self.write(&sql, vec![Arg::text(process), Arg::Text(padding)]).await.map(|_| ())
     }
 
+    /// Why nothing can be written now; `None` where it can. Nothing is written, and it takes some seconds at the most.
+    pub async fn why_no_writes(&self) -> Option<&'static str> {
+        self.driver.takes_writes().await.err().map(|error| error.why_no_writes())
+    }
+
     /// Forgets processes that have not been heard of for so long.
     pub async fn prune_heartbeats(&self, after_ms: i64) -> Result<(), StoreError> {
         let dialect = self.dialect();
