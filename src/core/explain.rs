@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_application_supplies_is_its_own_while_the_provider_has_nothing() {
+        for (never_null, merged, expected) in
+            [(true, None, "supplied"), (true, Some("Bea"), "drift"), (false, None, "drift")]
+        {
+            let layout = Layout::default();
+            let layout = if never_null { layout.with_never_null(COLUMN, false) } else { layout };
+            let word = word(&layout, COLUMN, &user(Some("Ann"), false), Some(&columns(merged)));
+            assert_eq!(word.name(), expected, "{never_null} {merged:?}");
+        }
+    }
+
+    #[test]
     fn what_is_held_back_is_said_to_be_whatever_the_row_holds() {
         for value in [Some("Ann"), Some("Bea"), None] {
             let mut user = user(value, true);

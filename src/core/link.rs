@@ -126,6 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn what_switches_a_rule_on_is_a_setting_of_its_source() {
+        for (rule, setting) in [
+            (LinkRule::SharedId, Some("share_ids")),
+            (LinkRule::SharedExternalId, Some("share_ids")),
+            (LinkRule::VerifiedEmail, Some("link_verified_emails")),
+            (LinkRule::ExternalId, None),
+            (LinkRule::Column("clerk_id".into()), None),
+        ] {
+            assert_eq!(rule.setting(), setting, "{rule:?}");
+        }
+    }
+
+    #[test]
     fn an_address_that_the_table_calls_verified_is_a_match() {
         let row =
             Candidate { user_id: "1".into(), verified: Some(true), sources: Vec::new(), is_erased: false };

@@ -79,5 +79,6 @@ mod tests {
             }
         }
         assert_eq!(in_days(MESSAGE_IDS_MS), "120d");
+        assert_eq!(HEARTBEATS_MS, 86_400_000, "a day has so many milliseconds");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::{Deletion, Latest, SourceStatus};
+use crate::core::known::{Deletion, Fact, Latest, SourceStatus};
 use crate::core::words::ChangeKind;
 use crate::core::words::DeletedBy;
 
@@ -212,11 +212,13 @@ fn a_user_whose_last_account_has_gone_is_deleted_and_frees_what_a_deletion_frees
     before.provisional = true;
     before.kept = [Column::Username, Column::DisplayName].into_iter().collect();
     before.held.facts = true;
+    before.unreadable.insert(Fact::Kept);
     let (after, change) = abandoned(&Layout::default(), &before, at(7));
     assert_eq!((after.deleted_at, after.provisional), (Some(at(7)), false));
     assert_eq!((after.columns.get(Column::Email), after.columns.get(Column::Username)), (None, None));
     assert_eq!(after.kept, [Column::DisplayName].into_iter().collect());
     assert!(after.held.is_empty());
+    assert_eq!(after.unreadable, FactSet::default(), "all of it is written anew");
     assert_eq!(kind(change), Some(ChangeKind::Deleted));
     let (again, change) = abandoned(&Layout::default(), &after, at(9));
     assert_eq!((again.deleted_at, change), (Some(at(7)), None), "a user ends once");
@@ -226,4 +228,16 @@ fn a_user_whose_last_account_has_gone_is_deleted_and_frees_what_a_deletion_frees
 fn a_blank_row_holds_nothing_but_what_may_not_be_null() {
     let layout = Layout::default().with_stand_in(Column::FirstName, "-".into());
     assert_eq!(blank(&layout), columns(&[(Column::EmailVerified, "false"), (Column::FirstName, "-")]));
+}
+
+#[test]
+fn a_call_contradicts_where_it_supplies_what_the_provider_has_a_word_for() {
+    let layout =
+        Layout::default().with_never_null(Column::FirstName, false).with_never_null(Column::Email, false);
+    let first_name = set_column(Column::FirstName, "Ann");
+    assert_eq!(contradicts(&layout, &known(), &first_name), None, "the provider has none");
+    let email = set_column(Column::Email, "b@example.com");
+    assert_eq!(contradicts(&layout, &known(), &email), Some(Column::Email));
+    assert_eq!(contradicts(&layout, &known(), &set_column(Column::Username, "bea")), None);
+    assert_eq!(contradicts(&layout, &Account::default(), &email), None, "nobody has said anything");
 }

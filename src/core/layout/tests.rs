@@ -298,3 +298,51 @@ fn a_call_may_set_what_is_the_applications_and_what_would_be_had_somebody_declar
         assert_eq!(layout.is_settable(column), is_settable, "{owner:?} {column:?}");
     }
 }
+
+#[test]
+fn a_row_can_be_made_where_all_that_it_needs_is_there() {
+    let needs = Layout::default().with_never_null(Column::FirstName, false);
+    assert!(!needs.makes_a_row(&row(Some("a@example.com"), Some("ann"), None)));
+    assert!(needs.makes_a_row(&row(None, None, Some("Ann"))));
+    let has_default = Layout::default().with_never_null(Column::FirstName, true);
+    assert!(has_default.makes_a_row(&row(None, None, None)));
+}
+
+#[test]
+fn a_call_supplies_what_may_not_be_null_and_is_the_providers() {
+    let layout = |owner: Owner| {
+        let mut layout = Layout::new(vec![path("id", ColumnType::Text)], move |_| owner);
+        for column in [Column::FirstName, Column::EmailVerified, Column::Path(0)] {
+            layout = layout.with_never_null(column, false);
+        }
+        layout
+    };
+    let supplied = |owner: Owner| {
+        let layout = layout(owner);
+        layout.columns().filter(|&column| layout.is_supplied(column)).collect::<Vec<_>>()
+    };
+    assert_eq!(supplied(Owner::Provider), [Column::FirstName]);
+    assert_eq!(supplied(Owner::Undeclared), [Column::FirstName]);
+    assert_eq!(supplied(Owner::AppOnceSet), [], "a call sets it anyway");
+    assert_eq!(supplied(Owner::App), [], "it is the application's");
+}
+
+#[test]
+fn what_was_supplied_stays_until_the_provider_has_a_word() {
+    let supplied = |never_null: bool, row: &Columns, said: &Columns, says: &Columns| {
+        let layout = Layout::default();
+        let layout = if never_null { layout.with_never_null(Column::FirstName, false) } else { layout };
+        let before = LastSeen { merged: said.clone(), each: Vec::new() };
+        let later = layout.follow(row, ColumnSet::default(), &before, says).0;
+        let first = layout.follow_first(row, says).0;
+        let first_name = |columns: &Columns| columns.get(Column::FirstName).map(str::to_owned);
+        (first_name(&later), first_name(&first))
+    };
+    let (ann, bea, nothing) =
+        (row(None, None, Some("Ann")), row(None, None, Some("Bea")), row(None, None, None));
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(supplied(true, &ann, &nothing, &nothing), (name("Ann"), name("Ann")));
+    assert_eq!(supplied(true, &ann, &nothing, &bea), (name("Bea"), name("Bea")));
+    assert_eq!(supplied(true, &ann, &ann, &nothing), (None, name("Ann")), "the provider took it back");
+    assert_eq!(supplied(false, &ann, &nothing, &nothing), (None, None), "an edit of what may be null");
+}
