@@ -2,6 +2,7 @@
 
 use super::acts::{self, take_fields};
 use super::answers::{json_text, json_with};
+use super::deliver::DeliveryRecord;
 use super::faults::{ListFault, LostCursor};
 use super::ids::IdForm;
 use super::people::Details;
@@ -233,7 +234,12 @@ async fn list_events(State(shared): ApiState, RawQuery(query): RawQuery) -> Resu
     }
     let start_ms = start.and_then(Timestamp::parse).map_or(0, Timestamp::ms);
     let log = shared.outbox.log();
-    let now = shared.now_ms();
+    let late_ms = i64::try_from(shared.faults().events_late_ms).unwrap_or(i64::MAX);
+    let now_ms = shared.now_ms();
+    let is_shown = |event: &DeliveryRecord| match event.may_be_late {
+        true => event.at_ms <= now_ms.saturating_sub(late_ms),
+        false => event.at_ms <= now_ms,
+    };
     let behind = match after {
         None => 0,
         Some(after) => log
@@ -244,7 +250,7 @@ async fn list_events(State(shared): ApiState, RawQuery(query): RawQuery) -> Resu
     };
     let mut events = log[behind..]
         .iter()
-        .filter(|event| event.at_ms >= start_ms && event.visible_ms <= now && wanted.contains(&event.name));
+        .filter(|event| event.at_ms >= start_ms && is_shown(event) && wanted.contains(&event.name));
     let listed: Vec<_> = events.by_ref().take(limit).collect();
     let last = events.next().and(listed.last()).map(|event| event.id.clone());
     let data: Vec<Value> = listed.iter().filter_map(|event| serde_json::from_str(&event.body).ok()).collect();

@@ -99,7 +99,7 @@ async fn a_replica_that_is_frozen_at_any_step_holds_up_nobody() {
         people += 6;
         let is_applied = format!("headcount.inbox WHERE message_id = 'second_{step}' AND status = 'applied'");
         other.until(|| async { db.count(&is_applied).await == 1 }).await;
-        assert!(began.elapsed() < Duration::from_secs(20), "step {step}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "step {step}: {:?}", began.elapsed());
         frozen.signal(Signal::SIGCONT);
         waiting.await.unwrap();
         other.drained(&db).await;
@@ -153,7 +153,11 @@ async fn a_provider_that_is_slow_or_silent_keeps_no_sign_up_waiting(db: Db) {
     let began = Instant::now();
     let (status, person) = server.ensure(&ids[1]).await;
     assert_eq!((status, &person["account_state"]), (200, &json!("provisional")), "{person}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(9),
+        "not the provider's patience but ours: {:?}",
+        began.elapsed()
+    );
     proxy.delay(Duration::from_millis(300));
     assert_eq!(server.ensure(&ids[2]).await.1["account_state"], "active", "slow is not out");
     // Who was left provisional is read again by itself.
