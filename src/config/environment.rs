@@ -2,14 +2,39 @@
 
 use super::ConfigError;
 use super::env_file;
-use super::layers::Origin;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The files of the working directory, in the order of their word.
 const FILES: [&str; 2] = [".env.local", ".env"];
 /// Secrets are short; a file that is not is the wrong one.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// Who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag,
+    Variable(String),
+    /// One of the `.env` files.
+    EnvFile {
+        file: &'static str,
+        name: String,
+    },
+    File(PathBuf),
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Flag => write!(f, "flag"),
+            Origin::Variable(name) => write!(f, "{name}"),
+            Origin::EnvFile { file, name } => write!(f, "{name} in {file}"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Default => write!(f, "default"),
+        }
+    }
+}
 
 /// The process's variables and those of its `.env` files, or a test's.
 #[derive(Clone, Debug, Default)]

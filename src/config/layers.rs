@@ -1,6 +1,6 @@
 //! Where values come from, and which one wins.
 
-use super::environment::{Environment, read_secret};
+use super::environment::{Environment, Origin, read_secret};
 use super::{ConfigError, SETTINGS, Setting};
 use crate::nearest::nearest_name;
 use std::collections::BTreeMap;
@@ -9,31 +9,6 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "headcount.toml";
 /// Variables with our prefix that are no setting.
 const OTHER_VARIABLES: [&str; 1] = ["HEADCOUNT_CONFIG"];
-/// Who said it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag,
-    Variable(String),
-    /// One of the `.env` files.
-    EnvFile {
-        file: &'static str,
-        name: String,
-    },
-    File(PathBuf),
-    Default,
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Origin::Flag => write!(f, "flag"),
-            Origin::Variable(name) => write!(f, "{name}"),
-            Origin::EnvFile { file, name } => write!(f, "{name} in {file}"),
-            Origin::File(path) => write!(f, "{}", path.display()),
-            Origin::Default => write!(f, "default"),
-        }
-    }
-}
 
 /// A value before it is understood.
 #[derive(Clone, Debug)]

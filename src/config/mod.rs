@@ -9,8 +9,9 @@ mod sources;
 mod users;
 mod values;
 
+pub use environment::Origin;
 pub use environment::{Environment, read_secret};
-pub use layers::{LayerEntry, Origin};
+pub use layers::LayerEntry;
 pub use values::PollSetting;
 
 use crate::core::brake::DeleteLimit;

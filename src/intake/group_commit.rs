@@ -1,6 +1,6 @@
 //! Group commit: the deliveries that wait together share one insert and one commit, without any artificial delay.
 
-use super::write_health::{WriteHealth, Written};
+use super::write_health::{WriteHealth, WriteResult};
 use crate::store::{Acceptance, NewDelivery, Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -100,7 +100,7 @@ async fn write_batches(
 }
 
 /// What became of a batch as a whole: one that was stored is enough.
-fn written(outcomes: &[AcceptResult]) -> Written {
+fn written(outcomes: &[AcceptResult]) -> WriteResult {
     match outcomes.first() {
         Some(Err(IngestError::Unavailable { why })) if outcomes.iter().all(Result::is_err) => Err(why),
         _ => Ok(()),

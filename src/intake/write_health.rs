@@ -22,11 +22,11 @@ const PADDING_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy)]
 struct LastWrite {
     at: Instant,
-    outcome: Written,
+    outcome: WriteResult,
 }
 
 /// What a write came to: why it failed, in words for anybody.
-pub type Written = Result<(), &'static str>;
+pub type WriteResult = Result<(), &'static str>;
 
 /// What this process knows about writing.
 #[derive(Default)]
@@ -34,17 +34,17 @@ pub struct WriteHealth(Mutex<Option<LastWrite>>);
 
 impl WriteHealth {
     /// A write has come to this.
-    pub fn note(&self, outcome: Written) {
+    pub fn note(&self, outcome: WriteResult) {
         let last = LastWrite { at: Instant::now(), outcome };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
     /// Good where the last write succeeded and is not long ago; else the reason.
-    pub fn can_write(&self) -> Written {
+    pub fn can_write(&self) -> WriteResult {
         self.could_write(Instant::now())
     }
 
-    fn could_write(&self, now: Instant) -> Written {
+    fn could_write(&self, now: Instant) -> WriteResult {
         match self.last() {
             Some(LastWrite { outcome: Err(why), .. }) => Err(why),
             Some(last) if now - last.at < KNOWN_FOR => Ok(()),

@@ -1,7 +1,7 @@
 //! What a call wants in a row: from names and values, into the write, and whether it got there.
 
-use super::account::Outcome;
-use super::calls::{CallError, Calls};
+use super::call_error::{CallError, NoRoom};
+use super::write_outcome::Outcome;
 use crate::core::call::{self, RowSetting};
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column};
@@ -9,7 +9,7 @@ use crate::core::known::Account;
 use crate::core::layout::Layout;
 use crate::core::words::ChangeKind;
 use crate::nearest::nearest;
-use crate::store::{AccountWrite, TheirCell};
+use crate::store::{AccountWrite, Store, TheirCell};
 use std::collections::BTreeMap;
 
 /// What a call sets: columns that headcount fills as well, and columns of the application's alone.
@@ -59,18 +59,10 @@ impl Assignment {
 /// Why a column of the provider's may not be set.
 const PROVIDERS: &str = "it is the provider's; change it there, or declare another owner in [users.owners]";
 
-/// The application's own constraints leave no room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoRoom {
-    /// The columns to give other values, as far as that can be told.
-    pub columns: Vec<String>,
-    pub reason: String,
-}
-
-impl Calls {
+impl Assignment {
     /// What a call wants, from names and values. Names are headcount's, or of columns that are the application's alone.
-    pub async fn assignment(&self, cells: &BTreeMap<String, Cell>) -> Result<Assignment, CallError> {
-        let (layout, mut assignment) = (self.store.layout(), Assignment::default());
+    pub(super) async fn of(store: &Store, cells: &BTreeMap<String, Cell>) -> Result<Self, CallError> {
+        let (layout, mut assignment) = (store.layout(), Self::default());
         let mut theirs = None;
         for (name, value) in cells {
             if let Some(column) = layout.column(name) {
@@ -80,11 +72,11 @@ impl Calls {
                 assignment.setting.columns.push((column, value.clone()));
                 continue;
             }
-            if let Some(ours) = self.store.users_table().ours_of(name) {
+            if let Some(ours) = store.users_table().ours_of(name) {
                 return Err(not_settable(name, &format!("a call names it `{ours}`")));
             }
             if theirs.is_none() {
-                theirs = Some(self.store.their_columns().await?);
+                theirs = Some(store.their_columns().await?);
             }
             let columns = theirs.as_deref().unwrap_or_default();
             let Some(column) = columns.iter().find(|column| column.name == *name) else {

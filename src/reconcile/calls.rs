@@ -1,15 +1,17 @@
 //! What the application and operators ask for of one user: the way of a delivery, but that somebody waits for the answer.
 
-use super::account::{FreshIds, LockedAccount, difference, feed_change, locked_account, write_each};
-use super::assignment::{Assignment, NoRoom, check_supplied, with_theirs};
+use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::assignment::{Assignment, check_supplied, with_theirs};
+use super::call_error::{CallError, NoRoom};
 use super::held_values::HeldValuesRetry;
 use super::linking::link;
 use super::lock_wait::while_busy;
 use super::partial_write::ConstraintCheck;
+use super::write_outcome::feed_change;
 use crate::clock::Clock;
 use crate::core::call::{self, Called};
 use crate::core::change::Change;
-use crate::core::columns::Columns;
+use crate::core::columns::{Cell, Columns};
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::Account;
 use crate::core::retry_policy::LOCK_WAIT;
@@ -18,7 +20,6 @@ use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use thiserror::Error;
 
 /// Carries calls out.
 #[derive(Clone)]
@@ -45,32 +46,12 @@ impl Caller<'_> {
     }
 }
 
-/// Why a call came to nothing.
-#[derive(Debug, Error)]
-pub enum CallError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("there is no such user")]
-    Unknown,
-    #[error("the row belongs to no account of a source: it is the application's own")]
-    NoAccount,
-    #[error("the user is deleted")]
-    Deleted,
-    #[error("the user is not deleted")]
-    NotDeleted,
-    #[error("the account was erased here, and nothing brings it back")]
-    Erased,
-    #[error("column `{column}` may not be set by a call: {reason}")]
-    NotSettable { column: String, reason: String },
-    #[error("the application's own constraints leave no room for it ({}): {}", .0.columns.join(", "), .0.reason)]
-    NoRoom(NoRoom),
-    #[error("{0}")]
-    Conflict(String),
-    #[error("another transaction holds the user; try again")]
-    Busy,
-}
-
 impl Calls {
+    /// What a call wants, from names and values. Names are headcount's, or of columns that are the application's alone.
+    pub async fn assignment(&self, cells: &BTreeMap<String, Cell>) -> Result<Assignment, CallError> {
+        Assignment::of(&self.store, cells).await
+    }
+
     /// A user for an account of which nothing has come yet. `Ok` where there is one now, whoever made it.
     pub async fn provisional(
         &self,

@@ -1,11 +1,11 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
-use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
-use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back};
+use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back, stops_one};
 use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link};
-use super::one_by_one::stops_one;
 use super::partial_write::ConstraintCheck;
+use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Verdict, decide};

@@ -1,6 +1,7 @@
 //! Erasing a person: the row is emptied or removed, hashes stand in for the accounts, and nothing brings them back.
 
-use super::calls::{CallError, Caller, Calls};
+use super::call_error::CallError;
+use super::calls::{Caller, Calls};
 use super::lock_wait::while_busy;
 use crate::core::call::blank;
 use crate::core::change::Change;

@@ -1,6 +1,7 @@
 //! Bans that end by themselves: their sources said until when, and say nothing again when the time has come.
 
-use super::calls::{CallError, Calls};
+use super::call_error::CallError;
+use super::calls::Calls;
 use crate::core::decide::ban_over;
 use crate::core::event::IdentityKey;
 use crate::store::Task;

@@ -3,7 +3,7 @@
 use crate::core::event::Event;
 use crate::core::retry_policy::{DELIVERY, DELIVERY_PASSED_OVER, RetryPolicy};
 use crate::source::Source;
-use crate::store::{Claimed, Finished, Pending, SourceState};
+use crate::store::{Claimed, Finished, Pending, SourceState, StoreError};
 use std::collections::HashMap;
 
 /// What became of a batch.
@@ -113,4 +113,9 @@ pub(super) fn elsewhere_from(
         "it comes from instance {sender}, and the source is pinned to {pinned}; a sample from the provider's dashboard \
          looks like this (`headcount source repin` where the move is meant)"
     ))
+}
+
+/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
+pub(super) fn stops_one(error: &StoreError, claimed: &[Claimed]) -> bool {
+    error.is_of_one_account() && !claimed.is_empty()
 }

@@ -1,8 +1,9 @@
 //! What was held back, tried again: after a batch that may have made room for it, and by and by.
 
-use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
+use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
 use super::linking::link;
 use super::partial_write::ConstraintCheck;
+use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
 use crate::core::change::Change;
 use crate::core::columns::Column;

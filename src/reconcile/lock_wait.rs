@@ -1,6 +1,6 @@
 //! Trying again while another transaction holds what is wanted: the one loop of that kind.
 
-use super::calls::CallError;
+use super::call_error::CallError;
 use crate::core::retry_policy::RetryPolicy;
 use std::time::Duration;
 

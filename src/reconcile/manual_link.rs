@@ -1,11 +1,13 @@
 //! Accounts that a person ties to another user, and users that the application has made by itself.
 
-use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, siblings, write_each};
-use super::calls::{CallError, Caller, Calls};
+use super::account::{FreshIds, difference, locked_account, siblings, write_each};
+use super::call_error::CallError;
+use super::calls::{Caller, Calls};
 use super::erase::ErasedRow;
 use super::held_values::HeldValuesRetry;
 use super::lock_wait::while_busy;
 use super::partial_write::ConstraintCheck;
+use super::write_outcome::{Outcome, feed_change};
 use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
 use crate::core::decide::again;

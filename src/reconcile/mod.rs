@@ -3,6 +3,7 @@
 mod account;
 mod apply_until_done;
 mod assignment;
+mod call_error;
 mod calls;
 mod claimed;
 mod deliveries;
@@ -23,9 +24,11 @@ mod reads;
 mod relink;
 mod sweep;
 mod undo;
+mod write_outcome;
 
-pub use assignment::{Assignment, NoRoom, hintable};
-pub use calls::{CallError, Caller, Calls};
+pub use assignment::{Assignment, hintable};
+pub use call_error::{CallError, NoRoom};
+pub use calls::{Caller, Calls};
 pub use deliveries::Deliveries;
 pub use erase::{Erased, ErasedRow};
 pub use finished::DeliveriesOutcome;

@@ -1,7 +1,7 @@
 //! A batch that fails because of one delivery, gone through one by one: the others do not wait for it.
 
 use super::deliveries::Deliveries;
-use super::finished::{DeliveriesOutcome, failed, put_off};
+use super::finished::{DeliveriesOutcome, failed, put_off, stops_one};
 use super::partial_write::ConstraintCheck;
 use crate::core::retry_policy::DELIVERY_LOCKED;
 use crate::store::{Claimed, Finished, StoreError};
@@ -62,9 +62,4 @@ impl Deliveries {
             result => result.map_err(|(error, _)| error),
         }
     }
-}
-
-/// Whether the error is of one of the claimed deliveries, which the others need not wait for.
-pub(super) fn stops_one(error: &StoreError, claimed: &[Claimed]) -> bool {
-    error.is_of_one_account() && !claimed.is_empty()
 }

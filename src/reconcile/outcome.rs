@@ -1,6 +1,6 @@
 //! What a batch of readings has come to.
 
-use super::assignment::NoRoom;
+use super::call_error::NoRoom;
 use crate::core::event::IdentityKey;
 use crate::core::known::Account;
 use crate::core::read::Repair;

@@ -2,7 +2,7 @@
 //!
 //! Constraints are never parsed. Columns are taken away until what is left fits, then given back one by one.
 
-use super::account::Outcome;
+use super::write_outcome::Outcome;
 use crate::core::columns::{Column, Columns};
 use crate::core::known::User;
 use crate::core::layout::Layout;

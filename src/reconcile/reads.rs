@@ -1,7 +1,7 @@
 //! What the source's API said about accounts, a batch at a time, in one transaction: the way of a delivery, but that a
 //! read has a mark, may be doubted, and belongs to a run.
 
-use super::account::{FreshIds, LockedAccount, Outcome, difference, feed_change, locked_account, write_each};
+use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
 use super::doubts::{digest, doubt, earlier, goes_on};
 use super::held_values::HeldValuesRetry;
 use super::linking::{FirstSeen, link, link_as_planned};
@@ -9,6 +9,7 @@ use super::outcome::{ReadsOutcome, count};
 use super::partial_write::ConstraintCheck;
 use super::prior_counts::PriorCounts;
 use super::read_context::ReadContext;
+use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::read::{Circumstances, Observation, ReadDecision, Reading, Repair, decide_read};

@@ -1,11 +1,12 @@
 //! Accounts that the source is proven to have no more.
 
-use super::account::{FreshIds, Outcome, difference, feed_change, locked_account, write_each};
+use super::account::{FreshIds, difference, locked_account, write_each};
 use super::held_values::HeldValuesRetry;
 use super::lock_wait::Attempts;
 use super::partial_write::ConstraintCheck;
 use super::read_context::ReadContext;
 use super::reads::Reads;
+use super::write_outcome::{Outcome, feed_change};
 use crate::core::event::IdentityKey;
 use crate::core::read::sweep;
 use crate::core::retry_policy::SWEEP_LOCK_WAIT;

@@ -1,6 +1,6 @@
 //! Accounts that are read by their ids: those that a run doubts, and those that a delivery has asked about.
 
-use super::full::Running;
+use super::running::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::{Observation, Reading};

@@ -1,7 +1,7 @@
 //! A provider's own events, read through its API: the deliveries that its webhooks send, under the same ids. So they go
 //! the way of deliveries, and what the inbox has already is nothing new.
 
-use super::full::Running;
+use super::running::Running;
 use super::{Phase, Resync, ResyncError};
 use crate::core::timestamp::Timestamp;
 use crate::intake::logged;

@@ -1,18 +1,15 @@
 //! The full run: walk the whole list, read again what is in doubt, sweep what is proven to be gone. It resumes where its
 //! process ended.
 
-use super::compare::{Compared, compare_range, key};
-use super::guard::Guard;
+use super::compare::{Compared, compare_ids, compare_range, key};
 use super::lease::Lease;
-use super::pages::{AbortOnDrop, UnderWay};
-use super::walk::{WalkPlace, page};
-use super::{DRIFT_NAMED_MAX, Phase, Report, Resync, ResyncError};
+use super::running::{AbortOnDrop, Running, UNNAMED};
+use super::walk::{Page, page};
+use super::{Phase, Report, Resync, ResyncError};
 use crate::core::proof::{Walked, prove};
-use crate::core::timestamp::Timestamp;
 use crate::core::words::RunMode;
-use crate::reconcile::{Assignment, Drift, ReadContext, RunRef};
-use crate::store::{Counts, Ending, NewConfirmation, NewDelivery, Run, run_lease};
-use serde::{Deserialize, Serialize};
+use crate::source::directory::ListOrder;
+use crate::store::{Ending, NewConfirmation, run_lease};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
@@ -23,145 +20,10 @@ const RESUME_AGE_MS_MAX: i64 = 6 * 3_600_000;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 /// Accounts that are certainly there, kept to ask for them.
 const WITNESSES_MAX: usize = 3;
-/// Accounts that could not be read and that a run's error names.
-const UNREADABLE_NAMED_MAX: usize = 5;
-/// What stands for the id of an account that the list could not give.
-const UNNAMED: &str = "the account at place";
 /// Accounts without a creation time that are looked at together.
 const UNDATED_SLICE: i64 = 500;
-
-/// Where a run would go on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Checkpoint {
-    place: WalkPlace,
-    walked: bool,
-    missing: u64,
-    witnesses: Vec<String>,
-}
-
-/// A run under way.
-pub(super) struct Running {
-    pub run: RunRef,
-    pub marked_at: Timestamp,
-    pub counts: Counts,
-    pub drift: Vec<Drift>,
-    pub count_after: Option<u64>,
-    pub known_before: u64,
-    /// By the provider, where it counts.
-    pub count_before: Option<u64>,
-    /// Refused rows and accounts that never settled, with a reason.
-    pub unwritten: Option<(u64, String)>,
-    /// Why a run that is not dry would be held.
-    pub foreseen: Option<String>,
-    pub unsettled: u64,
-    /// Accounts that the list lacked and that were there by their ids.
-    pub left_out: u64,
-    /// Places of the list that cannot be given and whose accounts nobody has named yet.
-    pub gaps: u64,
-    /// The first of the accounts that could not be read, with the reason.
-    pub unreadable: Vec<String>,
-    /// A known account has answered 200 before any 404 was believed.
-    pub asked_witness: bool,
-    pub guard: Option<Guard>,
-    mode: RunMode,
-    /// The last page, as long as it is being applied: not in the counts yet.
-    pub under_way: Option<UnderWay>,
-    checkpoint: Checkpoint,
-    written_at: Instant,
-}
-
-impl Running {
-    pub(super) fn new(run: Run, holder: &str, mode: RunMode) -> Self {
-        let checkpoint = run.cursor.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok());
-        let whole = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-        Self {
-            marked_at: run.marked_at.unwrap_or(Timestamp::clamped(0)),
-            counts: run.counts,
-            drift: Vec::new(),
-            count_after: None,
-            known_before: whole(run.known_before),
-            count_before: run.count_before.and_then(|count| u64::try_from(count).ok()),
-            foreseen: None,
-            unwritten: None,
-            unsettled: 0,
-            left_out: 0,
-            gaps: 0,
-            unreadable: Vec::new(),
-            asked_witness: false,
-            guard: None,
-            under_way: None,
-            mode,
-            checkpoint: checkpoint.unwrap_or_default(),
-            written_at: Instant::now(),
-            run: RunRef { id: run.id, holder: holder.to_owned() },
-        }
-    }
-
-    pub(super) fn context(&self) -> ReadContext {
-        ReadContext {
-            run: Some(self.run.clone()),
-            cause: self.mode.name(),
-            since: Some(self.marked_at),
-            dry: self.is_dry(),
-            waits: matches!(self.mode, RunMode::Full | RunMode::User),
-            plan: None,
-            assignment: Assignment::default(),
-        }
-    }
-
-    pub(super) fn is_dry(&self) -> bool {
-        self.mode == RunMode::DryRun
-    }
-
-    pub(super) fn cursor(&self) -> String {
-        serde_json::to_string(&self.checkpoint).unwrap_or_default()
-    }
-
-    pub(super) fn witnesses(&self) -> &[String] {
-        &self.checkpoint.witnesses
-    }
-
-    /// Counts an account that could not be read, and remembers the first of them.
-    pub(super) fn note_unreadable(&mut self, which: &str, reason: &str) {
-        self.counts.unreadable += 1;
-        if self.unreadable.len() < UNREADABLE_NAMED_MAX {
-            self.unreadable.push(format!("{which} ({reason})"));
-        }
-    }
-
-    /// One of the places that could not be given has a name now, under which it is counted.
-    pub(super) fn forget_a_place(&mut self) {
-        self.gaps -= 1;
-        self.counts.unreadable -= 1;
-        if let Some(place) = self.unreadable.iter().position(|named| named.starts_with(UNNAMED)) {
-            self.unreadable.remove(place);
-        }
-    }
-
-    pub(super) fn note_odd(&mut self, odd: &NewDelivery) {
-        let which = odd.provider_id.as_deref().unwrap_or("an account without an id");
-        self.note_unreadable(which, odd.dead_because.as_deref().unwrap_or_default());
-    }
-
-    /// How the run ends where nothing else is in its way.
-    pub(super) fn ended(&self) -> Ending {
-        match self.counts.unreadable {
-            0 => Ending { status: "succeeded", error: None },
-            count => Ending {
-                status: "partial",
-                error: Some(format!(
-                    "{count} accounts could not be read, the others were compared; nobody of them was deleted: {}",
-                    self.unreadable.join("; ")
-                )),
-            },
-        }
-    }
-
-    pub(super) fn note_drift(&mut self, drift: Vec<Drift>) {
-        let room = DRIFT_NAMED_MAX.saturating_sub(self.drift.len());
-        self.drift.extend(drift.into_iter().take(room));
-    }
-}
+/// Accounts that are looked at together, at the end of a list in the order of ids.
+const UNSEEN_SLICE: i64 = 2_000;
 
 impl Resync {
     /// One full run, or the rest of one that was interrupted. However it ends, it is in `runs`; an error is one that
@@ -285,6 +147,11 @@ impl Resync {
     /// Page by page; the next one is under way while one is compared. The ids that are missing, in a dry run.
     async fn walk(&self, running: &mut Running) -> Result<Vec<String>, ResyncError> {
         let mut missing = Vec::new();
+        let order = self.gate.directory().list_order();
+        if order == ListOrder::Id {
+            // Whom an earlier process has met nobody knows any more.
+            running.forget_the_walk();
+        }
         let mut fetched = page(&self.gate, &running.checkpoint.place).await?;
         loop {
             self.check_stopped()?;
@@ -293,7 +160,10 @@ impl Resync {
                 let (gate, place) = (self.gate.clone(), next.clone());
                 AbortOnDrop(tokio::spawn(async move { page(&gate, &place).await }))
             });
-            let compared = compare_range(&self.store, &self.source, &fetched).await?;
+            let compared = match order {
+                ListOrder::Creation => compare_range(&self.store, &self.source, &fetched).await?,
+                ListOrder::Id => self.compare_unordered(running, &mut fetched).await?,
+            };
             running.counts.pages += 1;
             for gap in &fetched.gaps {
                 // A place that cannot be read counts as seen (contract, rule 5).
@@ -302,7 +172,7 @@ impl Resync {
                 running.note_unreadable(&format!("{UNNAMED} {} of the list", gap.place + 1), &gap.reason);
             }
             running.checkpoint.place = next;
-            running.checkpoint.walked = fetched.is_last;
+            running.checkpoint.walked = fetched.is_last && order == ListOrder::Creation;
             self.record_page(running, compared, &mut missing).await?;
             let total = running.count_before.unwrap_or(running.known_before);
             self.report(Phase::Walking, running.counts.seen, total);
@@ -310,8 +180,42 @@ impl Resync {
             fetched = (&mut ahead.0).await.map_err(|_| ResyncError::Stopped)??;
         }
         self.end_page(running).await?;
-        self.take_undated(running, &mut missing).await?;
+        match order {
+            ListOrder::Creation => self.take_undated(running, &mut missing).await?,
+            ListOrder::Id => self.take_unseen(running, &mut missing).await?,
+        }
         Ok(missing)
+    }
+
+    /// A page of a list in the order of ids. Whoever moves in it and is met twice counts once.
+    async fn compare_unordered(
+        &self,
+        running: &mut Running,
+        page: &mut Page,
+    ) -> Result<Compared, ResyncError> {
+        page.entries.retain(|entry| entry.provider_id.as_ref().is_none_or(|id| running.seen_ids.insert(id)));
+        Ok(compare_ids(&self.store, &self.source, &page.entries, page.marked_at).await?)
+    }
+
+    /// Accounts that a list in the order of ids has not shown.
+    async fn take_unseen(&self, running: &mut Running, missing: &mut Vec<String>) -> Result<(), ResyncError> {
+        let mut after = String::new();
+        loop {
+            let known =
+                self.store.known_ids(&self.source.name, running.marked_at, &after, UNSEEN_SLICE).await?;
+            let is_last = known.last().is_none();
+            if let Some(last) = known.last() {
+                after.clone_from(last);
+            }
+            running.checkpoint.walked = is_last;
+            let unseen = known.iter().filter(|id| !running.seen_ids.contains(id));
+            let missing_here = unseen.map(|id| key(&self.source, id)).collect();
+            let compared = Compared { missing: missing_here, ..Compared::default() };
+            self.record_page(running, compared, missing).await?;
+            if is_last {
+                return self.end_page(running).await;
+            }
+        }
     }
 
     /// Writes down what a page has brought, in one transaction; nothing, where it has brought nothing.

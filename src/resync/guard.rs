@@ -1,34 +1,14 @@
 //! A resync doubles nobody: a run that would create many users, while rows of an adopted table belong to no account or while
 //! those people are here by another source, is held for a person to decide.
 
-use super::full::Running;
 use super::matching::Matching;
+use super::running::{Among, Guard, Running};
 use super::{Resync, ResyncError};
 use crate::core::link::LinkRule;
 use crate::reconcile::link_rules;
 
 /// Users that a run may double: one in so many who are here.
 const PEOPLE_PER_NEW_USER: u64 = 100;
-
-/// What a run may create.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Guard {
-    limit: u64,
-    among: Among,
-    /// Accounts that were never heard of and that the run has met.
-    unseen: u64,
-    /// Everybody was looked at: those that would be doubled are few.
-    is_passed: bool,
-}
-
-/// Beside whom new users would be doubles.
-#[derive(Clone, Copy, Debug)]
-enum Among {
-    /// Rows that were there before headcount, some of which belong to no account yet.
-    Rows { rows: u64, unlinked: u64 },
-    /// People whom another source has brought.
-    People,
-}
 
 impl Resync {
     /// Looks before anything is written, where the source has far more accounts than are known.

@@ -1,7 +1,7 @@
 //! The newest changes first, until what is known: a cheap supplement to full runs. It concludes nothing from absence.
 
 use super::compare::{Compared, compare_ids};
-use super::full::Running;
+use super::running::Running;
 use super::{Report, Resync, ResyncError};
 use crate::core::timestamp::Timestamp;
 use crate::core::words::RunMode;

@@ -1,21 +1,12 @@
 //! Pages of a walk as they are applied: two beside each other where the database takes two writers, committed in their
 //! order.
 
-use super::full::Running;
+use super::running::{AbortOnDrop, Running, UnderWay};
 use super::{Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::Reading;
-use crate::reconcile::{PriorCounts, ReadsOutcome};
-use crate::store::{Counts, StoreError};
+use crate::reconcile::PriorCounts;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// A page that is being applied.
-pub(super) struct UnderWay {
-    applied: AbortOnDrop<Result<ReadsOutcome, StoreError>>,
-    /// What it has counted, for the page behind it.
-    counted: Option<oneshot::Receiver<Counts>>,
-}
 
 impl Resync {
     /// Has a page applied; its transaction commits behind that of the page before it.
@@ -65,14 +56,5 @@ impl Running {
         }
         self.note_drift(applied.drift);
         Ok(())
-    }
-}
-
-/// What nobody waits for any more is not done.
-pub(super) struct AbortOnDrop<T>(pub JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -1,7 +1,7 @@
 //! One account, by its id.
 
 use super::compare::key;
-use super::full::Running;
+use super::running::Running;
 use super::{Report, Resync, ResyncError};
 use crate::core::words::RunMode;
 use crate::store::{Ending, NewConfirmation};

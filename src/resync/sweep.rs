@@ -1,7 +1,7 @@
 //! Deleting what is proven to be gone, within the limit; above it, a person decides.
 
-use super::full::Running;
 use super::lease::Lease;
+use super::running::Running;
 use super::{Phase, Report, Resync, ResyncError};
 use crate::core::event::IdentityKey;
 use crate::core::read::{Observation, Reading};

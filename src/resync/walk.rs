@@ -8,7 +8,7 @@ use super::ResyncError;
 use super::gate::Gate;
 use super::parts::{Gap, Parts, in_parts};
 use crate::core::timestamp::Timestamp;
-use crate::source::directory::{Entry, Listed, More, PageRequest, Position};
+use crate::source::directory::{Entry, ListOrder, Listed, More, PageRequest, Position};
 use crate::store::KnownRange;
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,8 @@ async fn fetch(gate: &Gate, place: &WalkPlace) -> Result<Option<Page>, Trouble> 
     if more == More::NoCursor && place.offset.is_none() {
         return Err(Trouble::NoCursor);
     }
-    if behind && entries.is_empty() {
+    // Behind an id that is gone, a list in the order of ids goes on as well.
+    if behind && entries.is_empty() && directory.list_order() == ListOrder::Creation {
         let there = is_there(gate, place.after.as_deref()).await.map_err(Trouble::Error)?;
         if !there {
             return Err(Trouble::Cursor);

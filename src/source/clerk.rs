@@ -5,8 +5,9 @@
 
 mod directory;
 
+use super::bans::bans;
 use super::directory::Directory;
-use super::json::{OnlyId, bans, checked_id, outline_id, printable, reason, set_paths, text};
+use super::json::{OnlyId, checked_id, outline_id, printable, reason, set_paths, text};
 use super::kept::{Kept, envelope};
 use super::lenient;
 use super::setup::{Setup, Variable, Variables};

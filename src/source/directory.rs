@@ -11,11 +11,17 @@ use crate::core::timestamp::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
+use url::Url;
 
 /// What differs from API to API.
 pub trait Directory: Send + Sync {
     /// Where the API is unless configured otherwise; `None` where each customer has an address of its own.
     fn default_url(&self) -> Option<&'static str>;
+
+    /// The part of an address that is the same for every request.
+    fn base(&self, url: &Url) -> String {
+        url.as_str().trim_end_matches('/').to_owned()
+    }
 
     /// Headers of every request, but for the key's.
     fn headers(&self) -> &'static [(&'static str, &'static str)];
@@ -33,7 +39,12 @@ pub trait Directory: Send + Sync {
     /// The limit that the provider publishes for this kind of key.
     fn rate_limit(&self, key: &str) -> RateLimit;
 
-    /// A page of the whole list, in the order of creation.
+    /// The order of the whole list.
+    fn list_order(&self) -> ListOrder {
+        ListOrder::Creation
+    }
+
+    /// A page of the whole list.
     fn page(&self, position: &Position) -> PageRequest;
 
     /// Path and query of so many accounts of the list from the `start`-th on (from 0), a multiple of `size`; `None` where it
@@ -78,6 +89,16 @@ pub trait Directory: Send + Sync {
 
     /// Whether this code says that there is no such account.
     fn means_absent(&self, code: &str) -> bool;
+}
+
+/// The order in which a list has its accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOrder {
+    /// Of creation, whichever way: whoever is known and created between two accounts of a page must be on it.
+    Creation,
+    /// Of ids, by a collation that only the source knows. Entries have no time of creation, and who is missing is known at
+    /// the end of the list.
+    Id,
 }
 
 /// An answer of 200.
@@ -232,4 +253,17 @@ impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {
         Self(super::json::place_of(&error))
     }
+}
+
+/// Why a source cannot be read as it is configured.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Unreadable {
+    #[error("source {source_name} has no API key, so it cannot be read; {advice}")]
+    NoKey {
+        source_name: String,
+        /// What to set.
+        advice: String,
+    },
+    #[error("source {source_name} cannot be read: its kind {kind} has no API that headcount knows")]
+    NoApi { source_name: String, kind: &'static str },
 }

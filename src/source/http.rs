@@ -1,8 +1,7 @@
 //! One request to a provider's API, and what its answer means. The only place that sends one.
 
 use super::Source;
-use super::directory::{Answer, Directory, Malformed};
-use super::setup::Unreadable;
+use super::directory::{Answer, Directory, Malformed, Unreadable};
 use crate::core::rate::RateLimit;
 use crate::live::Live;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -152,7 +151,7 @@ impl Api {
             if access.url.scheme() == "http" { builder.no_proxy() } else { builder }
         };
         let client = trusting(builder).map_err(|error| ClientError::Client(deepest(&error)))?;
-        let base = access.url.as_str().trim_end_matches('/').to_owned();
+        let base = directory.base(&access.url);
         let rate_limit = directory.rate_limit(access.key.get().expose_secret());
         let api = Self {
             client,
@@ -263,10 +262,13 @@ async fn read(mut answer: Response) -> Result<Vec<u8>, ApiError> {
     Ok(body)
 }
 
+/// Better Auth's name for it.
+const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
+
 /// Seconds, or a date, which is compared with the answer's own.
 fn retry_after_ms(headers: &HeaderMap) -> Option<i64> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let after = text(RETRY_AFTER)?;
+    let after = text(RETRY_AFTER).or_else(|| text(X_RETRY_AFTER))?;
     let seconds = match after.parse::<f64>() {
         Ok(seconds) => seconds.ceil() as i64,
         Err(_) => {

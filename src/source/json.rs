@@ -6,7 +6,6 @@ use super::path::value_at;
 use crate::core::columns::{Cell, Column, Columns};
 use crate::core::event::PROVIDER_ID_BYTES_MAX;
 use crate::core::layout::Layout;
-use crate::core::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -118,42 +117,9 @@ fn limit(columns: &mut Columns, layout: &Layout) {
     }
 }
 
-/// Whether a value says that somebody is banned: anything but an absent, a false or an empty one does, for doubt about a
-/// ban fails closed (contract, rule 13).
-pub(super) fn bans(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(text)) => !matches!(text.to_ascii_lowercase().as_str(), "" | "false" | "0" | "no"),
-        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-        Some(Value::Array(entries)) => !entries.is_empty(),
-        Some(Value::Bool(true) | Value::Object(_)) => true,
-    }
-}
-
-/// When a ban ends: `None` where there is none at `now` (microseconds), `Some(None)` where it never ends or where the text
-/// is no time.
-pub(super) fn ban_until(value: Option<&Value>, now_us: i64) -> Option<Option<Timestamp>> {
-    let value = value.filter(|value| bans(Some(value)))?;
-    let moment = match value {
-        Value::String(text) => Moment::parse(text),
-        Value::Number(number) => number.as_f64().and_then(Moment::from_ms),
-        _ => None,
-    };
-    match moment {
-        Some(Moment::Long) => None,
-        Some(Moment::At(us)) => (us > now_us).then(|| instant_us(us)),
-        Some(Moment::Never) | None => Some(None),
-    }
-}
-
 /// A time in microseconds since 1970.
 pub(super) fn time_us(text: &str) -> Option<i64> {
     Moment::parse(text)?.us()
-}
-
-/// Microseconds as an instant.
-pub(super) fn instant_us(us: i64) -> Option<Timestamp> {
-    Timestamp::from_ms(us.div_euclid(1_000))
 }
 
 /// A byte of a path's segment, escaped where it could mean something.

@@ -1,5 +1,6 @@
 //! The providers: how a delivery is signed and what it says. One file a provider, all alike.
 
+mod bans;
 pub mod clerk;
 pub mod directory;
 pub mod http;

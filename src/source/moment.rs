@@ -136,6 +136,11 @@ fn digits(text: &str) -> Option<i64> {
     (text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
+/// Microseconds as an instant.
+pub(super) fn instant_us(us: i64) -> Option<Timestamp> {
+    Timestamp::from_ms(us.div_euclid(1_000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! `[n]` is the n-th entry, from 0. `[?field]` is the first entry whose field says yes: neither absent nor null, false,
 //! 0 or empty. `[?field=text]` is the first entry whose field is this text.
 
-use super::json::bans as says_yes;
+use super::bans::bans as says_yes;
 use serde_json::{Map, Value};
 
 /// A step of a path.

@@ -1,11 +1,10 @@
 //! What an operator sets for a source, and what a message calls it: each provider knows its own variables, and each
 //! source knows where it was configured.
 
-use super::directory::Directory;
+use super::directory::{Directory, Unreadable};
 use super::http::ApiAccess;
 use super::signature::Scheme;
 use super::{Provider, Source};
-use thiserror::Error;
 
 /// How a source of a kind is configured.
 #[derive(Clone, Copy)]
@@ -33,19 +32,6 @@ pub struct Variable {
     pub name: &'static str,
     /// Such as `the secret key of the instance`.
     pub holds: &'static str,
-}
-
-/// Why a source cannot be read as it is configured.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Unreadable {
-    #[error("source {source_name} has no API key, so it cannot be read; {advice}")]
-    NoKey {
-        source_name: String,
-        /// What to set.
-        advice: String,
-    },
-    #[error("source {source_name} cannot be read: its kind {kind} has no API that headcount knows")]
-    NoApi { source_name: String, kind: &'static str },
 }
 
 /// Where a source was configured.

@@ -1,12 +1,12 @@
 //! Anything else that signs by Standard Webhooks (Stytch, PropelAuth, Stack Auth, a service of one's own): what its
 //! deliveries mean is described in the configuration, and proven on a sample at the start.
 
+use super::bans::{ban_until, bans};
 use super::directory::Directory;
-use super::json::{
-    at_path, ban_until, bans, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us,
-};
+use super::json::{at_path, checked_id, outline_id, printable, reason, set_paths, text, time_us};
 use super::kept::{Kept, MENDED};
 use super::lenient;
+use super::moment::instant_us;
 use super::path::value_at;
 use super::setup::Setup;
 use super::{Glance, Provider, Unintelligible};

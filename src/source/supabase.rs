@@ -9,10 +9,10 @@ mod install;
 mod row;
 
 use super::Kept;
+use super::bans::ban_until;
 use super::directory::Directory;
-use super::json::{
-    at_path, ban_until, checked_id, instant_us, outline_id, printable, set_paths, text, time_us,
-};
+use super::json::{at_path, checked_id, outline_id, printable, set_paths, text, time_us};
+use super::moment::instant_us;
 use super::setup::{Setup, Variable, Variables};
 use super::signature::{KeyError, Scheme, SigningKey};
 use super::{Glance, Provider, Unintelligible};

@@ -7,9 +7,10 @@ mod directory;
 mod events;
 
 use super::directory::Directory;
-use super::json::{OnlyId, checked_id, instant_us, outline_id, printable, reason, set_paths, text, time_us};
+use super::json::{OnlyId, checked_id, outline_id, printable, reason, set_paths, text, time_us};
 use super::kept::{Kept, envelope};
 use super::lenient;
+use super::moment::instant_us;
 use super::setup::{Setup, Variable, Variables};
 use super::signature::{MESSAGE_ID_BYTES_MAX, Scheme};
 use super::{Glance, Provider, Unintelligible};
@@ -54,6 +55,16 @@ const KEPT: [&str; 13] = [
 ];
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 3] = ["object", "last_sign_in_at", "updated_at"];
+
+/// "limit: 1..100", and 10 where none is named.
+const PAGE_SIZE: usize = 100;
+
+/// How a list goes on.
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    #[serde(default)]
+    after: Option<String>,
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -12,7 +12,6 @@ mod schema;
 mod users_table;
 
 pub use accounts::adoption::{ADOPTED, Adopted, Mirrored};
-pub use accounts::altered_values::AlteredValue;
 pub use accounts::compare::{Known, KnownRange, RangeEnd};
 pub use accounts::confirmations::{ABSENT, Confirmation, FirstReading, NewConfirmation, Open};
 pub use accounts::erasure::Ended;
@@ -21,9 +20,7 @@ pub use accounts::linking::match_key;
 pub use accounts::lookup::{AccountOfUser, NamedSource, RowlessAccount, UserRow};
 pub use accounts::stripping::StoredBody;
 pub use accounts::transaction::Reconciliation;
-pub use accounts::types::AccountWrite;
-pub use accounts::types::HeldValue;
-pub use accounts::types::{CausedChange, StoredAccount, StoredLatest};
+pub use accounts::types::{AccountWrite, AlteredValue, CausedChange, HeldValue, StoredAccount, StoredLatest};
 pub use engine::baseline::one_row_a_commit;
 pub use engine::delivery::NewDelivery;
 pub use engine::dialect::Dialect;

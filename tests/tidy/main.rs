@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not know. A rule that only a reviewer knows is no rule.
 
+mod circles;
 mod names;
 mod providers;
 mod recipes;

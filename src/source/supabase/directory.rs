@@ -10,7 +10,8 @@ use crate::source::Kept;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, Listed, Malformed, More, Newest, PageRequest, Position,
 };
-use crate::source::json::{instant_us, segment, text, time_us};
+use crate::source::json::{segment, text, time_us};
+use crate::source::moment::instant_us;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

@@ -2,8 +2,9 @@
 //! common.
 
 use super::Unintelligible;
-use crate::source::json::{instant_us, reason, time_us};
+use crate::source::json::{reason, time_us};
 use crate::source::lenient;
+use crate::source::moment::instant_us;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};

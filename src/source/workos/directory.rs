@@ -3,7 +3,7 @@
 //! Source: `@workos-inc/node` 11.0.0, and WorkOS' page on rate limits.
 
 use super::events::WorkOsEvents;
-use super::{instant, snapshot};
+use super::{ListMetadata, PAGE_SIZE, instant, snapshot};
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::source::Kept;
@@ -17,8 +17,6 @@ use url::form_urlencoded::Serializer;
 
 pub(super) struct WorkOsApi;
 
-/// "limit: 1..100", and 10 where none is named.
-pub(super) const PAGE_SIZE: usize = 100;
 const USERS: &str = "/user_management/users?";
 
 #[derive(Deserialize)]
@@ -27,12 +25,6 @@ struct UserList<'a> {
     data: Vec<&'a RawValue>,
     #[serde(default)]
     list_metadata: Option<ListMetadata>,
-}
-
-#[derive(Default, Deserialize)]
-pub(super) struct ListMetadata {
-    #[serde(default)]
-    pub after: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -3,8 +3,7 @@
 //! Source: WorkOS' guide on events, and `@workos-inc/node` 11.0.0. An event may appear behind one that is younger (it is
 //! held back for some seconds), so a cursor alone would lose it: what is read overlaps, and the inbox knows what it has.
 
-use super::directory::{ListMetadata, PAGE_SIZE};
-use super::{DELETE, UPSERTS};
+use super::{DELETE, ListMetadata, PAGE_SIZE, UPSERTS};
 use crate::core::timestamp::Timestamp;
 use crate::source::directory::{EventLog, Logged, LoggedEvent, Malformed};
 use serde::Deserialize;

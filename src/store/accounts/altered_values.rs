@@ -4,26 +4,16 @@
 //! as the row holds the stored one, it reads as if it held the one that was sent. So nothing else needs to know of
 //! triggers: what the application writes later is told apart, and nothing is written again and again (contract, rule 9).
 
-use crate::core::columns::{Cell, Column, Owner};
+use crate::core::columns::{Column, Owner};
 use crate::core::known::User;
 use crate::store::Store;
 use crate::store::accounts::codec::{id_rows, user};
 use crate::store::accounts::transaction::Reconciliation;
-use crate::store::accounts::types::AccountWrite;
+use crate::store::accounts::types::{AccountWrite, AlteredValue};
 use crate::store::engine::driver::{Arg, Values};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
 use std::collections::{BTreeMap, HashMap};
-
-/// A value that the database changed while it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlteredValue {
-    pub sent: Cell,
-    pub stored: Cell,
-}
-
-/// By user, then by column.
-pub(in crate::store) type Altered = HashMap<String, BTreeMap<Column, AlteredValue>>;
 
 impl Reconciliation {
     /// Has the users read as if they held what was sent, and remembers what they do hold.

@@ -83,6 +83,25 @@ impl Store {
         column(rows, "identities", "provider_id")
     }
 
+    /// Accounts that were heard of before `seen_before`, a slice after `after` in the order of their ids.
+    pub async fn known_ids(
+        &self,
+        source: &str,
+        seen_before: Timestamp,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        let sql = self.dialect().own(
+            "SELECT provider_id FROM headcount.identities
+             WHERE source = $1 AND provider_id > $2 AND state <> 'deleted' AND first_seen_at <= $4
+               AND (version IS NOT NULL OR user_id IS NOT NULL)
+             ORDER BY provider_id LIMIT $3",
+        );
+        let args =
+            vec![Arg::text(source), Arg::text(after), Arg::Int(limit), Arg::text(seen_before.to_string())];
+        column(self.read(&sql, args).await?, "identities", "provider_id")
+    }
+
     /// Some accounts of the source that nothing is in doubt about, the youngest first.
     pub async fn undoubted_accounts(&self, source: &str, limit: i64) -> Result<Vec<String>, StoreError> {
         let sql = self.dialect().own(

@@ -7,10 +7,9 @@
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
-use crate::store::accounts::altered_values::Altered;
 use crate::store::accounts::codec::key;
 use crate::store::accounts::codec::{change_row, column, id_rows, key_row, user};
-use crate::store::accounts::types::{CausedChange, StoredAccount};
+use crate::store::accounts::types::{Altered, CausedChange, StoredAccount};
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;

@@ -1,12 +1,13 @@
 //! What a reconciliation reads and writes, as values.
 
 use crate::core::change::Change;
-use crate::core::columns::{Cell, Columns};
+use crate::core::columns::{Cell, Column, Columns};
 use crate::core::event::IdentityKey;
 use crate::core::known::{Deletion, Identity, Sibling, User};
 use crate::core::timestamp::Timestamp;
 use crate::core::words::IdentityState;
 use crate::store::users_table::TheirCell;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is stored of an account whose locks are held.
 #[derive(Clone, Debug)]
@@ -129,3 +130,13 @@ pub struct HeldValue {
     pub instead: Cell,
     pub reason: String,
 }
+
+/// A value that the database changed while it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlteredValue {
+    pub sent: Cell,
+    pub stored: Cell,
+}
+
+/// By user, then by column.
+pub(in crate::store) type Altered = HashMap<String, BTreeMap<Column, AlteredValue>>;

@@ -13,7 +13,7 @@
 use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::Row;
+use crate::store::engine::row::{Row, only};
 use crate::store::engine::url::DatabaseUrl;
 use async_trait::async_trait;
 
@@ -74,7 +74,16 @@ pub trait Driver: Send + Sync {
     }
 
     /// Whether a write could begin now; the error says why not. Nothing is written.
-    async fn takes_writes(&self) -> Result<(), StoreError>;
+    async fn takes_writes(&self) -> Result<(), StoreError> {
+        let sql = "SELECT current_setting('transaction_read_only') AS is_read_only";
+        let mut tx = self.begin(Access::Write).await?;
+        let is_read_only = only(tx.fetch(sql, vec![]).await?, "settings")?.text("is_read_only")?;
+        tx.rollback().await?;
+        match &*is_read_only {
+            "off" => Ok(()),
+            _ => Err(StoreError::ReadOnly("a replica, or default_transaction_read_only is on".to_owned())),
+        }
+    }
 
     /// Waits for what is running, then closes every connection.
     async fn close(&self);

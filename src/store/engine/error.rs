@@ -256,13 +256,13 @@ mod tests {
         }
         for code in ["08006", "40001", "40P01", "53100", "57P01", "58030", "XX000", "25006", "25P03"] {
             let error = said(code).of_the_rows();
-            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error:?}");
+            assert!(error.is_transient() && !error.is_of_one_account(), "{code}: {error:?}");
         }
         assert!(matches!(said("55P03").of_the_rows(), StoreError::LockTimeout(_)));
         assert!(matches!(said("57014").of_the_rows(), StoreError::Cancelled(_)));
         for code in ["13", "10", "778", "8", "1032", "7", "5", "517"] {
             let error = from_sqlite(code, "told").of_the_rows();
-            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error:?}");
+            assert!(error.is_transient() && !error.is_of_one_account(), "{code}: {error:?}");
         }
         for code in ["11", "26"] {
             assert!(matches!(from_sqlite(code, "told").of_the_rows(), StoreError::Damaged(_)));
@@ -270,6 +270,16 @@ mod tests {
         for code in ["1", "19", "1811", "20"] {
             assert!(matches!(from_sqlite(code, "told").of_the_rows(), StoreError::Rejected(_)));
         }
+    }
+
+    #[test]
+    fn why_nothing_can_be_written_is_told_without_the_databases_words() {
+        let told = |error: StoreError| error.why_no_writes();
+        assert_eq!(told(said("25006")), "the database is read-only");
+        assert_eq!(told(from_sqlite("8", "words")), "the database is read-only");
+        assert_eq!(told(from_sqlite("5", "words")), "another process holds the database's file");
+        assert_eq!(told(from_sqlite("13", "words")), "the disk of the database is full");
+        assert_eq!(told(said("08006")), "the database takes no writes now");
     }
 
     #[test]

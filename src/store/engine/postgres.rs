@@ -294,17 +294,6 @@ impl Driver for PostgresDriver {
         only(self.read(SQL, vec![]).await?, "changes")?.text("fingerprint")
     }
 
-    async fn takes_writes(&self) -> Result<(), StoreError> {
-        let sql = "SELECT current_setting('transaction_read_only') AS is_read_only";
-        let mut tx = self.begin(Access::Write).await?;
-        let is_read_only = only(tx.fetch(sql, vec![]).await?, "users")?.text("is_read_only")?;
-        tx.rollback().await?;
-        match &*is_read_only {
-            "off" => Ok(()),
-            _ => Err(StoreError::ReadOnly("a replica, or default_transaction_read_only is on".to_owned())),
-        }
-    }
-
     fn connect_as(&self, url: &DatabaseUrl) -> Result<(), StoreError> {
         if let DatabaseUrl::Postgres { url, .. } = url {
             self.pool.set_connect_options(of_pool(options(url)?, self.is_direct));

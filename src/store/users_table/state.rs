@@ -3,7 +3,6 @@
 //! Where headcount made the table they are columns of it, and a trigger fills them. An adopted table's are columns of
 //! `accounts`: headcount's own writes compute them in the statement, and a trigger sees to what the application writes.
 
-use super::watch::MIRROR_TRIGGER;
 use super::{Place, UsersTable, dollar_quoted, literal};
 use crate::core::words::AccountState;
 use crate::store::engine::dialect::{Dialect, quoted};
@@ -11,6 +10,9 @@ use crate::store::engine::dialect::{Dialect, quoted};
 /// The state trigger's name on PostgreSQL. Triggers fire in the order of their names: ours sees what the
 /// application's have made of the row.
 pub(super) const TRIGGER: &str = "zz_headcount_state";
+/// The trigger that repeats the state in columns of the application's, on PostgreSQL. It comes after the application's
+/// own, whose names it follows.
+pub(super) const MIRROR_TRIGGER: &str = "zz_headcount_mirror";
 pub(super) const SQLITE_TRIGGERS: [&str; 2] = ["headcount_state_insert", "headcount_state_update"];
 
 /// How an expression reaches the columns of a user.

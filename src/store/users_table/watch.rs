@@ -1,12 +1,8 @@
 //! What keeps the state of an adopted table's rows true when the application itself writes them.
 
-use super::state::{RowOf, SQLITE_TRIGGERS, STORED, TRIGGER, View};
+use super::state::{MIRROR_TRIGGER, RowOf, SQLITE_TRIGGERS, STORED, TRIGGER, View};
 use super::{Place, UsersTable, dollar_quoted, literal};
 use crate::store::engine::dialect::quoted;
-
-/// The trigger that repeats the state in columns of the application's, on PostgreSQL. It comes after the application's
-/// own, whose names it follows.
-pub(super) const MIRROR_TRIGGER: &str = "zz_headcount_mirror";
 
 impl UsersTable {
     /// Columns of `users` whose change may change the state, and those that repeat it.
