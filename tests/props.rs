@@ -51,6 +51,7 @@ fn event_with(soft: bool) -> impl Strategy<Value = Event> {
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: at.and_then(Timestamp::from_ms),
         instance: None,
+        version_may_go_back: false,
         kind,
     })
 }
@@ -249,7 +250,8 @@ struct Side {
 impl Side {
     fn receive(&mut self, kind: EventKind, now: Timestamp) {
         let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
-        let event = Event { mended: false, key, occurred_at: None, instance: None, kind };
+        let event =
+            Event { mended: false, key, occurred_at: None, instance: None, version_may_go_back: false, kind };
         self.account = decide(&Layout::default(), &self.account, &event, now, "id-1").account;
         self.received_at = Some(now);
     }

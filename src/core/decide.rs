@@ -54,7 +54,7 @@ pub fn decide(
         }
         EventKind::Upsert(snapshot) => {
             let latest = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
-            upsert(identity, latest, received_at)
+            upsert(identity, latest, received_at, event.version_may_go_back)
         }
     };
     let (account, change) = account_after(layout, known, after, fresh_id);
@@ -133,6 +133,7 @@ fn upsert(
     known: Option<&Identity>,
     new: Latest,
     received_at: Timestamp,
+    version_may_go_back: bool,
 ) -> (Identity, Verdict, Option<Doubt>) {
     let Some(known) = known else {
         return (new.into_identity(None, received_at), Verdict::Applied, None);
@@ -156,6 +157,8 @@ fn upsert(
         && (latest.read_at.is_some() || latest.occurred_at == new.occurred_at)
     {
         Some(Doubt::Contested)
+    } else if version_may_go_back && version < latest.snapshot.version {
+        Some(Doubt::Overtaken)
     } else {
         None
     };

@@ -64,6 +64,8 @@ pub struct Event {
     pub occurred_at: Option<Timestamp>,
     /// The provider's instance that sent it, where it says so.
     pub instance: Option<String>,
+    /// Its version is of a clock that callers may set, so an older one may be the newer.
+    pub version_may_go_back: bool,
     pub kind: EventKind,
 }
 

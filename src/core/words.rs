@@ -151,6 +151,8 @@ words! {
         Contested = "contested",
         /// A delivery at or below a version that confirmed reads went back behind.
         Replaced = "replaced",
+        /// A delivery of a lower version than is known, from a source whose versions may go back.
+        Overtaken = "overtaken",
         /// A read of a lower version than is known.
         Older = "older",
         /// A version more than a day in the future.
@@ -200,7 +202,17 @@ mod tests {
         has::<DeletedBy>(&["event", "sweep", "erase"]);
         has::<AccountState>(&["deleted", "suspended", "provisional", "incomplete", "active"]);
         has::<ChangeKind>(&["created", "updated", "deleted", "revived", "erased"]);
-        let doubts = ["contested", "replaced", "older", "future", "revival", "missing", "unwritten", "asked"];
+        let doubts = [
+            "contested",
+            "replaced",
+            "overtaken",
+            "older",
+            "future",
+            "revival",
+            "missing",
+            "unwritten",
+            "asked",
+        ];
         has::<Doubt>(&doubts);
         assert_eq!(RunMode::DryRun.to_string(), "dry-run");
     }

@@ -193,7 +193,11 @@ impl Resync {
         running: &mut Running,
         page: &mut Page,
     ) -> Result<Compared, ResyncError> {
+        let listed = page.entries.len();
         page.entries.retain(|entry| entry.provider_id.as_ref().is_none_or(|id| running.seen_ids.insert(id)));
+        if page.entries.is_empty() && listed > 0 && !page.is_last {
+            return Err(ResyncError::Walk("a whole page repeats"));
+        }
         Ok(compare_ids(&self.store, &self.source, &page.entries, page.marked_at).await?)
     }
 

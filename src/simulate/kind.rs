@@ -2,7 +2,7 @@
 
 use super::shared::Shared;
 use super::vendor::Vendor;
-use super::{clerk, supabase, workos};
+use super::{better_auth, clerk, supabase, workos};
 use crate::source::signature::{KeyError, SigningKey};
 use axum::Router;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub enum Kind {
     Clerk,
     WorkOs,
     Supabase,
+    BetterAuth,
 }
 
 /// Whether a kind of source can be simulated.
@@ -34,7 +35,7 @@ const WITHOUT: [(&str, &str); 1] =
     [("standard-webhooks", "what it delivers is whatever a configuration describes, and it has no API")];
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Clerk, Kind::WorkOs, Kind::Supabase];
+    pub const ALL: [Kind; 4] = [Kind::Clerk, Kind::WorkOs, Kind::Supabase, Kind::BetterAuth];
 
     /// The stand-in, and the calls of its API. Adding one means a variant, a place in [`Kind::ALL`] and an arm here.
     fn stand_in(self) -> (&'static dyn Vendor, MakeApi) {
@@ -42,6 +43,7 @@ impl Kind {
             Kind::Clerk => (&clerk::ClerkStandIn, clerk::router),
             Kind::WorkOs => (&workos::WorkOsStandIn, workos::router),
             Kind::Supabase => (&supabase::SupabaseStandIn, supabase::router),
+            Kind::BetterAuth => (&better_auth::BetterAuthStandIn, better_auth::router),
         }
     }
 

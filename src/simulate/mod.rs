@@ -6,6 +6,7 @@
 
 mod acts;
 mod answers;
+mod better_auth;
 mod clerk;
 mod control;
 mod deliver;

@@ -233,7 +233,14 @@ impl Provider for Clerk {
             EventKind::Upsert(snapshot(&mut data, layout)?)
         };
         let instance = text(instance_id.as_ref());
-        Ok(Event { mended, key, occurred_at: instant(timestamp.as_ref()), instance, kind })
+        Ok(Event {
+            mended,
+            key,
+            occurred_at: instant(timestamp.as_ref()),
+            instance,
+            version_may_go_back: false,
+            kind,
+        })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {

@@ -1,6 +1,7 @@
 //! The providers: how a delivery is signed and what it says. One file a provider, all alike.
 
 mod bans;
+pub mod better_auth;
 pub mod clerk;
 pub mod directory;
 pub mod http;
@@ -193,10 +194,11 @@ pub enum Unintelligible {
 type MakeProvider = fn() -> Arc<dyn Provider>;
 
 /// The providers that need no description. This is the one list of them: everything else is asked of the provider.
-const PROVIDERS: [(&str, MakeProvider); 3] = [
+const PROVIDERS: [(&str, MakeProvider); 4] = [
     (clerk::KIND, || Arc::new(clerk::Clerk)),
     (workos::KIND, || Arc::new(workos::WorkOs)),
     (supabase::KIND, || Arc::new(supabase::Supabase)),
+    (better_auth::KIND, || Arc::new(better_auth::BetterAuth)),
 ];
 
 /// Kinds of provider that need no description.

@@ -103,7 +103,7 @@ impl Provider for Described {
             true => EventKind::Delete,
             false => EventKind::Upsert(self.snapshot_of(body, layout)?),
         };
-        Ok(Event { mended, key, occurred_at, instance: None, kind })
+        Ok(Event { mended, key, occurred_at, instance: None, version_may_go_back: false, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {

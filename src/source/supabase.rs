@@ -105,7 +105,7 @@ impl Provider for Supabase {
                 EventKind::Upsert(snapshot(&row, layout)?)
             }
         };
-        Ok(Event { mended, key, occurred_at: None, instance: None, kind })
+        Ok(Event { mended, key, occurred_at: None, instance: None, version_may_go_back: false, kind })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {

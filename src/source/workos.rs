@@ -140,7 +140,14 @@ impl Provider for WorkOs {
             true => EventKind::Delete,
             false => EventKind::Upsert(snapshot(&mut data, layout)?),
         };
-        Ok(Event { mended, key, occurred_at: instant(created_at.as_ref()), instance: None, kind })
+        Ok(Event {
+            mended,
+            key,
+            occurred_at: instant(created_at.as_ref()),
+            instance: None,
+            version_may_go_back: false,
+            kind,
+        })
     }
 
     fn snapshot_of(&self, version: i64, user: &Map<String, Value>, layout: &Layout) -> Snapshot {

@@ -17,9 +17,13 @@ async fn a_list_that_lies_deletes_nobody() {
         (Kind::WorkOs, ListFault::Repeat),
         (Kind::Supabase, ListFault::Empty),
         (Kind::Supabase, ListFault::Half),
+        (Kind::BetterAuth, ListFault::Empty),
+        (Kind::BetterAuth, ListFault::Half),
+        (Kind::BetterAuth, ListFault::Repeat),
     ] {
         let db = Db::new(Backend::Sqlite).await;
-        let provider = of(kind, 450, false).await;
+        // More than a page.
+        let provider = of(kind, if kind == Kind::BetterAuth { 1_100 } else { 450 }, false).await;
         assert_eq!(provider.resync(&db, &[]).0, Some(0));
         let before = people(&db).await.len();
         provider.simulator.set_faults(|faults| faults.list = fault);

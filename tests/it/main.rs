@@ -8,6 +8,7 @@ mod answers;
 mod application;
 mod attacks;
 mod bench;
+mod better_auth;
 mod calls;
 mod commands;
 mod common_table;

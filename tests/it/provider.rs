@@ -81,7 +81,7 @@ impl Provider {
         // What applications choose for themselves stays, and some tests of Clerk do so.
         let told = |truth: Truth| match self.kind {
             Kind::Clerk => Truth { display_name: None, ..truth },
-            Kind::WorkOs | Kind::Supabase => truth,
+            Kind::WorkOs | Kind::Supabase | Kind::BetterAuth => truth,
         };
         let tables: Vec<Truth> = people(db).await.into_iter().map(told).collect();
         let truth: Vec<Truth> = self.simulator.truth().into_iter().map(told).collect();

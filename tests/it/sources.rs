@@ -12,6 +12,8 @@ on_each_database!(
     what_workos_missed_is_repaired,
     what_supabase_missed_is_repaired,
     what_supabase_missed_is_repaired_by_cursor,
+    what_better_auth_missed_is_repaired,
+    a_walk_by_ids_that_was_killed_deletes_nobody_wrongly,
     workos_events_are_read_although_they_come_late,
     a_described_source_is_held_true,
     a_source_is_retired_and_taken_up_again,
@@ -35,6 +37,44 @@ async fn what_supabase_missed_is_repaired(db: Db) {
 
 async fn what_supabase_missed_is_repaired_by_cursor(db: Db) {
     held_true(db, of(Kind::Supabase, 1_300, true).await).await;
+}
+
+async fn what_better_auth_missed_is_repaired(db: Db) {
+    held_true(db, of(Kind::BetterAuth, 1_300, false).await).await;
+}
+
+/// A list in the order of ids does not say which of the known accounts a page lacks: the run remembers whom it has met.
+/// One that was killed has forgotten, and walks anew.
+async fn a_walk_by_ids_that_was_killed_deletes_nobody_wrongly(db: Db) {
+    let provider = of(Kind::BetterAuth, 3_000, false).await;
+    assert_eq!(provider.resync(&db, &[]).0, Some(0));
+    provider.simulator.set_faults(|faults| faults.latency_ms = 200);
+    provider.simulator.change(300);
+    let mut killed = provider.headcount(&db).args(["resync", "better-auth"]).spawn().unwrap();
+    let pages = || async {
+        db.one("SELECT CAST(max(pages) AS text) FROM headcount.runs WHERE status = 'running'").await
+    };
+    super::support::wait::until("some pages are read", || async {
+        matches!(&*pages().await, "2" | "3" | "4")
+    })
+    .await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    provider.simulator.set_faults(|faults| faults.latency_ms = 0);
+    let gone = [provider.ids()[3].clone(), provider.ids()[2_000].clone()];
+    gone.iter().for_each(|id| assert!(provider.simulator.delete(id)));
+    let (code, run, error) = provider.resync(&db, &[]);
+    let there = provider.ids().len();
+    assert_eq!(
+        (code, &run["status"], &run["seen"]),
+        (Some(0), &json!("succeeded"), &json!(there)),
+        "{error}"
+    );
+    assert_eq!(db.count("headcount.runs").await, 2, "the run that was killed went on");
+    // Whoever is gone had been met by the process that was killed.
+    assert_eq!(provider.resync(&db, &[]).0, Some(0));
+    provider.equals(&db).await;
+    provider.finds_nothing_new(&db).await;
 }
 
 /// Drops, repeats, reordering before the run, changes while it walks, then equal; the second run writes nothing.
@@ -210,29 +250,32 @@ async fn a_source_is_retired_and_taken_up_again(db: Db) {
 
 /// Of every way of signing; what was recorded is replayed as it was.
 async fn recorded_deliveries_are_replayed(db: Db) {
-    let fixtures =
-        ["workos", "supabase"].map(|kind| format!("{}/fixtures/{kind}", env!("CARGO_MANIFEST_DIR")));
+    let fixtures = ["workos", "supabase", "better-auth"]
+        .map(|kind| format!("{}/fixtures/{kind}", env!("CARGO_MANIFEST_DIR")));
     let command =
         |db: &Db, args: &[&str]| last_json(&run(super::process::headcount(&db.url).args(args).arg("--json")));
-    let told = command(&db, &["replay", &fixtures[0], &fixtures[1]]);
+    let told = command(&db, &["replay", &fixtures[0], &fixtures[1], &fixtures[2]]);
     let counts = |told: &serde_json::Value| {
         ["read", "applied", "stale", "ignored", "duplicate"].map(|count| told[count].as_u64().unwrap())
     };
-    assert_eq!(counts(&told), [13, 10, 2, 1, 0], "{told}");
+    assert_eq!(counts(&told), [22, 17, 3, 2, 0], "{told}");
     let state =
         "SELECT display_name, account_state, email, phone FROM users ORDER BY display_name, account_state";
     let before = db.query(state).await;
-    assert_eq!(counts(&command(&db, &["replay", &fixtures[0], &fixtures[1]])), [13, 0, 0, 0, 13]);
+    let again = command(&db, &["replay", &fixtures[0], &fixtures[1], &fixtures[2]]);
+    assert_eq!(counts(&again), [22, 0, 0, 0, 22]);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
     let recorded = command(&db, &["record", "--raw", "--out", out]);
-    assert_eq!(recorded["written"], 12, "{recorded}");
+    assert_eq!(recorded["written"], 20, "{recorded}");
     let again = Db::new(db.backend).await;
-    // WorkOS' signatures are the public key's, as the fixtures have it; a bearer's secret was never kept.
+    // The signatures are the public key's, as the fixtures have it; a bearer's secret was never kept.
     let mut replay = super::process::headcount(&again.url);
-    replay.env("WORKOS_WEBHOOK_SECRET", headcount::replay::FIXTURE_KEY);
+    for variable in ["WORKOS_WEBHOOK_SECRET", "BETTER_AUTH_WEBHOOK_SECRET"] {
+        replay.env(variable, headcount::replay::FIXTURE_KEY);
+    }
     let told = last_json(&run(replay.args(["replay", out, "--json"])));
-    assert_eq!(counts(&told), [12, 10, 2, 0, 0], "{told}");
+    assert_eq!(counts(&told), [20, 17, 3, 0, 0], "{told}");
     assert_eq!(again.query(state).await, before);
 }
 

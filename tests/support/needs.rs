@@ -17,6 +17,10 @@ pub const OTHER_CLIENTS: Need = Need {
     variable: "HEADCOUNT_TEST_SDKS",
     what: "the clients of WorkOS and Supabase (node 20, npm, @workos-inc/node, @supabase/auth-js)",
 };
+pub const BETTER_AUTH: Need = Need {
+    variable: "HEADCOUNT_TEST_BETTER_AUTH",
+    what: "a real Better Auth (node 20, npm, better-auth, better-sqlite3, pg, typescript)",
+};
 pub const DRIZZLE: Need = Need { variable: "HEADCOUNT_TEST_DRIZZLE", what: "drizzle-kit (node 20, npm)" };
 pub const FUZZER: Need =
     Need { variable: "HEADCOUNT_TEST_SCHEMATHESIS", what: "schemathesis (python3, venv, pip)" };

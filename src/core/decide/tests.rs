@@ -16,6 +16,7 @@ fn event(kind: EventKind, occurred_ms: i64) -> Event {
         key: IdentityKey { source: "clerk".into(), provider_id: "user_1".into() },
         occurred_at: Some(at(occurred_ms)),
         instance: None,
+        version_may_go_back: false,
         kind,
     }
 }
@@ -346,5 +347,19 @@ fn a_column_follows_its_new_first_source_where_it_holds_the_former_ones_word() {
         let known = wrote(&known, Some(row));
         let after = decide(&layout, &known, &event(username(2, "bea"), 2), at(9_000), "id-1").account;
         assert_eq!(held_username(&after), Some(holds), "where the row holds {row}");
+    }
+}
+
+#[test]
+fn an_older_version_is_asked_about_where_versions_may_go_back() {
+    for (may_go_back, version, asked) in
+        [(true, 1, Some(Doubt::Overtaken)), (true, 2, None), (true, 3, None), (false, 1, None)]
+    {
+        let (known, _) = fold(&[event(named(2, "b@example.com"), 2)]);
+        let email = if version == 2 { "b@example.com" } else { "a@example.com" };
+        let late = Event { version_may_go_back: may_go_back, ..event(named(version, email), version) };
+        let decision = decide(&Layout::default(), &known, &late, at(9_000), "id-1");
+        assert_eq!(decision.ask, asked, "{may_go_back} {version}");
+        assert_eq!(decision.verdict, if version == 1 { Verdict::Stale } else { Verdict::Applied });
     }
 }

@@ -28,7 +28,14 @@ fn snapshot(version: i64, name: &str) -> Snapshot {
 
 fn delivered(account: &Account, kind: EventKind, received: i64) -> crate::core::decide::Decision {
     let key = IdentityKey { source: "clerk".into(), provider_id: "user_1".into() };
-    let event = Event { mended: false, key, occurred_at: Some(at(received)), instance: None, kind };
+    let event = Event {
+        mended: false,
+        key,
+        occurred_at: Some(at(received)),
+        instance: None,
+        version_may_go_back: false,
+        kind,
+    };
     decide(&Layout::default(), account, &event, at(received), "id-1")
 }
 

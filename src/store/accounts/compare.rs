@@ -91,12 +91,14 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
-        let sql = self.dialect().own(
+        let dialect = self.dialect();
+        let sql = dialect.own(&format!(
             "SELECT provider_id FROM headcount.identities
-             WHERE source = $1 AND provider_id > $2 AND state <> 'deleted' AND first_seen_at <= $4
+             WHERE source = $1 AND provider_id > $2 AND state <> 'deleted' AND first_seen_at <= {}
                AND (version IS NOT NULL OR user_id IS NOT NULL)
              ORDER BY provider_id LIMIT $3",
-        );
+            dialect.timestamp_value("$4")
+        ));
         let args =
             vec![Arg::text(source), Arg::text(after), Arg::Int(limit), Arg::text(seen_before.to_string())];
         column(self.read(&sql, args).await?, "identities", "provider_id")
