@@ -264,7 +264,7 @@ impl Side {
             same: *first == observed,
         });
         let at = Circumstances { earlier, received_at: self.received_at, confirm_after_ms: CONFIRM_AFTER_MS };
-        let reading = Reading { observed, marked_at };
+        let reading = Reading { observed, marked_at, is_of_the_row: false };
         let decision = decide_read(&Layout::default(), &self.account, &reading, at, "id-1");
         self.first = match &decision {
             ReadDecision::Again(again) if again.counts => Some((marked_at, reading.observed)),

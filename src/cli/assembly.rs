@@ -129,7 +129,7 @@ impl Serving {
             loops.extend(first_reads(config, store, clock, unread, &stored, &reads)?);
         }
         if plays(Role::Resync) {
-            for source in sources.iter().filter(|source| source.api.is_some()) {
+            for source in sources.iter().filter(|source| source.is_readable()) {
                 loops.extend(reading(config, store, source, &sources, clock, &reads)?);
             }
         }
@@ -217,7 +217,7 @@ fn admin(config: &Config, store: &Store, calls: Calls, stop: &CancellationToken)
         let settings = settings(config, source);
         Resync::new(store, source, &calls.sources, clock, settings, Arc::new(|_| {}), stop.clone())
     };
-    let with_key = || config.sources.iter().filter(|source| source.api.is_some());
+    let with_key = || config.sources.iter().filter(|source| source.is_readable());
     let asking = with_key().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut reading = HashMap::new();
     for source in with_key() {

@@ -77,7 +77,7 @@ pub async fn run(command: ResyncCommand, context: Context) -> anyhow::Result<u8>
 
 /// Before a database is opened: an error says what to set.
 pub fn check_readable(source: &Source) -> Result<(), ConfigError> {
-    source.access().map(|_| ()).map_err(|unreadable| ConfigError(unreadable.to_string()))
+    source.check_readable().map_err(|unreadable| ConfigError(unreadable.to_string()))
 }
 
 impl Context {

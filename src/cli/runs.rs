@@ -192,7 +192,7 @@ async fn approve(store: &Store, id: &str, yes: bool, context: &Context) -> anyho
         return Err(not_held(store, id).await);
     }
     let source = context.config.sources.iter().find(|source| source.name == run.source);
-    if let Some(source) = source.filter(|source| source.api.is_some()) {
+    if let Some(source) = source.filter(|source| source.is_readable()) {
         let bar = Bar::new(context);
         let resync = context.resync(store, source, bar.watch(), CancellationToken::new())?;
         let carried_out = resync.carry_out(id).await;

@@ -45,7 +45,7 @@ pub fn source_notes(sources: &[Source]) -> Vec<String> {
         .iter()
         .filter_map(|source| {
             let name = &source.name;
-            match (source.takes_deliveries(), source.api.is_some()) {
+            match (source.takes_deliveries(), source.is_readable()) {
                 (false, _) => Some(format!("Source {name} has no webhook secret: it takes no deliveries.")),
                 (true, false) => Some(format!(
                     "Source {name} has no API key: what its deliveries miss cannot be repaired."

@@ -76,7 +76,7 @@ async fn list(context: &Context) -> anyhow::Result<u8> {
             "kind": source.provider.kind(),
             "configured": true,
             "takes_deliveries": source.takes_deliveries() && row.retired_at.is_none(),
-            "has_api_key": source.api.is_some(),
+            "has_api_key": source.is_readable(),
             "accounts": store.count_accounts(&source.name).await?,
             "instance": source.instance.clone().or(row.instance_id),
             "pinned_at": row.pinned_at,
@@ -139,7 +139,7 @@ async fn repin(context: &Context, name: &str, yes: bool) -> anyhow::Result<u8> {
     let source = context.source(name)?.clone();
     let store = context.existing_store().await?;
     let before = store.source(name).await?.instance_id;
-    let now = match source.api.is_some() {
+    let now = match source.is_readable() {
         true => {
             let watch = Arc::new(|_| {});
             context.resync(&store, &source, watch, CancellationToken::new())?.instance().await?
@@ -149,7 +149,7 @@ async fn repin(context: &Context, name: &str, yes: bool) -> anyhow::Result<u8> {
     };
     let said = |instance: &Option<String>| instance.clone().unwrap_or_else(|| "none".to_owned());
     // Where nothing tells the instance, what counts is which accounts come from now on.
-    let is_moved = before != now || (source.api.is_some() && now.is_none());
+    let is_moved = before != now || (source.is_readable() && now.is_none());
     if is_moved {
         let question = format!("Pin {name} to instance {} instead of {}?", said(&now), said(&before));
         confirm(&question, yes)?;

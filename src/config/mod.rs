@@ -5,6 +5,8 @@ mod described;
 mod env_file;
 mod environment;
 mod layers;
+mod own_table;
+mod source_name;
 mod sources;
 mod users;
 mod values;

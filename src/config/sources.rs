@@ -5,6 +5,8 @@ use super::api_url::{api_url, is_loopback};
 use super::described::{DESCRIBED_KEYS, described, texts};
 use super::environment::Environment;
 use super::layers::{LayerEntry, Layers};
+use super::own_table::{own_table, table_access};
+use super::source_name::check_name;
 use super::{ConfigError, ResyncSettings, values};
 use crate::core::brake::DeleteLimit;
 use crate::core::link::LinkRule;
@@ -14,21 +16,22 @@ use crate::source::http::ApiAccess;
 use crate::source::setup::{ConfiguredBy, Setup, Variables};
 use crate::source::signature::{KEY_BYTES_MIN, SigningKey, Tolerance};
 use crate::source::standard::KIND as DESCRIBED;
-use crate::source::{KINDS, Provider, Source, path_mistake, provider, providers};
+use crate::source::{KINDS, Provider, Source, TableAccess, path_mistake, provider, providers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Names that no source may have: of kinds, for those of another kind, and of what is not one.
-const RESERVED: [&str; 3] = ["better-auth", DESCRIBED, "headcount"];
-
 /// Keys of `[sources.NAME]`, whatever its kind.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 22] = [
     "kind",
     "webhook_secret_env",
     "webhook_secret_file",
     "api_key_env",
     "api_key_file",
     "api_url",
+    "database_url_env",
+    "database_url_file",
+    "database_table",
+    "database_columns",
     "instance",
     "share_ids",
     "link_verified_emails",
@@ -61,6 +64,7 @@ struct Written {
     webhook_secret: Option<String>,
     api_key: Option<String>,
     api_url: Option<String>,
+    table: Option<TableAccess>,
     instance: Option<String>,
     link_by: Vec<LinkRule>,
     trusts_verified: bool,
@@ -122,7 +126,18 @@ fn from_variables(
         });
     }
     let api_url = given_url.map(|(url, _)| url.trim().to_owned());
-    if secret.is_none() && api_key.is_none() {
+    let database = match &variables.database_url {
+        Some(variable) => environment.secret(variable.name)?.map(|found| (variable.name, found)),
+        None => None,
+    };
+    let table = match database {
+        Some((name, (url, origin))) => {
+            found.entries.push(redacted(name, &origin.to_string()));
+            Some(table_access(url, None, BTreeMap::new(), name)?)
+        }
+        None => None,
+    };
+    if secret.is_none() && api_key.is_none() && table.is_none() {
         return Ok(());
     }
     let written = Written {
@@ -132,6 +147,7 @@ fn from_variables(
         webhook_secret: secret.map(|(secret, _)| secret),
         api_key: api_key.map(|(key, _)| key),
         api_url,
+        table,
         instance: None,
         link_by: vec![LinkRule::ExternalId],
         trusts_verified: true,
@@ -149,31 +165,6 @@ fn from_variables(
 
 fn redacted(name: &str, origin: &str) -> LayerEntry {
     LayerEntry { name: name.to_owned(), value: "***".to_owned(), origin: origin.to_owned() }
-}
-
-fn check_name(name: &str, kind: &str, layers: &Layers, others: &[Source]) -> Result<(), ConfigError> {
-    let whole = format!("sources.{name}");
-    let plain = !name.is_empty()
-        && name.len() <= 64
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !plain {
-        return Err(layers.error(&whole, "must be named with a-z, 0-9 and -"));
-    }
-    if name != kind && (KINDS.contains(&name) || RESERVED.contains(&name)) {
-        let advice =
-            format!("is of kind `{kind}`, and the name is reserved; call it something like `{kind}-2`");
-        return Err(layers.error(&whole, &advice));
-    }
-    if others.iter().any(|other| other.name == name) {
-        let set = match provider(name).map(|provider| provider.setup()) {
-            Some(Setup::Variables(set)) => format!("{} or {}", set.webhook_secret.name, set.api_key.name),
-            _ => "its variables".to_owned(),
-        };
-        let advice =
-            format!("is configured twice: by {set} as well; unset those, or give this one another name");
-        return Err(layers.error(&whole, &advice));
-    }
-    Ok(())
 }
 
 /// The provider of the table's kind.
@@ -211,10 +202,13 @@ fn from_table(
     check_name(name, provider.kind(), layers, &found.sources)?;
     let webhook_secret = layers.secret_in(table, "webhook_secret", &of)?;
     let api_key = layers.secret_in(table, "api_key", &of)?;
-    if webhook_secret.is_none() && api_key.is_none() {
-        return Err(
-            layers.error(&format!("sources.{name}"), "has neither webhook_secret_env nor api_key_env")
-        );
+    let own_table = own_table(table, &of, &*provider, layers)?;
+    if webhook_secret.is_none() && api_key.is_none() && own_table.is_none() {
+        let advice = match provider.table() {
+            Some(_) => "has neither webhook_secret_env, api_key_env nor database_url_env",
+            None => "has neither webhook_secret_env nor api_key_env",
+        };
+        return Err(layers.error(&format!("sources.{name}"), advice));
     }
     if api_key.is_some() && provider.directory().is_none() {
         return Err(layers.error(&format!("{of}api_key"), "is of no use: this kind has no API to be read"));
@@ -259,6 +253,7 @@ fn from_table(
         webhook_secret,
         api_key,
         api_url: text("api_url")?,
+        table: own_table,
         instance: text("instance")?,
         link_by,
         trusts_verified,
@@ -357,6 +352,7 @@ fn source(written: Written, warnings: &mut Vec<String>) -> Result<Source, Config
         webhook_keys: Live::new(webhook_keys),
         tolerance: written.tolerance,
         api,
+        table: written.table,
         instance: written.instance,
         link_by: written.link_by,
         trusts_verified: written.trusts_verified,

@@ -35,6 +35,8 @@ pub enum Observation {
 pub struct Reading {
     pub observed: Observation,
     pub marked_at: Timestamp,
+    /// The row itself was read by its id, where it is written: what it holds needs no second look.
+    pub is_of_the_row: bool,
 }
 
 /// An earlier reading of the same account, as far as it matters to the next one.
@@ -68,6 +70,13 @@ pub enum ReadDecision {
     Again(Again),
     /// Absent twice: a sweep may delete it, a single read never does.
     Gone,
+}
+
+impl Doubt {
+    /// Whether it is in doubt what the account holds, and not whether it is there.
+    pub fn is_of_content(self) -> bool {
+        matches!(self, Doubt::Older | Doubt::Future)
+    }
 }
 
 /// What a reading changes.
@@ -125,7 +134,7 @@ pub fn decide_read(
     if outrun {
         return again(doubt, false);
     }
-    if !confirmed(reading.marked_at, at, |earlier| earlier.same) {
+    if !reading.is_of_the_row && !confirmed(reading.marked_at, at, |earlier| earlier.same) {
         return again(doubt, true);
     }
     let behind = latest.map(|latest| latest.snapshot.version).max(replaced);

@@ -63,7 +63,7 @@ impl Deliveries {
     pub(super) fn questions(&self, asked: Vec<(IdentityKey, Doubt)>) -> Vec<NewConfirmation> {
         let asked: BTreeMap<IdentityKey, Doubt> = asked.into_iter().collect();
         let can_ask = |key: &IdentityKey| {
-            self.sources.iter().any(|source| source.name == key.source && source.api.is_some())
+            self.sources.iter().any(|source| source.name == key.source && source.is_readable())
         };
         let question = |(key, doubt)| NewConfirmation {
             key,

@@ -236,6 +236,8 @@ impl Reads {
                         let first = FirstReading { marked_at: earlier.marked_at, ..first };
                         (self.confirm_after_ms - over_ms, first)
                     }
+                    // The row itself is asked, and decides: there is nothing to wait for.
+                    _ if self.source.table.is_some() && again.doubt.is_of_content() => (0, first),
                     _ => (self.confirm_after_ms, first),
                 };
                 batch.doubts.push(doubt(key, again.doubt, wait_ms.max(0), Some(first)));

@@ -76,8 +76,11 @@ impl Resync {
             for entry in fetched.entries {
                 let planned = entry.provider_id.filter(|id| plan.contains_key(id));
                 let (Some(id), Ok(snapshot)) = (planned, entry.snapshot) else { continue };
-                let reading =
-                    Reading { observed: Observation::Present(snapshot), marked_at: fetched.marked_at };
+                let reading = Reading {
+                    observed: Observation::Present(snapshot),
+                    marked_at: fetched.marked_at,
+                    is_of_the_row: false,
+                };
                 readings.push((key(&self.source, &id), reading));
             }
             // Whoever locks several accounts does so in this order.

@@ -141,7 +141,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn reading(&self, snapshot: &Snapshot) -> Reading {
-        Reading { observed: Observation::Present(snapshot.clone()), marked_at: self.marked_at }
+        Reading {
+            observed: Observation::Present(snapshot.clone()),
+            marked_at: self.marked_at,
+            is_of_the_row: false,
+        }
     }
 }
 

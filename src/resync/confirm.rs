@@ -198,8 +198,11 @@ impl Resync {
                 }
                 Err(error) => return Err(error),
             };
+            let is_of_the_row = self.gate.directory().reads_the_row();
             match entry {
-                None => readings.push((key, Reading { observed: Observation::Absent, marked_at })),
+                None => {
+                    readings.push((key, Reading { observed: Observation::Absent, marked_at, is_of_the_row }))
+                }
                 Some(entry) if entry.provider_id.as_deref().is_some_and(|id| id != key.provider_id) => {
                     return Err(ResyncError::Walk("an account answers under another one's id"));
                 }
@@ -207,7 +210,11 @@ impl Resync {
                     Ok(snapshot) => {
                         readings.push((
                             key,
-                            Reading { observed: Observation::Present(snapshot.clone()), marked_at },
+                            Reading {
+                                observed: Observation::Present(snapshot.clone()),
+                                marked_at,
+                                is_of_the_row,
+                            },
                         ));
                     }
                     Err(reason) => {

@@ -259,7 +259,7 @@ impl Ensure {
         let reading = match checked {
             Ok(Ok(())) => resync.read_by(deadline, key).await,
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(crate::source::http::ApiError::Hangs.into()),
+            Err(_) => Err(crate::source::api_error::ApiError::Hangs.into()),
         };
         let reading = match reading {
             Ok(Some(reading)) => reading,
@@ -319,6 +319,6 @@ impl Resync {
                 }
             },
         };
-        Ok(Some(Reading { observed, marked_at }))
+        Ok(Some(Reading { observed, marked_at, is_of_the_row: self.gate.directory().reads_the_row() }))
     }
 }

@@ -27,10 +27,10 @@ impl Resync {
     pub async fn incremental(&self, cause: &str) -> Result<Report, ResyncError> {
         let (mut running, lease) = self.begin(RunMode::Incremental, cause).await?;
         let ending = match self.gate.directory().newest() {
-            Newest::ByUpdate(page) => self.walk_newest(&mut running, page, PAGE, true).await,
-            Newest::ByCreation { page, at_once } => {
-                self.walk_newest(&mut running, page, at_once, false).await
+            Newest::ByUpdate { page, overlap } => {
+                self.walk_newest(&mut running, page, PAGE, Some(overlap)).await
             }
+            Newest::ByCreation { page, at_once } => self.walk_newest(&mut running, page, at_once, None).await,
             Newest::Events(log) => self.read_events(&mut running, log).await,
         };
         let report = self.end(running, ending).await;
@@ -56,7 +56,9 @@ impl Resync {
     async fn is_quiet(&self) -> Result<bool, ResyncError> {
         let watermark = self.store.source(&self.source.name).await?.watermark;
         let (page, limit, by_update) = match self.gate.directory().newest() {
-            Newest::ByUpdate(page) => (page, FIRST_PAGE, true),
+            // Within the overlap there is always somebody: what differs is looked for by comparing.
+            Newest::ByUpdate { page, overlap: 0 } => (page, FIRST_PAGE, true),
+            Newest::ByUpdate { page, .. } => (page, PAGE, false),
             Newest::ByCreation { page, at_once } => (page, at_once, false),
             Newest::Events(log) => return self.no_new_events(log, watermark).await,
         };
@@ -74,11 +76,12 @@ impl Resync {
         running: &mut Running,
         page: fn(usize, usize) -> String,
         size: usize,
-        by_update: bool,
+        by_update_within: Option<i64>,
     ) -> Result<Ending, ResyncError> {
         self.check_instance().await?;
         self.guard_creation(running).await?;
         let watermark = self.store.source(&self.source.name).await?.watermark;
+        let reach = watermark.zip(by_update_within).map(|(watermark, overlap)| watermark - overlap);
         let mut seen = HashSet::new();
         let (mut offset, mut highest) = (0, None);
         loop {
@@ -95,8 +98,8 @@ impl Resync {
             let quiet = compared.differing.is_empty();
             running.counts.pages += 1;
             self.take_newest(running, compared).await?;
-            let known = match watermark.filter(|_| by_update) {
-                Some(watermark) => is_reached(&fresh, watermark),
+            let known = match reach {
+                Some(reach) => is_reached(&fresh, reach),
                 None => quiet,
             };
             if known || is_last {

@@ -2,8 +2,8 @@
 
 use super::walk::{WalkPlace, page};
 use super::{Resync, ResyncError};
+use crate::source::api_error::ApiError;
 use crate::source::directory::Instance;
-use crate::source::http::ApiError;
 use tracing::warn;
 
 /// Accounts, of the youngest and of the oldest, that are asked for where nothing else tells the instance; where fewer than

@@ -20,6 +20,7 @@ mod parts;
 mod running;
 mod single;
 mod sweep;
+mod table;
 mod walk;
 
 pub use adopt::Adoption;
@@ -32,12 +33,14 @@ use crate::core::brake::DeleteLimit;
 use crate::core::proof::{SweepLimit, Unproven};
 use crate::reconcile::{Drift, Reads};
 use crate::source::Source;
+use crate::source::api_error::ApiError;
 use crate::source::directory::Position;
 use crate::source::directory::Unreadable;
-use crate::source::http::{Api, ApiError, ClientError};
+use crate::source::http::{Api, ClientError};
 use crate::store::{Run, Store, StoreError};
 use gate::Gate;
 use std::sync::Arc;
+use table::table_of;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -221,10 +224,13 @@ impl Resync {
         watch: Watch,
         stop: CancellationToken,
     ) -> Result<Self, ResyncError> {
-        let api = Api::of(source).map_err(|error| match error {
-            ClientError::Unreadable(unreadable) => ResyncError::Unreadable(unreadable),
-            error => ResyncError::Client { source_name: source.name.clone(), error },
-        })?;
+        let api = match table_of(source)? {
+            Some(table) => table,
+            None => Api::of(source).map_err(|error| match error {
+                ClientError::Unreadable(unreadable) => ResyncError::Unreadable(unreadable),
+                error => ResyncError::Client { source_name: source.name.clone(), error },
+            })?,
+        };
         let pace = api.rate_limit().pace(settings.rate_share);
         let gate = Gate::new(store.clone(), source, api, pace, clock.clone(), stop.clone());
         let reads = Reads {

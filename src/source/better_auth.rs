@@ -13,7 +13,7 @@ use super::kept::{Kept, envelope};
 use super::lenient;
 use super::moment::instant_us;
 use super::setup::{Setup, Variable, Variables};
-use super::{Glance, Provider, Unintelligible};
+use super::{Glance, Provider, ProviderTable, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
@@ -35,6 +35,10 @@ const VARIABLES: Variables = Variables {
         name: "BETTER_AUTH_ADMIN_TOKEN",
         holds: "the session token of a person whose role may list and get users",
     },
+    database_url: Some(Variable {
+        name: "BETTER_AUTH_DATABASE_URL",
+        holds: "the URL of the database in which Better Auth has its `user` table",
+    }),
     api_url: Variable {
         name: "BETTER_AUTH_URL",
         holds: "the address of the application, as Better Auth has it",
@@ -62,6 +66,14 @@ const KEPT: [&str; 15] = [
     "banExpires",
     "isAnonymous",
 ];
+/// Its columns that are read are those that may be kept.
+static TABLE: ProviderTable = ProviderTable {
+    name: "user",
+    key: "id",
+    version: "updatedAt",
+    fields: &KEPT,
+    directory: &directory::TABLE,
+};
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 1] = ["updatedAt"];
 /// Kept fields that are true or false.
@@ -164,8 +176,12 @@ impl Provider for BetterAuth {
         LEFT_OUT_OF_PROFILE.contains(&field)
     }
 
+    fn table(&self) -> Option<&'static ProviderTable> {
+        Some(&TABLE)
+    }
+
     fn directory(&self) -> Option<&'static dyn Directory> {
-        Some(&directory::BetterAuthApi)
+        Some(&directory::API)
     }
 }
 

@@ -30,6 +30,7 @@ const VARIABLES: Variables = Variables {
         holds: "the signing secret of your endpoint (in Clerk's dashboard: Webhooks, your endpoint, Signing Secret)",
     },
     api_key: Variable { name: "CLERK_SECRET_KEY", holds: "the secret key of the instance" },
+    database_url: None,
     api_url: Variable { name: "CLERK_API_URL", holds: "the address of the Backend API" },
 };
 

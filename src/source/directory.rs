@@ -2,16 +2,20 @@
 
 use super::Kept;
 use super::Unintelligible;
+use super::api_error::ApiError;
 use super::json::{OnlyId, checked_id, reason, text};
 use super::lenient;
 use crate::core::event::Snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
 use crate::core::timestamp::Timestamp;
+use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
+
+pub use super::api_error::Malformed;
 
 /// What differs from API to API.
 pub trait Directory: Send + Sync {
@@ -25,6 +29,11 @@ pub trait Directory: Send + Sync {
 
     /// Headers of every request, but for the key's.
     fn headers(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Whether the row itself is read, where it is written: what it says by its id decides at once (contract, rule 3).
+    fn reads_the_row(&self) -> bool {
+        false
+    }
 
     /// A header that carries the key as it is, beside `Authorization: Bearer`.
     fn key_header(&self) -> Option<&'static str> {
@@ -101,6 +110,13 @@ pub enum ListOrder {
     Id,
 }
 
+/// Where requests are answered.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// The answer to a request of the directory's; `None` where there is no such account.
+    async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError>;
+}
+
 /// An answer of 200.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
@@ -159,8 +175,9 @@ pub enum More {
 /// How what changed last is found.
 #[derive(Clone, Copy)]
 pub enum Newest {
-    /// By a list in the order of changes: path and query of a part of it, from its offset and length.
-    ByUpdate(fn(usize, usize) -> String),
+    /// By a list in the order of changes: path and query of a part of it, from its offset and length. What was changed so
+    /// long (in units of the version) before the last change that was seen may come to light behind it.
+    ByUpdate { page: fn(usize, usize) -> String, overlap: i64 },
     /// Sign-ups alone, so many at once, by a list in the order of creation.
     ByCreation { page: fn(usize, usize) -> String, at_once: usize },
     /// By the provider's own events: what its webhooks send, under the same ids.
@@ -241,17 +258,6 @@ impl Entry {
         let provider_id = outline.and_then(|(outline, _)| checked_id(outline.text()).ok());
         // Its creation time is left out: what cannot be understood does not say where the list is.
         Self { provider_id, created_at: None, snapshot: Err(reason), odd: Some(odd) }
-    }
-}
-
-/// An answer that is none: not JSON, cut off, or of another shape. Never quotes the body.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("the answer is not what the API's specification says ({0})")]
-pub struct Malformed(pub String);
-
-impl From<serde_json::Error> for Malformed {
-    fn from(error: serde_json::Error) -> Self {
-        Self(super::json::place_of(&error))
     }
 }
 

@@ -1,15 +1,17 @@
 //! One request to a provider's API, and what its answer means. The only place that sends one.
 
 use super::Source;
-use super::directory::{Answer, Directory, Malformed, Unreadable};
+use super::api_error::{ANSWER_BYTES_MAX, ApiError, Malformed, READ_TIMEOUT};
+use super::directory::{Answer, Directory, Transport, Unreadable};
 use crate::core::rate::RateLimit;
 use crate::live::Live;
+use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -28,79 +30,10 @@ pub struct ApiAccess {
 /// How many there are in all, where a list says so.
 const TOTAL: &str = "x-total-count";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From one piece of an answer to the next.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Five hundred users with all the metadata that they may have are about 16 MiB.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
 const RETRY_AFTER_SECONDS_MAX: i64 = 86_400;
 /// Of what an error says.
 const WORDS_CHARS_MAX: usize = 200;
-
-/// Why there is no answer. Never quotes a body or a key.
-#[derive(Debug, Error)]
-pub enum ApiError {
-    #[error("the API cannot be reached: {0}")]
-    Unreachable(String),
-    #[error("the API does not answer within {} s", READ_TIMEOUT.as_secs())]
-    Hangs,
-    #[error("the API answers {status}{}", told(words))]
-    Failing { status: StatusCode, words: Option<String> },
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// Not the provider's own answer: a page of something that stands in between, such as a content delivery network.
-    #[error("something between here and the API answers {status}{}; the key is not to blame", told(words))]
-    Intercepted { status: StatusCode, words: Option<String> },
-    /// 429
-    #[error("the API asks for patience (429)")]
-    Throttled { retry_after_ms: Option<i64> },
-    #[error(
-        "the API refuses the key ({status}{}); is it revoked, or another instance's? Set the source's API key anew",
-        code.as_ref().map(|code| format!(" {code}")).unwrap_or_default()
-    )]
-    Refused { status: StatusCode, code: Option<String> },
-    #[error(
-        "the API answers {status}{}, which no request of headcount's should get; check the source's API URL",
-        code.as_ref().map(|code| format!(" {code}")).unwrap_or_default()
-    )]
-    Unexpected { status: StatusCode, code: Option<String> },
-    #[error("the answer is larger than {} MiB", ANSWER_BYTES_MAX >> 20)]
-    TooLarge,
-}
-
-impl ApiError {
-    /// Whether the same request may succeed in a while.
-    pub fn is_transient(&self) -> bool {
-        use ApiError::{Failing, Hangs, Intercepted, Malformed, Throttled, Unreachable};
-        matches!(
-            self,
-            Unreachable(_) | Hangs | Failing { .. } | Intercepted { .. } | Malformed(_) | Throttled { .. }
-        )
-    }
-
-    /// Whether it may be the content of this one answer that is to blame, and not the API as a whole.
-    pub fn is_of_content(&self) -> bool {
-        use ApiError::{Failing, Malformed, TooLarge};
-        matches!(self, Failing { .. } | Malformed(_) | TooLarge)
-    }
-
-    /// 502, 503 or 504: whoever should answer is not there.
-    pub fn is_unavailable(&self) -> bool {
-        let away = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-        matches!(self, ApiError::Failing { status, .. } if away.contains(status))
-    }
-
-    /// 400 or 422: the API does not know what was asked for.
-    pub fn is_unprocessable(&self) -> bool {
-        let refused = [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::BAD_REQUEST];
-        matches!(self, ApiError::Unexpected { status, .. } if refused.contains(status))
-    }
-
-    /// 404 of any kind: there is no such place, or the page's cursor is gone.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, ApiError::Unexpected { status, .. } if *status == StatusCode::NOT_FOUND)
-    }
-}
 
 /// Why no client of a source's API can be built. Never quotes a key.
 #[derive(Debug, Error)]
@@ -115,13 +48,10 @@ pub enum ClientError {
     Client(String),
 }
 
-/// A provider's API.
+/// Where a source's accounts are read, and what it is asked.
 #[derive(Clone)]
 pub struct Api {
-    client: Client,
-    base: String,
-    key: Live<SecretString>,
-    key_name: String,
+    transport: Arc<dyn Transport>,
     directory: &'static dyn Directory,
     rate_limit: RateLimit,
 }
@@ -135,6 +65,46 @@ impl Api {
     /// make an HTTP client, as without any certificate to trust.
     pub fn of(source: &Source) -> Result<Self, ClientError> {
         let (access, directory) = source.access()?;
+        let rate_limit = directory.rate_limit(access.key.get().expose_secret());
+        let transport = Arc::new(Http::of(source, access, directory)?);
+        Ok(Self { transport, directory, rate_limit })
+    }
+
+    /// The same questions, answered by something else than the provider's API.
+    pub fn over(transport: Arc<dyn Transport>, directory: &'static dyn Directory) -> Self {
+        Self { transport, directory, rate_limit: directory.rate_limit("") }
+    }
+
+    pub fn directory(&self) -> &'static dyn Directory {
+        self.directory
+    }
+
+    /// The limit that the provider publishes for the source's kind of key.
+    pub fn rate_limit(&self) -> RateLimit {
+        self.rate_limit
+    }
+
+    /// The answer; `None` where the provider says, by its own code, that there is no such account.
+    pub async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
+        self.transport.get(path).await
+    }
+}
+
+/// A provider's API over HTTP.
+struct Http {
+    client: Client,
+    base: String,
+    key: Live<SecretString>,
+    key_name: String,
+    directory: &'static dyn Directory,
+}
+
+impl Http {
+    fn of(
+        source: &Source,
+        access: &ApiAccess,
+        directory: &'static dyn Directory,
+    ) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
         for (name, value) in directory.headers() {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -152,20 +122,9 @@ impl Api {
         };
         let client = trusting(builder).map_err(|error| ClientError::Client(deepest(&error)))?;
         let base = directory.base(&access.url);
-        let rate_limit = directory.rate_limit(access.key.get().expose_secret());
-        let api = Self {
-            client,
-            base,
-            key: access.key.clone(),
-            key_name: source.key_name(),
-            directory,
-            rate_limit,
-        };
-        api.secrets().map(|_| api)
-    }
-
-    pub fn directory(&self) -> &'static dyn Directory {
-        self.directory
+        let (key, key_name) = (access.key.clone(), source.key_name());
+        let http = Self { client, base, key, key_name, directory };
+        http.secrets().map(|_| http)
     }
 
     /// The headers that carry the key as it is now.
@@ -184,14 +143,11 @@ impl Api {
         }
         Ok(headers)
     }
+}
 
-    /// The limit that the provider publishes for the source's kind of key.
-    pub fn rate_limit(&self) -> RateLimit {
-        self.rate_limit
-    }
-
-    /// The answer; `None` where the provider says, by its own code, that there is no such account.
-    pub async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
+#[async_trait]
+impl Transport for Http {
+    async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
         let secrets = self.secrets().map_err(|error| ApiError::Unreachable(error.to_string()))?;
         let request = self.client.get(format!("{}{path}", self.base)).headers(secrets);
         let answer = request.send().await.map_err(failure)?;
@@ -295,10 +251,6 @@ fn words(body: &[u8]) -> Option<String> {
 /// Words of a provider's as they may stand in a log: short, without control characters.
 fn printable(words: &str) -> String {
     words.chars().take(WORDS_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn told(words: &Option<String>) -> String {
-    words.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 /// Without the URL, which may be long.

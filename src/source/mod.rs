@@ -1,5 +1,6 @@
 //! The providers: how a delivery is signed and what it says. One file a provider, all alike.
 
+pub mod api_error;
 mod bans;
 pub mod better_auth;
 pub mod clerk;
@@ -24,9 +25,11 @@ use crate::core::timestamp::Timestamp;
 use crate::live::Live;
 use directory::Directory;
 use http::ApiAccess;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use setup::{ConfiguredBy, Setup};
 use signature::{KeyError, Scheme, SigningKey, Tolerance};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use url::Url;
@@ -49,6 +52,8 @@ pub struct Source {
     pub tolerance: Tolerance,
     /// How to read the provider's API; `None` where no key is configured.
     pub api: Option<ApiAccess>,
+    /// The provider's own table, which is read instead of its API; `None` where no database is configured.
+    pub table: Option<TableAccess>,
     /// The instance that the source is pinned to by configuration.
     pub instance: Option<String>,
     /// What of its users may be kept.
@@ -61,7 +66,23 @@ pub struct Source {
     pub delete_limit: Option<DeleteLimit>,
 }
 
+/// How a provider's own table is reached.
+#[derive(Clone)]
+pub struct TableAccess {
+    /// The URL of its database.
+    pub url: SecretString,
+    /// What the table is called, where not as usual.
+    pub table: Option<String>,
+    /// What columns are called, by their fields, where not as usual.
+    pub columns: BTreeMap<String, String>,
+}
+
 impl Source {
+    /// Whether its accounts can be read, by an API or in a table.
+    pub fn is_readable(&self) -> bool {
+        self.api.is_some() || self.table.is_some()
+    }
+
     /// Whether anything could verify a delivery of it.
     pub fn takes_deliveries(&self) -> bool {
         !self.webhook_keys.get().is_empty()
@@ -77,6 +98,7 @@ impl Source {
             webhook_keys: Live::default(),
             tolerance: Tolerance::default(),
             api: None,
+            table: None,
             instance: None,
             link_by: vec![LinkRule::ExternalId],
             trusts_verified: true,
@@ -156,8 +178,25 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// How its own table is read, where an application has that in its database.
+    fn table(&self) -> Option<&'static ProviderTable> {
+        None
+    }
+
     /// How its API is read; `None` where it has none that headcount knows.
     fn directory(&self) -> Option<&'static dyn Directory>;
+}
+
+/// A provider's table.
+pub struct ProviderTable {
+    /// What it is called, unless it is configured otherwise.
+    pub name: &'static str,
+    pub key: &'static str,
+    /// The field with the time of a row's last change.
+    pub version: &'static str,
+    pub fields: &'static [&'static str],
+    /// The same questions as of its API, which the table answers.
+    pub directory: &'static dyn Directory,
 }
 
 /// A delivery's outline: enough to store it.

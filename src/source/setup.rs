@@ -25,6 +25,8 @@ pub struct Variables {
     pub webhook_secret: Variable,
     pub api_key: Variable,
     pub api_url: Variable,
+    /// Of the database that has the provider's own table, where an application has one.
+    pub database_url: Option<Variable>,
 }
 
 /// A variable, and what belongs into it.
@@ -49,11 +51,14 @@ impl Variables {
     /// What to set so that the API can be read. `needs_url` where the API has no address unless one is given.
     fn key_advice(&self, needs_url: bool) -> String {
         let Self { api_key, api_url, .. } = self;
-        let key = format!("set {} to {}", api_key.name, api_key.holds);
-        match needs_url {
-            true => format!("{key}, and {} to {}", api_url.name, api_url.holds),
-            false => key,
+        let mut advice = format!("set {} to {}", api_key.name, api_key.holds);
+        if needs_url {
+            advice += &format!(", and {} to {}", api_url.name, api_url.holds);
         }
+        if let Some(url) = &self.database_url {
+            advice += &format!("; or set {} to {}", url.name, url.holds);
+        }
+        advice
     }
 
     /// What to set so that there is a source of this kind.
@@ -75,6 +80,11 @@ impl Source {
             Some(access) => Ok((access, directory)),
             None => Err(Unreadable::NoKey { source_name, advice: self.key_advice(directory) }),
         }
+    }
+
+    /// Whether its accounts can be read, by an API or in a table. The error says what to set.
+    pub fn check_readable(&self) -> Result<(), Unreadable> {
+        if self.table.is_some() { Ok(()) } else { self.access().map(|_| ()) }
     }
 
     /// What to set so that the source can be read.
@@ -146,7 +156,7 @@ mod tests {
         // A secret of a Supabase auth hook is one of Standard Webhooks as well.
         assert_eq!(
             headers("whsec_AAAA"),
-            [standard, "workos-signature", &format!("{standard}, authorization")]
+            [standard, "workos-signature", &format!("{standard}, authorization"), standard]
         );
     }
 

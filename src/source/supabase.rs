@@ -34,6 +34,7 @@ const VARIABLES: Variables = Variables {
         holds: "a secret of your own, which `headcount source install supabase` puts into the webhook",
     },
     api_key: Variable { name: "SUPABASE_SERVICE_ROLE_KEY", holds: "the service_role key of the project" },
+    database_url: None,
     api_url: Variable { name: "SUPABASE_URL", holds: "the address of the project" },
 };
 

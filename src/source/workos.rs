@@ -32,6 +32,7 @@ const VARIABLES: Variables = Variables {
         holds: "the signing secret of your endpoint (in WorkOS' dashboard: Webhooks, your endpoint)",
     },
     api_key: Variable { name: "WORKOS_API_KEY", holds: "the API key of the environment" },
+    database_url: None,
     api_url: Variable { name: "WORKOS_API_URL", holds: "the address of the API" },
 };
 

@@ -4,6 +4,7 @@
 //! written once, so that no behaviour can exist on one of them only.
 
 mod accounts;
+mod elsewhere;
 mod engine;
 mod inbox;
 mod report;
@@ -21,6 +22,7 @@ pub use accounts::lookup::{AccountOfUser, NamedSource, RowlessAccount, UserRow};
 pub use accounts::stripping::StoredBody;
 pub use accounts::transaction::Reconciliation;
 pub use accounts::types::{AccountWrite, AlteredValue, CausedChange, HeldValue, StoredAccount, StoredLatest};
+pub use elsewhere::{TableElsewhere, TableNames, TableShape};
 pub use engine::baseline::one_row_a_commit;
 pub use engine::delivery::NewDelivery;
 pub use engine::dialect::Dialect;

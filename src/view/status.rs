@@ -183,7 +183,7 @@ async fn source_status(
         accounts: report.accounts,
         last_delivery: report.last_delivery,
         takes_deliveries,
-        has_api_key: source.api.is_some(),
+        has_api_key: source.is_readable(),
         waits_for: waits_for(source, &row),
         instance: source.instance.clone().or(row.instance_id),
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
@@ -207,7 +207,7 @@ async fn source_status(
 
 /// Deliveries of a source that has a key wait until it was read, unless the configuration says which instance it is.
 fn waits_for(source: &Source, row: &SourceRow) -> Option<WaitsFor> {
-    if source.api.is_none() || source.instance.is_some() || row.read_at.is_some() || row.retired_at.is_some()
+    if !source.is_readable() || source.instance.is_some() || row.read_at.is_some() || row.retired_at.is_some()
     {
         return None;
     }

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The sources that have to be read before their deliveries are applied: those with a key, unless the configuration says
 /// which instance they are.
 pub fn unread_at_first(sources: &[Source]) -> Live<BTreeSet<String>> {
-    let has_to = |source: &&Source| source.api.is_some() && source.instance.is_none();
+    let has_to = |source: &&Source| source.is_readable() && source.instance.is_none();
     Live::new(sources.iter().filter(has_to).map(|source| source.name.clone()).collect())
 }
 

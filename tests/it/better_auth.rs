@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 on_each_database!(
     deliveries_alone_keep_the_rows_equal,
     the_admin_api_alone_keeps_the_rows_equal,
+    the_table_alone_keeps_the_rows_equal,
     a_delivery_that_is_overtaken_has_the_row_read,
 );
 
@@ -163,19 +164,18 @@ impl RealBetterAuth {
         rows
     }
 
-    fn variables(&self) -> Vec<(&str, &str)> {
-        vec![
-            ("BETTER_AUTH_URL", &*self.url),
-            ("BETTER_AUTH_ADMIN_TOKEN", &self.keeper),
-            ("HEADCOUNT_CONFIRM_AFTER", "300ms"),
-            ("HEADCOUNT_RATE_SHARE", "100%"),
-            ("HEADCOUNT_LOG", "warn"),
-        ]
+    fn by_api(&self) -> Vec<(&'static str, String)> {
+        let api = [("BETTER_AUTH_URL", self.url.clone()), ("BETTER_AUTH_ADMIN_TOKEN", self.keeper.clone())];
+        [api.to_vec(), quickly()].concat()
     }
 
-    fn resync(&self, db: &Db, args: &[&str]) -> (Option<i32>, Value, String) {
+    fn by_table(&self) -> Vec<(&'static str, String)> {
+        [vec![("BETTER_AUTH_DATABASE_URL", self.db.url.clone())], quickly()].concat()
+    }
+
+    fn resync(&self, db: &Db, variables: &[(&str, String)], args: &[&str]) -> (Option<i32>, Value, String) {
         let mut command = headcount(&db.url);
-        command.envs(self.variables());
+        command.envs(variables.iter().cloned());
         told(&run(command.args(["resync", "better-auth", "--json"]).args(args)))
     }
 }
@@ -184,7 +184,9 @@ impl RealBetterAuth {
 async fn a_delivery_that_is_overtaken_has_the_row_read(db: Db) {
     let Some(modules) = BETTER_AUTH.found() else { return };
     let nowhere = RealBetterAuth::start(&modules, &db, NOWHERE).await;
-    let mut variables = nowhere.variables();
+    let by_api = nowhere.by_api();
+    let mut variables: Vec<(&str, &str)> =
+        by_api.iter().map(|(name, value)| (*name, value.as_str())).collect();
     variables.extend([("BETTER_AUTH_WEBHOOK_SECRET", SECRET), ("HEADCOUNT_RESYNC_SCHEDULE", "off")]);
     let server = Server::start_with(&db, &[], &variables).await;
     let (id, _) = nowhere.sign_up("ann").await;
@@ -226,6 +228,12 @@ async fn a_delivery_that_is_overtaken_has_the_row_read(db: Db) {
     .await;
 }
 
+fn quickly() -> Vec<(&'static str, String)> {
+    let variables =
+        [("HEADCOUNT_CONFIRM_AFTER", "300ms"), ("HEADCOUNT_RATE_SHARE", "100%"), ("HEADCOUNT_LOG", "warn")];
+    variables.map(|(name, value)| (name, value.to_owned())).to_vec()
+}
+
 /// As headcount has it, in the same columns.
 async fn people(db: &Db) -> Vec<Vec<Option<String>>> {
     let verified = "CASE WHEN u.email_verified THEN 'true' ELSE 'false' END";
@@ -252,28 +260,60 @@ async fn deliveries_alone_keep_the_rows_equal(db: Db) {
     assert!(!kept.is_empty() && kept.iter().flatten().flatten().all(|body| !body.contains("legacyDigest")));
     // What is read is what was delivered: nothing changes by it.
     let changes = db.count("headcount.changes").await;
-    let (code, run, error) = real.resync(&db, &[]);
-    assert_eq!((code, &run["unchanged"], &run["updated"]), (Some(0), &run["seen"], &json!(0)), "{error}");
-    assert_eq!(db.count("headcount.changes").await, changes, "{run}");
+    for variables in [real.by_api(), real.by_table()] {
+        let (code, run, error) = real.resync(&db, &variables, &[]);
+        assert_eq!((code, &run["unchanged"], &run["updated"]), (Some(0), &run["seen"], &json!(0)), "{error}");
+        assert_eq!(db.count("headcount.changes").await, changes, "{run}");
+    }
 }
 
 async fn the_admin_api_alone_keeps_the_rows_equal(db: Db) {
     let Some(modules) = BETTER_AUTH.found() else { return };
     let real = RealBetterAuth::start(&modules, &db, NOWHERE).await;
-    real.live_through().await;
-    let (code, run, error) = real.resync(&db, &[]);
-    assert_eq!((code, &run["status"]), (Some(0), &json!("succeeded")), "{error}");
-    assert_eq!(people(&db).await, real.rows().await);
-    real.live_past_the_hooks().await;
-    assert_eq!(real.resync(&db, &["--dry-run"]).0, Some(3));
-    let (code, run, error) = real.resync(&db, &[]);
-    assert_eq!((code, &run["created"], &run["deleted"]), (Some(0), &json!(2), &json!(1)), "{run} {error}");
-    assert_eq!(people(&db).await, real.rows().await);
-    let (code, run, _) = real.resync(&db, &[]);
-    assert_eq!((code, &run["unchanged"]), (Some(0), &run["seen"]));
+    keeps_equal(&db, &real, &real.by_api()).await;
     // Whoever has been demoted reads nothing, and deletes nobody.
     real.db.execute("UPDATE \"user\" SET role = 'user' WHERE role = 'keeper'").await;
-    let (code, run, error) = real.resync(&db, &[]);
+    let (code, run, error) = real.resync(&db, &real.by_api(), &[]);
     assert_eq!((code, &run["deleted"]), (Some(1), &json!(0)), "{error}");
     assert_eq!(people(&db).await.len(), real.rows().await.len());
+}
+
+async fn the_table_alone_keeps_the_rows_equal(db: Db) {
+    let Some(modules) = BETTER_AUTH.found() else { return };
+    let real = RealBetterAuth::start(&modules, &db, NOWHERE).await;
+    keeps_equal(&db, &real, &real.by_table()).await;
+    // What the row says decides at once, even downward.
+    let past = json!({"name": "Eve of the past", "updatedAt": "2001-01-01T00:00:00.000Z"});
+    let eve = real.db.one("SELECT id FROM \"user\" WHERE name = 'Eve-stays'").await;
+    real.act("update-user", json!({"userId": eve, "data": past})).await;
+    let patient = [real.by_table(), vec![("HEADCOUNT_CONFIRM_AFTER", "1h".to_owned())]].concat();
+    let (code, run, error) = real.resync(&db, &patient, &[]);
+    assert_eq!((code, &run["updated"]), (Some(0), &json!(1)), "{run} {error}");
+    assert_eq!(people(&db).await, real.rows().await);
+    // A change is found without a full run.
+    real.db.execute("UPDATE \"user\" SET name = 'Ida once more' WHERE name = 'Ida by SQL'").await;
+    let (code, run, error) = real.resync(&db, &real.by_table(), &["--incremental"]);
+    assert_eq!((code, &run["updated"]), (Some(0), &json!(1)), "{run} {error}");
+    // Somebody renames a column, and says so.
+    real.db.execute("ALTER TABLE \"user\" RENAME COLUMN \"emailVerified\" TO email_verified").await;
+    assert_eq!(real.resync(&db, &real.by_table(), &[]).0, Some(0), "snake case is found as well");
+    real.db.execute("ALTER TABLE \"user\" RENAME COLUMN \"updatedAt\" TO changed").await;
+    let (code, run, error) = real.resync(&db, &real.by_table(), &[]);
+    assert_eq!((code, &run["deleted"]), (Some(1), &json!(0)), "{run}");
+    assert!(error.contains("no column for updatedAt") && error.contains("database_columns"), "{error}");
+}
+
+/// Sign-ups and changes through the API, and then past every hook.
+async fn keeps_equal(db: &Db, real: &RealBetterAuth, variables: &[(&str, String)]) {
+    real.live_through().await;
+    let (code, run, error) = real.resync(db, variables, &[]);
+    assert_eq!((code, &run["status"]), (Some(0), &json!("succeeded")), "{error}");
+    assert_eq!(people(db).await, real.rows().await);
+    real.live_past_the_hooks().await;
+    assert_eq!(real.resync(db, variables, &["--dry-run"]).0, Some(3));
+    let (code, run, error) = real.resync(db, variables, &[]);
+    assert_eq!((code, &run["created"], &run["deleted"]), (Some(0), &json!(2), &json!(1)), "{run} {error}");
+    assert_eq!(people(db).await, real.rows().await);
+    let (code, run, _) = real.resync(db, variables, &[]);
+    assert_eq!((code, &run["unchanged"]), (Some(0), &run["seen"]));
 }

@@ -56,7 +56,7 @@ fn reading(id: &str, version: i64, marked_at: Timestamp) -> (IdentityKey, Readin
     let understood =
         super::source().provider.normalize("clerk", &body(id, version), &Layout::default()).unwrap();
     let EventKind::Upsert(snapshot) = understood.kind else { panic!("no upsert") };
-    (understood.key, Reading { observed: Observation::Present(snapshot), marked_at })
+    (understood.key, Reading { observed: Observation::Present(snapshot), marked_at, is_of_the_row: false })
 }
 
 async fn accept(store: &Store, message_id: &str, body: &str) {

@@ -61,7 +61,11 @@ async fn read(store: &Store, version: i64) {
     let body = event("user.updated", marked(version), version);
     let kind = source().provider.normalize("clerk", &body, &Layout::default()).unwrap().kind;
     let EventKind::Upsert(snapshot) = kind else { panic!("no upsert") };
-    let reading = Reading { observed: Observation::Present(snapshot), marked_at: store.now().await.unwrap() };
+    let reading = Reading {
+        observed: Observation::Present(snapshot),
+        marked_at: store.now().await.unwrap(),
+        is_of_the_row: false,
+    };
     let context = ReadContext { cause: "test", ..ReadContext::default() };
     reads(store)
         .apply(&[(key("user_erasemark"), reading)], &[], &context, "", Counts::default())

@@ -12,6 +12,7 @@ mod catalog;
 mod clock_ahead;
 mod common_schema;
 mod corrupt;
+mod elsewhere;
 mod erasing;
 mod feed;
 mod hidden;

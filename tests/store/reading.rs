@@ -53,11 +53,11 @@ fn present(id: &str, version: i64, name: &str, marked_at: Timestamp) -> (Identit
     else {
         panic!("no upsert")
     };
-    (key(id), Reading { observed: Observation::Present(snapshot), marked_at })
+    (key(id), Reading { observed: Observation::Present(snapshot), marked_at, is_of_the_row: false })
 }
 
 fn absent(id: &str, marked_at: Timestamp) -> (IdentityKey, Reading) {
-    (key(id), Reading { observed: Observation::Absent, marked_at })
+    (key(id), Reading { observed: Observation::Absent, marked_at, is_of_the_row: false })
 }
 
 async fn read(store: &Store, readings: &[(IdentityKey, Reading)], since: Option<Timestamp>) -> ReadsOutcome {

@@ -44,11 +44,15 @@ fn known(version: i64, name: &str) -> Account {
 }
 
 fn read(version: i64, name: &str, marked: i64) -> Reading {
-    Reading { observed: Observation::Present(snapshot(version, name)), marked_at: at(marked) }
+    Reading {
+        observed: Observation::Present(snapshot(version, name)),
+        marked_at: at(marked),
+        is_of_the_row: false,
+    }
 }
 
 fn gone(marked: i64) -> Reading {
-    Reading { observed: Observation::Absent, marked_at: at(marked) }
+    Reading { observed: Observation::Absent, marked_at: at(marked), is_of_the_row: false }
 }
 
 fn received(ms: i64) -> Circumstances {
@@ -352,4 +356,21 @@ fn a_version_that_was_read_again_after_it_had_been_replaced_keeps_the_highest_in
     let further = decide_read(&Layout::default(), &down.account, &read(2, "older", 200), confirmed(100), "");
     let identity = applied(further).account.identity.unwrap();
     assert_eq!(identity.replaced_version, Some(9), "deliveries up to the highest are doubted still");
+}
+
+#[test]
+fn the_row_itself_decides_at_once_even_downward() {
+    let account = known(5, "Ann");
+    let of_the_row = |reading: Reading| Reading { is_of_the_row: true, ..reading };
+    let decide = |reading: Reading, at| decide_read(&Layout::default(), &account, &reading, at, "");
+    let older = read(1, "Ann of the past", 50);
+    assert_eq!(decide(older.clone(), received(10)), doubt(Doubt::Older, true));
+    assert_eq!(name(&applied(decide(of_the_row(older.clone()), received(10))).account), "Ann of the past");
+    assert_eq!(decide(of_the_row(older), received(60)), doubt(Doubt::Older, false), "something came since");
+    assert_eq!(
+        decide(of_the_row(gone(50)), received(10)),
+        doubt(Doubt::Missing, true),
+        "absence is seen twice"
+    );
+    assert!(Doubt::Older.is_of_content() && Doubt::Future.is_of_content() && !Doubt::Missing.is_of_content());
 }

@@ -1,4 +1,5 @@
-//! The API of Better Auth's admin plugin: users by page and by id, for a session whose role may list and get them.
+//! The API of Better Auth's admin plugin: users by page and by id, for a session whose role may list and get them. The
+//! application's own `user` table answers the same questions, and some more.
 //!
 //! Source: better-auth 1.7.25 as it was run with Kysely, Drizzle and Prisma. The list is asked for behind an id, in the
 //! order of ids: offsets skip people, and times of creation tie. Where its query fails, the answer is 200 with nobody in
@@ -18,7 +19,12 @@ use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-pub(super) struct BetterAuthApi;
+pub(super) static API: BetterAuthDirectory = BetterAuthDirectory { is_table: false };
+pub(super) static TABLE: BetterAuthDirectory = BetterAuthDirectory { is_table: true };
+
+pub(super) struct BetterAuthDirectory {
+    is_table: bool,
+}
 
 /// Where Better Auth is unless `basePath` says otherwise.
 const BASE_PATH: &str = "/api/auth";
@@ -26,6 +32,12 @@ const USERS: &str = "/admin/list-users?";
 const USER: &str = "/admin/get-user?";
 /// Its server sets no limit. A page of so many stays below a megabyte, columns of the application's own included.
 const PAGE_SIZE: usize = 500;
+/// Of the table: a page is one statement.
+const SLICE_SIZE: usize = 2_000;
+/// Nobody publishes one for a table: this leaves the application its database.
+const TABLE_LIMIT: RateLimit = RateLimit { requests: 500, window_ms: 1_000 };
+/// Clocks differ, and a statement may wait for its lock, or its transaction for its end: five minutes, in microseconds.
+const OVERLAP_US: i64 = 300_000_000;
 
 #[derive(Deserialize)]
 struct UsersPage<'a> {
@@ -46,7 +58,7 @@ impl UsersPage<'_> {
     }
 }
 
-impl Directory for BetterAuthApi {
+impl Directory for BetterAuthDirectory {
     fn default_url(&self) -> Option<&'static str> {
         None
     }
@@ -66,7 +78,11 @@ impl Directory for BetterAuthApi {
 
     /// "100 requests in 10 seconds" in production, unless the application says otherwise.
     fn rate_limit(&self, _key: &str) -> RateLimit {
-        RateLimit { requests: 100, window_ms: 10_000 }
+        if self.is_table { TABLE_LIMIT } else { RateLimit { requests: 100, window_ms: 10_000 } }
+    }
+
+    fn reads_the_row(&self) -> bool {
+        self.is_table
     }
 
     fn list_order(&self) -> ListOrder {
@@ -75,13 +91,14 @@ impl Directory for BetterAuthApi {
 
     fn page(&self, position: &Position) -> PageRequest {
         let mut query = Serializer::for_suffix(String::from(USERS), USERS.len());
-        query.append_pair("limit", &PAGE_SIZE.to_string());
+        let size = if self.is_table { SLICE_SIZE } else { PAGE_SIZE };
+        query.append_pair("limit", &size.to_string());
         query.append_pair("sortBy", "id").append_pair("sortDirection", "asc");
         if let Position::After { provider_id: Some(id), .. } = position {
             query.append_pair("filterField", "id").append_pair("filterOperator", "gt");
             query.append_pair("filterValue", id);
         }
-        PageRequest { path: query.finish(), start: 0, size: PAGE_SIZE }
+        PageRequest { path: query.finish(), start: 0, size }
     }
 
     fn lists_since(&self) -> bool {
@@ -90,7 +107,10 @@ impl Directory for BetterAuthApi {
 
     /// A filter by `updatedAt` fails with some adapters, and so does the order of changes: sign-ups alone.
     fn newest(&self) -> Newest {
-        Newest::ByCreation { page: newest, at_once: 100 }
+        match self.is_table {
+            true => Newest::ByUpdate { page: last_changed, overlap: OVERLAP_US },
+            false => Newest::ByCreation { page: newest, at_once: 100 },
+        }
     }
 
     fn count(&self) -> Option<String> {
@@ -102,8 +122,9 @@ impl Directory for BetterAuthApi {
         query.append_pair("id", provider_id).finish()
     }
 
+    /// A database may move to another host, and is the same: an account that is known must be there.
     fn instance(&self) -> Instance {
-        Instance::Address
+        if self.is_table { Instance::Accounts } else { Instance::Address }
     }
 
     fn read_page(&self, body: &str, layout: &Layout, keep: &Kept) -> Result<Listed, Malformed> {
@@ -135,6 +156,10 @@ fn newest(offset: usize, limit: usize) -> String {
     format!("{USERS}limit={limit}&offset={offset}&sortBy=createdAt&sortDirection=desc")
 }
 
+fn last_changed(offset: usize, limit: usize) -> String {
+    format!("{USERS}limit={limit}&offset={offset}&sortBy=updatedAt&sortDirection=desc")
+}
+
 /// Without a time of creation: the list is in the order of ids.
 fn entry(raw: &RawValue, layout: &Layout, keep: &Kept) -> Entry {
     Entry::read(raw, keep, |user| Ok((None, snapshot(user, layout)?)))
@@ -145,7 +170,7 @@ mod tests {
     use super::*;
 
     fn more(body: &str) -> Result<More, Malformed> {
-        BetterAuthApi.read_page(body, &Layout::default(), &Kept::default()).map(|listed| listed.more)
+        API.read_page(body, &Layout::default(), &Kept::default()).map(|listed| listed.more)
     }
 
     #[test]
@@ -156,7 +181,7 @@ mod tests {
         for failed in [r#"{"users":[],"total":0}"#, r#"{"users":[],"total":0,"limit":0}"#, "{}", "[]"] {
             assert!(more(failed).is_err(), "{failed}");
         }
-        let count = |body: &str| BetterAuthApi.read_count(&Answer { body: body.into(), total: None });
+        let count = |body: &str| API.read_count(&Answer { body: body.into(), total: None });
         assert_eq!(count(r#"{"users":[{"id":"a"}],"total":7,"limit":1}"#), Ok(7));
         assert!(count(r#"{"users":[],"total":0}"#).is_err());
     }
@@ -165,16 +190,13 @@ mod tests {
     fn the_list_goes_on_behind_an_id() {
         let after = |id: &str| Position::After { provider_id: Some(id.into()), since: None };
         assert_eq!(
-            BetterAuthApi.page(&Position::START).path,
+            API.page(&Position::START).path,
             "/admin/list-users?limit=500&sortBy=id&sortDirection=asc"
         );
         assert!(
-            BetterAuthApi
-                .page(&after("a&b"))
-                .path
-                .ends_with("&filterField=id&filterOperator=gt&filterValue=a%26b")
+            API.page(&after("a&b")).path.ends_with("&filterField=id&filterOperator=gt&filterValue=a%26b")
         );
-        assert_eq!(BetterAuthApi.one("a/b"), "/admin/get-user?id=a%2Fb");
+        assert_eq!(API.one("a/b"), "/admin/get-user?id=a%2Fb");
     }
 
     #[test]
@@ -184,7 +206,7 @@ mod tests {
             ("https://app.example.com/", "https://app.example.com/api/auth"),
             ("https://app.example.com/auth/", "https://app.example.com/auth"),
         ] {
-            assert_eq!(BetterAuthApi.base(&Url::parse(url).unwrap()), base);
+            assert_eq!(API.base(&Url::parse(url).unwrap()), base);
         }
     }
 }

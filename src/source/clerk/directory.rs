@@ -98,7 +98,7 @@ impl Directory for ClerkApi {
     }
 
     fn newest(&self) -> Newest {
-        Newest::ByUpdate(newest)
+        Newest::ByUpdate { page: newest, overlap: 0 }
     }
 
     fn count(&self) -> Option<String> {

@@ -86,6 +86,26 @@ impl Dialect {
         cells.join(&format!(" || {chr}({}) || ", u32::from(PACKED_BETWEEN)))
     }
 
+    /// Names and declared types of a table's columns; nothing where there is no such table. The parameter is the table: quoted,
+    /// with its schema, on PostgreSQL; its bare name on SQLite.
+    pub fn columns_of_table(self) -> &'static str {
+        match self {
+            Dialect::Postgres => {
+                "SELECT CAST(attname AS text) AS name, format_type(atttypid, NULL) AS declared FROM pg_attribute
+                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+            }
+            Dialect::Sqlite => "SELECT name, type AS declared FROM pragma_table_info($1)",
+        }
+    }
+
+    /// Whether the server follows another one, and may lack what that one has; `None` where there is no such thing.
+    pub fn is_standby(self) -> Option<&'static str> {
+        match self {
+            Dialect::Postgres => Some("SELECT CAST(pg_is_in_recovery() AS text) AS is_standby"),
+            Dialect::Sqlite => None,
+        }
+    }
+
     /// A timestamp column as canonical text.
     pub fn timestamp_text(self, column: &str) -> String {
         match self {

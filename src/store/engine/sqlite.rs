@@ -67,6 +67,22 @@ impl SqliteDriver {
         Ok(Self { writer, readers, path: path.to_owned(), opened, logged_bytes, checkpoint_due })
     }
 
+    /// A file of somebody else's: read as it is. It is an error where it is not there.
+    pub(in crate::store) async fn open_foreign(path: &Path) -> Result<Self, StoreError> {
+        let opened = FileId::at(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .read_only(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        let (writer, readers) =
+            (pool().connect_lazy_with(options.clone()), pool().connect_with(options).await?);
+        let (path, checkpoint_due) = (path.to_owned(), Arc::default());
+        Ok(Self { writer, readers, path, opened, logged_bytes: AtomicUsize::new(0), checkpoint_due })
+    }
+
     /// Fails where the path no longer leads to the file that is open: it was moved, deleted or replaced, and what is
     /// written to it would be found by nobody.
     fn is_still_there(&self) -> Result<(), StoreError> {

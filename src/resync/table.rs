@@ -1,0 +1,113 @@
+//! A provider's own table in the place of its API: the same questions, answered by SQL.
+
+use super::ResyncError;
+use crate::source::Source;
+use crate::source::api_error::{ApiError, Malformed};
+use crate::source::directory::{Answer, Transport};
+use crate::source::http::Api;
+use crate::store::{DatabaseUrl, StoreError, TableElsewhere, TableNames, TableShape};
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+use url::form_urlencoded;
+
+/// Connected to by the first question.
+struct Table {
+    url: DatabaseUrl,
+    shape: TableShape,
+    names: TableNames,
+    opened: OnceCell<TableElsewhere>,
+}
+
+/// The source's table; `None` where it has none, and is read through its API.
+pub(super) fn table_of(source: &Source) -> Result<Option<Api>, ResyncError> {
+    let (Some(access), Some(table)) = (&source.table, source.provider.table()) else { return Ok(None) };
+    let shape =
+        TableShape { table: table.name, key: table.key, version: table.version, fields: table.fields };
+    let names = TableNames { table: access.table.clone(), columns: access.columns.clone() };
+    let url = DatabaseUrl::parse(access.url.expose_secret())?;
+    let transport = Table { url, shape, names, opened: OnceCell::new() };
+    Ok(Some(Api::over(Arc::new(transport), table.directory)))
+}
+
+impl Table {
+    async fn opened(&self) -> Result<&TableElsewhere, StoreError> {
+        let open = || TableElsewhere::open(&self.url, self.shape.clone(), self.names.clone());
+        self.opened.get_or_try_init(open).await
+    }
+
+    async fn answer(&self, path: &str) -> Result<Option<String>, TableError> {
+        let table = self.opened().await?;
+        let (call, query) = path.split_once('?').unwrap_or((path, ""));
+        let find = |name: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned())
+        };
+        let number = |name: &str| find(name).and_then(|text| text.parse::<i64>().ok());
+        if let (true, Some(id)) = (call.ends_with("/get-user"), find("id")) {
+            // What the row says by its id decides, and so does its absence: that is the primary's to say.
+            if table.is_standby().await? {
+                return Err(TableError::Replica);
+            }
+            return Ok(table.row(&id).await?);
+        }
+        let limit = number("limit").unwrap_or(1);
+        if limit == 1 {
+            return page(&[], table.count().await?, limit).map(Some);
+        }
+        let rows = match find("sortBy").as_deref() {
+            Some("id") => table.rows_after(find("filterValue").as_deref(), limit).await?,
+            _ => table.newest(number("offset").unwrap_or(0), limit).await?,
+        };
+        // What is left is not counted for each page: where this one is full, there may be more.
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
+        page(&rows, rows.len() as u64 + u64::from(is_full), limit).map(Some)
+    }
+}
+
+/// As the API would answer.
+fn page(rows: &[String], total: u64, limit: i64) -> Result<String, TableError> {
+    let rows = rows.iter().map(|row| serde_json::from_str::<&RawValue>(row)).collect::<Result<Vec<_>, _>>();
+    let rows = rows.and_then(|rows| serde_json::to_string(&rows)).map_err(Malformed::from)?;
+    Ok(format!(r#"{{"users":{rows},"total":{total},"limit":{limit}}}"#))
+}
+
+#[async_trait]
+impl Transport for Table {
+    async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
+        let body = self.answer(path).await.map_err(ApiError::from)?;
+        Ok(body.map(|body| Answer { body, total: None }))
+    }
+}
+
+enum TableError {
+    Store(StoreError),
+    Malformed(Malformed),
+    Replica,
+}
+
+impl From<StoreError> for TableError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Malformed> for TableError {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<TableError> for ApiError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Replica => ApiError::Replica,
+            TableError::Malformed(malformed) => ApiError::Malformed(malformed),
+            TableError::Store(error) if error.is_transient() => ApiError::Unreachable(error.to_string()),
+            TableError::Store(error) => ApiError::Database(error.to_string()),
+        }
+    }
+}
