@@ -1,6 +1,7 @@
 //! Where a source's accounts are read in a table of the application's own database.
 
 use super::ConfigError;
+use super::described::texts;
 use super::layers::Layers;
 use crate::source::{Provider, TableAccess};
 use crate::store::DatabaseUrl;
@@ -14,11 +15,11 @@ pub(super) fn own_table(
     layers: &Layers,
 ) -> Result<Option<TableAccess>, ConfigError> {
     let Some(url) = layers.secret_in(table, "database_url", of)? else { return Ok(None) };
-    let Some(known) = provider.table() else {
+    if provider.table().is_none() {
         return Err(
             layers.error(&format!("{of}database_url"), "is of no use: this kind has no table of its own")
         );
-    };
+    }
     let name = match table.get("database_table") {
         None => None,
         Some(toml::Value::String(name)) => Some(name.clone()),
@@ -28,7 +29,8 @@ pub(super) fn own_table(
     match table.get("database_columns") {
         None => {}
         Some(toml::Value::Table(named)) => {
-            let fields: Vec<String> = known.fields.iter().map(|field| (*field).to_owned()).collect();
+            let kept = texts(table.get("keep")).unwrap_or_default();
+            let fields: Vec<String> = provider.keeps().names().into_iter().chain(kept).collect();
             layers.check_known(named, &format!("{of}database_columns."), &fields)?;
             for (field, column) in named {
                 let column = column.as_str().ok_or_else(|| {

@@ -29,7 +29,10 @@ pub(super) fn check_name(
     }
     if others.iter().any(|other| other.name == name) {
         let set = match provider(name).map(|provider| provider.setup()) {
-            Some(Setup::Variables(set)) => format!("{} or {}", set.webhook_secret.name, set.api_key.name),
+            Some(Setup::Variables(set)) => {
+                let names = [&set.webhook_secret, &set.api_key].into_iter().chain(&set.database_url);
+                names.map(|variable| variable.name).collect::<Vec<_>>().join(" or ")
+            }
             _ => "its variables".to_owned(),
         };
         let advice =

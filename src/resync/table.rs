@@ -24,8 +24,9 @@ struct Table {
 /// The source's table; `None` where it has none, and is read through its API.
 pub(super) fn table_of(source: &Source) -> Result<Option<Api>, ResyncError> {
     let (Some(access), Some(table)) = (&source.table, source.provider.table()) else { return Ok(None) };
-    let shape =
-        TableShape { table: table.name, key: table.key, version: table.version, fields: table.fields };
+    // What the configuration keeps or maps besides is read as well.
+    let fields = source.keep.names();
+    let shape = TableShape { table: table.name, key: table.key, version: table.version, fields };
     let names = TableNames { table: access.table.clone(), columns: access.columns.clone() };
     let url = DatabaseUrl::parse(access.url.expose_secret())?;
     let transport = Table { url, shape, names, opened: OnceCell::new() };

@@ -66,14 +66,8 @@ const KEPT: [&str; 15] = [
     "banExpires",
     "isAnonymous",
 ];
-/// Its columns that are read are those that may be kept.
-static TABLE: ProviderTable = ProviderTable {
-    name: "user",
-    key: "id",
-    version: "updatedAt",
-    fields: &KEPT,
-    directory: &directory::TABLE,
-};
+static TABLE: ProviderTable =
+    ProviderTable { name: "user", key: "id", version: "updatedAt", directory: &directory::TABLE };
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 1] = ["updatedAt"];
 /// Kept fields that are true or false.

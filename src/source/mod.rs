@@ -194,7 +194,6 @@ pub struct ProviderTable {
     pub key: &'static str,
     /// The field with the time of a row's last change.
     pub version: &'static str,
-    pub fields: &'static [&'static str],
     /// The same questions as of its API, which the table answers.
     pub directory: &'static dyn Directory,
 }

@@ -16,8 +16,8 @@ fn better_auth() -> Arc<dyn Provider> {
 async fn opened(db: &Db, names: TableNames) -> TableElsewhere {
     let provider = better_auth();
     let table = provider.table().unwrap();
-    let shape =
-        TableShape { table: table.name, key: table.key, version: table.version, fields: table.fields };
+    let fields = provider.keeps().names();
+    let shape = TableShape { table: table.name, key: table.key, version: table.version, fields };
     TableElsewhere::open(&DatabaseUrl::parse(&db.url).unwrap(), shape, names).await.unwrap()
 }
 
@@ -149,6 +149,25 @@ async fn what_is_not_there_is_named() {
         assert!(matches!(&error, StoreError::Setup(told) if told.contains(said)), "{error}");
     }
     let missing = DatabaseUrl::parse("sqlite:///tmp/headcount-no-such-file.db").unwrap();
-    let shape = TableShape { table: "user", key: "id", version: "updatedAt", fields: &["id"] };
+    let shape = TableShape { table: "user", key: "id", version: "updatedAt", fields: vec!["id".to_owned()] };
     assert!(TableElsewhere::open(&missing, shape, TableNames::default()).await.is_err());
+}
+
+/// A column of the application's own is read where the configuration keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_besides_is_read_as_well() {
+    for backend in [Backend::Postgres, Backend::Sqlite] {
+        let db = Db::empty(backend).await;
+        db.execute("CREATE TABLE \"user\" (id text, \"updatedAt\" text, the_plan text, secret text)").await;
+        db.execute("INSERT INTO \"user\" VALUES ('u1', '2026-01-02T03:04:05.007Z', 'gold', 'nobody''s')")
+            .await;
+        let fields = ["id", "updatedAt", "thePlan", "name"].map(str::to_owned).to_vec();
+        let shape = TableShape { table: "user", key: "id", version: "updatedAt", fields };
+        let url = DatabaseUrl::parse(&db.url).unwrap();
+        let table = TableElsewhere::open(&url, shape, TableNames::default()).await.unwrap();
+        let row: serde_json::Value = serde_json::from_str(&table.row("u1").await.unwrap().unwrap()).unwrap();
+        let expected =
+            serde_json::json!({"id": "u1", "updatedAt": "2026-01-02T03:04:05.007Z", "thePlan": "gold"});
+        assert_eq!(row, expected, "{backend:?}");
+    }
 }

@@ -20,7 +20,7 @@ pub(super) struct FoundTable {
 /// A column, and the field that it holds.
 #[derive(Clone)]
 pub(super) struct FoundColumn {
-    pub field: &'static str,
+    pub field: String,
     /// As the catalog has it.
     pub column: String,
     /// In lower case.
@@ -51,7 +51,7 @@ impl FoundTable {
                 "there is no table {name} in the provider's database; `database_table` names another one"
             )));
         }
-        let find = |field: &'static str| -> Result<Option<FoundColumn>, StoreError> {
+        let find = |field: &str| -> Result<Option<FoundColumn>, StoreError> {
             let configured = names.columns.get(field);
             let candidates = match configured {
                 Some(name) => vec![name.clone()],
@@ -60,13 +60,14 @@ impl FoundTable {
             let found = candidates.iter().find_map(|name| columns.iter().find(|(column, _)| column == name));
             match (found, configured) {
                 (Some((column, declared)), _) => {
-                    Ok(Some(FoundColumn { field, column: column.clone(), declared: declared.clone() }))
+                    let (field, column) = (field.to_owned(), column.clone());
+                    Ok(Some(FoundColumn { field, column, declared: declared.clone() }))
                 }
                 (None, Some(name)) => Err(missing(&columns, &wanted, name)),
                 (None, None) => Ok(None),
             }
         };
-        let needed = |field| find(field)?.ok_or_else(|| missing(&columns, &wanted, field));
+        let needed = |field: &str| find(field)?.ok_or_else(|| missing(&columns, &wanted, field));
         let fields = shape.fields.iter().filter_map(|field| find(field).transpose());
         let (key, version) = (needed(shape.key)?, needed(shape.version)?);
         Ok(Self { dialect, name, key, version, fields: fields.collect::<Result<_, _>>()? })

@@ -24,7 +24,8 @@ pub struct TableShape {
     pub key: &'static str,
     /// The column that has the time of a row's last change.
     pub version: &'static str,
-    pub fields: &'static [&'static str],
+    /// What is read of a row, where it is there.
+    pub fields: Vec<String>,
 }
 
 /// What it is called here.

@@ -1,7 +1,7 @@
 //! The statements: each row comes as one JSON object, in which a time is RFC 3339 or a number of milliseconds.
 
 use super::catalog::{FoundColumn, FoundTable};
-use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, literal, quoted};
 use crate::store::engine::driver::Arg;
 
 impl FoundTable {
@@ -56,7 +56,7 @@ impl FoundTable {
 
     /// The row as an object of its fields.
     fn object(&self) -> String {
-        let cell = |column: &FoundColumn| format!("'{}', {}", column.field, self.cell(column));
+        let cell = |column: &FoundColumn| format!("{}, {}", literal(&column.field), self.cell(column));
         let cells: Vec<String> = self.fields.iter().map(cell).collect();
         match self.dialect {
             Dialect::Postgres => format!("CAST(json_build_object({}) AS text)", cells.join(", ")),

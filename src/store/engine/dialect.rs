@@ -293,3 +293,7 @@ pub fn packed<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> String {
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -28,7 +28,7 @@ pub use theirs::{TheirCell, TheirColumn};
 use crate::core::columns::{Column, ColumnType, NOBODYS_ADDRESS};
 use crate::core::known::Fact;
 use crate::core::layout::Layout;
-use crate::store::engine::dialect::{Dialect, quoted};
+use crate::store::engine::dialect::{Dialect, literal, quoted};
 use cell::CellType;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -372,8 +372,4 @@ fn dollar_quoted(body: &str) -> String {
 /// A part of a statement, as it stands within a literal that PostgreSQL's `format` takes.
 fn in_format(sql: &str) -> String {
     sql.replace('\'', "''").replace('%', "%%")
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
