@@ -19,6 +19,7 @@ pub(super) async fn guard(State(shared): ApiState, request: Request, next: Next)
         std::future::pending::<()>().await;
     }
     let crowded = lock(&shared.window).ask(Instant::now());
+    *lock(&shared.asked).entry(request.uri().to_string()).or_default() += 1;
     if faults.outage {
         return (StatusCode::SERVICE_UNAVAILABLE, "upstream connect error").into_response();
     }

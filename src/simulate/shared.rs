@@ -8,6 +8,7 @@ use super::vendor::{UserEvent, Vendor};
 use super::world::World;
 use crate::clock::Clock;
 use axum::extract::State;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a handler of any of the APIs is given.
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     pub dice: Mutex<Dice>,
     pub fault_dice: Mutex<Dice>,
     pub window: Mutex<Window>,
+    /// How often each path of the API was asked for, queries included.
+    pub asked: Mutex<HashMap<String, u64>>,
     pub outbox: Outbox,
     pub clock: Arc<dyn Clock>,
 }

@@ -64,6 +64,7 @@ impl Simulator {
             dice: Mutex::new(Dice::new(seed ^ 0xca)),
             fault_dice: Mutex::new(Dice::new(seed ^ 0xfa)),
             window: Mutex::new(Window::new(requests_max)),
+            asked: Mutex::default(),
             clock,
         });
         let router = router::router(kind.api(), shared.clone());
@@ -119,6 +120,12 @@ impl Simulator {
     /// The most requests that ten seconds have held, and how many there were in all.
     pub fn requests(&self) -> (usize, u64) {
         lock(&self.shared.window).measured()
+    }
+
+    /// How many requests named this account, by its id.
+    pub fn requests_for(&self, id: &str) -> u64 {
+        let asked = lock(&self.shared.asked);
+        asked.iter().filter(|(path, _)| path.contains(id)).map(|(_, times)| times).sum()
     }
 
     /// Everybody as the provider has them, by id.

@@ -1,6 +1,7 @@
 //! One row a commit, over prepared statements where nobody is in between: what a webhook handler without an inbox's
 //! batches would do at its best. A benchmark compares with it.
 
+use crate::store::engine::direct::is_direct;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::url::DatabaseUrl;
 use crate::store::engine::{postgres, sqlite};
@@ -61,7 +62,7 @@ async fn insert(url: &DatabaseUrl, client: usize, until: Instant, body: &str) ->
     match url {
         DatabaseUrl::Postgres { url, .. } => {
             let options = postgres::options(url)?;
-            let is_direct = postgres::is_direct(&options).await?;
+            let is_direct = is_direct(&options).await?;
             let mut connection = options.connect().await?;
             while Instant::now() < until {
                 let id = format!("msg_{client}_{rows}");

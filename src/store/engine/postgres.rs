@@ -7,7 +7,7 @@
 use crate::store::engine::accept_postgres::{insert, new};
 use crate::store::engine::delivery::NewDelivery;
 use crate::store::engine::dialect::Dialect;
-use crate::store::engine::direct::is_port_of_ours;
+use crate::store::engine::direct::is_direct;
 use crate::store::engine::driver::{Access, Arg, Driver, Tx, width};
 use crate::store::engine::error::{StoreError, is_of_an_old_connection};
 use crate::store::engine::row::{ColumnNames, Row, only};
@@ -170,17 +170,6 @@ pub(in crate::store) fn options(url: &Url) -> Result<PgConnectOptions, StoreErro
     };
     // The first is a start-up parameter that poolers refuse.
     Ok(options.extra_float_digits(None).application_name("headcount").disable_statement_logging())
-}
-
-/// Whether nobody is between us and the server.
-pub(in crate::store) async fn is_direct(options: &PgConnectOptions) -> Result<bool, StoreError> {
-    let mut connection = options.connect().await?;
-    // Unnamed and by itself: there is nothing that could be mixed up.
-    let port = sqlx::raw_sql("SELECT inet_client_port()").fetch_one(&mut connection).await?;
-    let port: Option<i32> = port.try_get(0)?;
-    let is_direct = port.and_then(|port| u16::try_from(port).ok()).is_some_and(is_port_of_ours);
-    connection.close().await?;
-    Ok(is_direct)
 }
 
 #[async_trait]
