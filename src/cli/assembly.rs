@@ -6,14 +6,14 @@ use crate::config::{AdminSettings, Config, OnDelete, PollSetting};
 use crate::intake::{Ingest, WriteHealth, run_write_health};
 use crate::live::Live;
 use crate::reconcile::{Calls, Deliveries, ErasedRow};
-use crate::resync::{Ensure, Resync, Settings};
+use crate::resync::{Ensure, OutboxDrain, Resync, Settings};
 use crate::source::Source;
 use crate::store::Store;
 use crate::web::{Admin, BODY_BYTES_MAX, BodyBudget, Public, Tokens, admin_router, public_router};
 use crate::worker::{
     ErasurePolicy, Housekeeping, Refusals, Retired, Times, run_applier, run_calls, run_confirmations,
-    run_first_read, run_first_reads, run_held, run_housekeeping, run_retired, run_schedule, run_strip_stored,
-    supervised, unread_at_first,
+    run_first_read, run_first_reads, run_held, run_housekeeping, run_outbox, run_retired, run_schedule,
+    run_strip_stored, supervised, unread_at_first,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -131,6 +131,7 @@ impl Serving {
         if plays(Role::Resync) {
             for source in sources.iter().filter(|source| source.is_readable()) {
                 loops.extend(reading(config, store, source, &sources, clock, &reads)?);
+                loops.extend(draining(store, source, clock, &stored, &reads)?);
             }
         }
         {
@@ -289,6 +290,22 @@ fn first_reads(
         run_first_reads(store.clone(), all.clone(), unread.clone(), applied.clone(), stop.clone())
     }));
     Ok(loops)
+}
+
+/// The loop that drains the source's outbox, where it has a table beside which one may be.
+fn draining(
+    store: &Store,
+    source: &Source,
+    clock: &Arc<dyn Clock>,
+    stored: &Arc<Notify>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(outbox) = OutboxDrain::of(store, source, clock)? else { return Ok(None) };
+    let (outbox, stored) = (Arc::new(outbox), stored.clone());
+    let (of_process, stop) = (clock.clone(), stop.clone());
+    Ok(Some(supervised("outbox", clock, move || {
+        run_outbox(outbox.clone(), stored.clone(), of_process.clone(), stop.clone())
+    })))
 }
 
 fn reading(

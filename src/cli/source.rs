@@ -2,7 +2,10 @@
 
 use super::output::{confirm, print, print_json, table};
 use super::{Context, DONE};
+use crate::resync::{InstallChange, NO_WAL, outbox_installation, outbox_state};
+use crate::source::Source;
 use crate::source::signature::{Scheme, SigningKey};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -41,19 +44,28 @@ pub enum SourceCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Prints the SQL that installs the webhook at the provider's own database (Supabase)
+    /// Prints the SQL that a provider's own database needs: Supabase's webhook, Better Auth's outbox
     ///
-    /// A trigger on auth.users that posts what changes, without the hash of the password and without tokens: those never
-    /// leave the database. Run it in the project's SQL editor.
+    /// Supabase: a trigger on auth.users that posts what changes to --url, without the hash of the password and without
+    /// tokens: those never leave the database. Run it in the project's SQL editor.
+    ///
+    /// Better Auth: triggers on its users table, in the database of BETTER_AUTH_DATABASE_URL, that note whose row has
+    /// changed. A worker that serves takes the notes and reads those rows.
     Install {
         /// Its name in the list
         source: String,
-        /// Where this worker is reached from there, such as https://headcount.example.com
+        /// Where this worker is reached from there, such as https://headcount.example.com (Supabase)
         #[arg(long, value_name = "URL")]
-        url: Url,
-        /// Prints the configured secret instead of a word in its place
+        url: Option<Url>,
+        /// Prints the configured secret instead of a word in its place (Supabase)
         #[arg(long)]
         with_secret: bool,
+        /// Carries it out instead of printing it (Better Auth)
+        #[arg(long, conflicts_with = "uninstall")]
+        apply: bool,
+        /// Takes it away again, with the notes that wait (Better Auth)
+        #[arg(long)]
+        uninstall: bool,
     },
 }
 
@@ -62,7 +74,14 @@ pub async fn run(command: SourceCommand, context: Context) -> anyhow::Result<u8>
         SourceCommand::List => list(&context).await,
         SourceCommand::Repin { source, yes } => repin(&context, &source, yes).await,
         SourceCommand::Retire { source, undo, yes } => retire(&context, &source, undo, yes).await,
-        SourceCommand::Install { source, url, with_secret } => install(&context, &source, &url, with_secret),
+        SourceCommand::Install { source, url, with_secret, apply, uninstall } => {
+            let change = match (apply, uninstall) {
+                (_, true) => InstallChange::Remove,
+                (true, false) => InstallChange::Apply,
+                (false, false) => InstallChange::Print,
+            };
+            install(&context, &source, url.as_ref(), with_secret, change).await
+        }
     }
 }
 
@@ -192,21 +211,66 @@ async fn retire(context: &Context, name: &str, undo: bool, yes: bool) -> anyhow:
     Ok(DONE)
 }
 
-fn install(context: &Context, name: &str, url: &Url, with_secret: bool) -> anyhow::Result<u8> {
+async fn install(
+    context: &Context,
+    name: &str,
+    url: Option<&Url>,
+    with_secret: bool,
+    change: InstallChange,
+) -> anyhow::Result<u8> {
     let source = context.source(name)?;
+    if source.provider.table().is_some() {
+        return install_outbox(context, source, change).await;
+    }
+    let of_kind = |what: &str| anyhow::anyhow!("{name} is of kind {}, {what}", source.provider.kind());
+    let Some(url) = url else {
+        return Err(of_kind("whose deliveries need an address: --url says where this worker is reached"));
+    };
     let to = url.join(&format!("/webhooks/{name}"))?;
     let keys = source.webhook_keys.get();
     let key = keys.iter().find(|key| key.scheme == Scheme::Bearer).filter(|_| with_secret);
     let secret = key.map_or_else(|| "REPLACE_WITH_THE_WEBHOOK_SECRET".to_owned(), SigningKey::reveal);
     let sql = source.provider.installation(&to, &secret).ok_or_else(|| {
-        anyhow::anyhow!(
-            "{name} is of kind {}, whose webhooks are set up in the provider's dashboard: the endpoint is {to}",
-            source.provider.kind()
-        )
+        of_kind(&format!("whose webhooks are set up in the provider's dashboard: the endpoint is {to}"))
     })?;
+    if change != InstallChange::Print {
+        return Err(of_kind(
+            "whose database headcount does not reach: run what is printed without this, there",
+        ));
+    }
     match context.json {
         true => print_json(&json!({"source": name, "endpoint": to.as_str(), "sql": sql})),
         false => print(&sql),
+    }
+    Ok(DONE)
+}
+
+async fn install_outbox(context: &Context, source: &Source, change: InstallChange) -> anyhow::Result<u8> {
+    let name = &source.name;
+    let Some(sql) = outbox_installation(source, change).await? else {
+        let kind = source.provider.kind();
+        bail!(
+            "{name} is of kind {kind}, and its database is not known: BETTER_AUTH_DATABASE_URL says where it is"
+        );
+    };
+    let state = outbox_state(source).await?;
+    let needs_wal = state.is_some_and(|state| !state.is_concurrent);
+    if context.json {
+        print_json(&json!({
+            "source": name, "sql": sql, "carried_out": change != InstallChange::Print, "needs_wal": needs_wal,
+        }));
+        return Ok(DONE);
+    }
+    match change {
+        InstallChange::Print => print(sql.trim_end()),
+        InstallChange::Apply => print(&format!(
+            "The outbox of {name} is installed. A worker that serves takes its notes from now on; what was there before is \
+             found by `headcount resync {name}`."
+        )),
+        InstallChange::Remove => print(&format!("The outbox of {name} is gone.")),
+    }
+    if needs_wal {
+        print(&format!("ALARM: {NO_WAL}."));
     }
     Ok(DONE)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
-/// its API shows changes, and where something is wrong with the database or the users table itself.
+/// its API shows changes, where an outbox is not drained, and where something is wrong with the database or the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
 
@@ -26,7 +26,11 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
         ["dead", "held"].iter().any(|status| report.inbox.get(*status).is_some_and(|count| *count > 0));
     let waits_in_vain =
         |source: &SourceStatusJson| source.waits_for.as_ref().is_some_and(|waits| waits.error.is_some());
-    let alarm = report.sources.iter().any(|source| source.silence.is_some() || waits_in_vain(source));
+    let outbox_fails =
+        |source: &SourceStatusJson| source.outbox.as_ref().is_some_and(|outbox| outbox.problem.is_some());
+    let is_alarming =
+        |source: &SourceStatusJson| source.silence.is_some() || waits_in_vain(source) || outbox_fails(source);
+    let alarm = report.sources.iter().any(is_alarming);
     let table = !report.users_table_problems.is_empty() || report.database_takes_no_writes.is_some();
     Ok(if waiting || alarm || table || !report.held_runs.is_empty() { FOUND } else { DONE })
 }
@@ -145,6 +149,9 @@ fn notes(source: &SourceStatusJson) -> Vec<String> {
     }
     if let Some(alarm) = &source.silence {
         notes.push(format!("ALARM: source {name} is silent: {alarm}."));
+    }
+    if let Some(problem) = source.outbox.as_ref().and_then(|outbox| outbox.problem.as_ref()) {
+        notes.push(format!("ALARM: the outbox of {name}: {problem}."));
     }
     if let Some(until) = &source.blocked_until {
         let reason = source.blocked_reason.clone().unwrap_or_default();

@@ -39,6 +39,14 @@ pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDeli
     Some(NewDelivery { message_id, signature, ..outlined(source, glance, body, read_at) })
 }
 
+/// What the outbox of the provider's table has told, as the delivery that it is as well. `None` where it is of no use.
+pub fn noted(source: &Source, message_id: String, body: &str, read_at: Timestamp) -> Option<NewDelivery> {
+    let glance = source.provider.glance(body);
+    let of_use = glance.used;
+    let signature = String::new();
+    of_use.then(|| NewDelivery { message_id, signature, ..outlined(source, glance, body, read_at) })
+}
+
 fn outlined(source: &Source, glance: Glance, body: &str, signed_at: Timestamp) -> NewDelivery {
     let kept = glance.used.then(|| source.provider.kept(body, signed_at, &source.keep));
     let (body, dead_because) = match kept {

@@ -14,7 +14,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Held until it is dropped or released.
-pub(super) struct Lease {
+pub struct Lease {
     store: Store,
     name: String,
     holder: String,
@@ -60,11 +60,13 @@ impl Lease {
         }
     }
 
-    pub(super) fn lost(&self) -> &CancellationToken {
+    /// Cancelled when somebody else has it.
+    pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
 
-    pub(super) async fn release(self) -> Result<(), StoreError> {
+    /// Gives it back, so that the next one need not wait until it runs out.
+    pub async fn release(self) -> Result<(), StoreError> {
         self.renewing.abort();
         self.store.release(&self.name, &self.holder).await
     }

@@ -15,6 +15,7 @@ mod incremental;
 mod instance;
 mod lease;
 mod matching;
+mod outbox;
 mod pages;
 mod parts;
 mod running;
@@ -26,7 +27,9 @@ mod walk;
 pub use adopt::Adoption;
 pub use ensure::{Ensure, EnsureError, Signup};
 pub use incremental::Poll;
+pub use lease::Lease;
 pub use matching::{ColumnEffect, Matching};
+pub use outbox::{Drained, InstallChange, NO_WAL, OutboxDrain, outbox_installation, outbox_state};
 
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;

@@ -1,4 +1,4 @@
-//! A provider's own table in the place of its API: the same questions, answered by SQL.
+//! A provider's own table: reached by SQL, and in the place of the API, whose questions it answers.
 
 use super::ResyncError;
 use crate::source::Source;
@@ -10,36 +10,62 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use url::form_urlencoded;
 
 /// Connected to by the first question.
-struct Table {
+pub(super) struct SourceTable {
     url: DatabaseUrl,
     shape: TableShape,
     names: TableNames,
-    opened: OnceCell<TableElsewhere>,
+    opened: Mutex<Option<Arc<TableElsewhere>>>,
 }
 
-/// The source's table; `None` where it has none, and is read through its API.
+/// The source's table in the place of its API; `None` where it has none, and is read through its API.
 pub(super) fn table_of(source: &Source) -> Result<Option<Api>, ResyncError> {
-    let (Some(access), Some(table)) = (&source.table, source.provider.table()) else { return Ok(None) };
-    // What the configuration keeps or maps besides is read as well.
-    let fields = source.keep.names();
-    let shape = TableShape { table: table.name, key: table.key, version: table.version, fields };
-    let names = TableNames { table: access.table.clone(), columns: access.columns.clone() };
-    let url = DatabaseUrl::parse(access.url.expose_secret())?;
-    let transport = Table { url, shape, names, opened: OnceCell::new() };
+    let (Some(transport), Some(table)) = (SourceTable::of(source)?, source.provider.table()) else {
+        return Ok(None);
+    };
     Ok(Some(Api::over(Arc::new(transport), table.directory)))
 }
 
-impl Table {
-    async fn opened(&self) -> Result<&TableElsewhere, StoreError> {
-        let open = || TableElsewhere::open(&self.url, self.shape.clone(), self.names.clone());
-        self.opened.get_or_try_init(open).await
+impl SourceTable {
+    /// `None` where the source has no table of its own.
+    pub(super) fn of(source: &Source) -> Result<Option<Self>, StoreError> {
+        let (Some(access), Some(table)) = (&source.table, source.provider.table()) else { return Ok(None) };
+        // What the configuration keeps or maps besides is read as well.
+        let fields = source.keep.names();
+        let shape = TableShape { table: table.name, key: table.key, version: table.version, fields };
+        let names = TableNames { table: access.table.clone(), columns: access.columns.clone() };
+        let url = DatabaseUrl::parse(access.url.expose_secret())?;
+        Ok(Some(Self { url, shape, names, opened: Mutex::default() }))
+    }
+
+    pub(super) async fn opened(&self) -> Result<Arc<TableElsewhere>, StoreError> {
+        let mut opened = self.opened.lock().await;
+        if let Some(table) = &*opened {
+            return Ok(table.clone());
+        }
+        let table = TableElsewhere::open(&self.url, self.shape.clone(), self.names.clone()).await?;
+        Ok(opened.insert(Arc::new(table)).clone())
+    }
+
+    /// The next question connects anew where this error says that the database is another one now.
+    pub(super) async fn let_go_after(&self, error: &StoreError) {
+        if matches!(error, StoreError::Replaced) {
+            self.opened.lock().await.take();
+        }
     }
 
     async fn answer(&self, path: &str) -> Result<Option<String>, TableError> {
+        let answer = self.ask(path).await;
+        if let Err(TableError::Store(error)) = &answer {
+            self.let_go_after(error).await;
+        }
+        answer
+    }
+
+    async fn ask(&self, path: &str) -> Result<Option<String>, TableError> {
         let table = self.opened().await?;
         let (call, query) = path.split_once('?').unwrap_or((path, ""));
         let find = |name: &str| {
@@ -77,7 +103,7 @@ fn page(rows: &[String], total: u64, limit: i64) -> Result<String, TableError> {
 }
 
 #[async_trait]
-impl Transport for Table {
+impl Transport for SourceTable {
     async fn get(&self, path: &str) -> Result<Option<Answer>, ApiError> {
         let body = self.answer(path).await.map_err(ApiError::from)?;
         Ok(body.map(|body| Answer { body, total: None }))

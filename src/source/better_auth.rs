@@ -13,13 +13,13 @@ use super::kept::{Kept, envelope};
 use super::lenient;
 use super::moment::instant_us;
 use super::setup::{Setup, Variable, Variables};
-use super::{Glance, Provider, ProviderTable, Unintelligible};
+use super::{Glance, NotedRow, Provider, ProviderTable, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
 use crate::core::timestamp::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 pub struct BetterAuth;
@@ -67,7 +67,7 @@ const KEPT: [&str; 15] = [
     "isAnonymous",
 ];
 static TABLE: ProviderTable =
-    ProviderTable { name: "user", key: "id", version: "updatedAt", directory: &directory::TABLE };
+    ProviderTable { name: "user", key: "id", version: "updatedAt", directory: &directory::TABLE, told };
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 1] = ["updatedAt"];
 /// Kept fields that are true or false.
@@ -177,6 +177,18 @@ impl Provider for BetterAuth {
     fn directory(&self) -> Option<&'static dyn Directory> {
         Some(&directory::API)
     }
+}
+
+/// As the emitter would have told it.
+fn told(change: &NotedRow<'_>) -> String {
+    let event_type = match (change.row, change.is_new) {
+        (None, _) => DELETE,
+        (Some(_), true) => UPSERTS[0],
+        (Some(_), false) => UPSERTS[1],
+    };
+    let deleted = json!({"id": change.provider_id}).to_string();
+    let (at, data) = (json!(change.at), change.row.unwrap_or(&deleted));
+    format!(r#"{{"type":"{event_type}","timestamp":{at},"data":{data}}}"#)
 }
 
 /// The outline of a body in which something of the user cannot be decoded.

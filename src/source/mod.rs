@@ -196,6 +196,19 @@ pub struct ProviderTable {
     pub version: &'static str,
     /// The same questions as of its API, which the table answers.
     pub directory: &'static dyn Directory,
+    /// A row's change in the words of a delivery.
+    pub told: fn(&NotedRow<'_>) -> String,
+}
+
+/// What an outbox beside a provider's table has told of one row.
+pub struct NotedRow<'a> {
+    pub provider_id: &'a str,
+    /// When, in RFC 3339.
+    pub at: &'a str,
+    /// Whether the row was not there before.
+    pub is_new: bool,
+    /// The row as a JSON object; `None` where it is gone.
+    pub row: Option<&'a str>,
 }
 
 /// A delivery's outline: enough to store it.

@@ -3,14 +3,20 @@
 use super::RunJson;
 use super::refusal::hint;
 use crate::core::timestamp::Timestamp;
+use crate::resync::{NO_WAL, outbox_state};
 use crate::source::Source;
-use crate::store::{HeldGroup, SourceReport, SourceRow, Store, StoreError};
+use crate::store::{HeldGroup, OutboxState, SourceReport, SourceRow, Store, StoreError};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 /// Held runs that are named one by one.
 const HELD_RUNS_MAX: i64 = 100;
+const OUTBOX_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker looks many times a second.
+const OUTBOX_STALLED_AFTER_MS: i64 = 60_000;
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Status)]
@@ -70,6 +76,8 @@ pub struct SourceStatusJson {
     pub instance: Option<String>,
     /// What its deliveries wait for, before its API was read for the first time.
     pub waits_for: Option<WaitsFor>,
+    /// The outbox beside its table; null where there is none.
+    pub outbox: Option<OutboxJson>,
     pub last_resync: Option<RunJson>,
     pub lag_ms: i64,
     /// Accounts that are in doubt.
@@ -90,6 +98,20 @@ pub struct WaitsFor {
     pub what: String,
     /// Why it has not come about yet, where it was tried.
     pub error: Option<String>,
+}
+
+/// How an outbox beside a provider's table stands.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = Outbox)]
+pub struct OutboxJson {
+    /// Notes that wait to be taken, up to a million.
+    pub waiting: u64,
+    pub oldest_age_ms: Option<i64>,
+    /// Changes that its trigger could not note.
+    pub failures: u64,
+    pub last_failure: Option<String>,
+    /// Why nothing comes of it, or less than there should be; null where all is well.
+    pub problem: Option<String>,
 }
 
 /// What webhooks have lost: changes that only a resync found.
@@ -185,6 +207,7 @@ async fn source_status(
         takes_deliveries,
         has_api_key: source.is_readable(),
         waits_for: waits_for(source, &row),
+        outbox: outbox(source).await,
         instance: source.instance.clone().or(row.instance_id),
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
@@ -213,6 +236,32 @@ fn waits_for(source: &Source, row: &SourceRow) -> Option<WaitsFor> {
     }
     let what = "the first read of its API, which tells whose instance they are of".to_owned();
     Some(WaitsFor { what, error: row.read_error.clone() })
+}
+
+/// Asks the database that has it.
+async fn outbox(source: &Source) -> Option<OutboxJson> {
+    let problem = |problem: String| Some(OutboxJson { problem: Some(problem), ..OutboxJson::default() });
+    let state = match timeout(OUTBOX_TIMEOUT, outbox_state(source)).await {
+        Ok(Ok(state)) => state?,
+        Ok(Err(error)) => return problem(format!("whether there is an outbox cannot be told: {error}")),
+        Err(_) => {
+            return problem(format!("its database gave no answer within {} s", OUTBOX_TIMEOUT.as_secs()));
+        }
+    };
+    let OutboxState { waiting, oldest_age_ms, failures, last_failure, is_concurrent } = state;
+    let stalled_ms = oldest_age_ms.filter(|age_ms| *age_ms > OUTBOX_STALLED_AFTER_MS);
+    let problem = match (is_concurrent, stalled_ms) {
+        (false, _) => Some(NO_WAL.to_owned()),
+        (true, Some(age_ms)) => {
+            Some(format!("{waiting} notes wait, the oldest for {} s: nobody drains it", age_ms / 1_000))
+        }
+        (true, None) if failures > 0 => {
+            let last = last_failure.clone().unwrap_or_default();
+            Some(format!("its trigger could not note {failures} changes ({last}); a full run finds them"))
+        }
+        (true, None) => None,
+    };
+    Some(OutboxJson { waiting, oldest_age_ms, failures, last_failure, problem })
 }
 
 impl From<HeldGroup> for HeldBack {

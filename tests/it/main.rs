@@ -23,6 +23,7 @@ mod fuzz;
 mod kept;
 mod keys;
 mod noise;
+mod outbox;
 mod process;
 mod provider;
 mod proxied;

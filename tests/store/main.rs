@@ -23,6 +23,7 @@ mod mapping;
 mod migrating;
 mod odd;
 mod offering;
+mod outbox;
 mod read_back;
 mod reading;
 mod refusing;

@@ -20,9 +20,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("intake", &["clock", "core", "digest", "source", "store"]),
     ("simulate", &["clock", "core", "source"]),
     ("reconcile", &["clock", "core", "digest", "intake", "live", "nearest", "source", "store"]),
-    ("view", &["core", "reconcile", "source", "store"]),
     ("replay", &["clock", "core", "digest", "intake", "live", "reconcile", "source", "store"]),
     ("resync", &["clock", "core", "digest", "intake", "live", "reconcile", "retry", "source", "store"]),
+    ("view", &["core", "reconcile", "resync", "source", "store"]),
     ("worker", &["clock", "core", "intake", "live", "reconcile", "resync", "retry", "source", "store"]),
     (
         "web",

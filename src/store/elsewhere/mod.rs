@@ -1,12 +1,16 @@
-//! A provider's own users table in a database of the application's: read, never written.
+//! A provider's own users table in a database of the application's: read, never written. The outbox beside it is.
 
 mod catalog;
+mod installation;
+mod outbox;
 mod rows;
+
+pub use outbox::{OP_DELETE, OP_INSERT, OutboxNote, OutboxState};
 
 use crate::store::engine::driver::{Arg, Driver};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::postgres::PostgresDriver;
-use crate::store::engine::row::only;
+use crate::store::engine::row::{Row, only};
 use crate::store::engine::sqlite::SqliteDriver;
 use crate::store::engine::url::DatabaseUrl;
 use catalog::FoundTable;
@@ -86,24 +90,24 @@ impl TableElsewhere {
         &self,
         statement: impl Fn(&FoundTable) -> (String, Vec<Arg>),
     ) -> Result<Vec<String>, StoreError> {
+        self.rows_as(statement).await?.into_iter().map(|row| row.of("users elsewhere").text("row")).collect()
+    }
+
+    async fn rows_as(
+        &self,
+        statement: impl Fn(&FoundTable) -> (String, Vec<Arg>),
+    ) -> Result<Vec<Row>, StoreError> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(table) = known {
-            match self.fetch(statement(&table)).await {
+            let (sql, args) = statement(&table);
+            match self.driver.read(&sql, args).await {
                 Err(StoreError::Setup(_)) => {}
                 result => return result,
             }
         }
         let table = Arc::new(FoundTable::look_up(&*self.driver, &self.shape, &self.names).await?);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
-        self.fetch(statement(&table)).await
-    }
-
-    async fn fetch(&self, (sql, args): (String, Vec<Arg>)) -> Result<Vec<String>, StoreError> {
-        self.driver
-            .read(&sql, args)
-            .await?
-            .into_iter()
-            .map(|row| row.of("users elsewhere").text("row"))
-            .collect()
+        let (sql, args) = statement(&table);
+        self.driver.read(&sql, args).await
     }
 }

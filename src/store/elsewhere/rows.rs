@@ -38,6 +38,35 @@ impl FoundTable {
         (sql, vec![Arg::text(key)])
     }
 
+    /// `keys` is a JSON array of texts. What cannot be a key of this type is nobody's.
+    pub(super) fn rows_of(&self, keys: &str) -> (String, Vec<Arg>) {
+        let (object, table, column) = (self.object(), &self.name, quoted(&self.key.column));
+        let wanted = match (self.dialect, &*self.key.declared) {
+            (Dialect::Postgres, declared) => {
+                let value = match declared {
+                    "uuid" => {
+                        "CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(value AS uuid) END"
+                    }
+                    "smallint" | "integer" | "bigint" => {
+                        "CASE WHEN value ~ '^-?[0-9]{1,18}$' THEN CAST(value AS bigint) END"
+                    }
+                    _ => "value",
+                };
+                format!(
+                    "= ANY (ARRAY(SELECT {value} FROM json_array_elements_text(CAST($1 AS json)) AS k(value)))"
+                )
+            }
+            (Dialect::Sqlite, declared) if declared.contains("int") => {
+                "IN (SELECT CAST(value AS INTEGER) FROM json_each($1))".to_owned()
+            }
+            (Dialect::Sqlite, _) => "IN (SELECT value FROM json_each($1))".to_owned(),
+        };
+        let sql = format!(
+            "SELECT CAST({column} AS text) AS key, {object} AS row FROM {table} WHERE {column} {wanted}"
+        );
+        (sql, vec![Arg::text(keys)])
+    }
+
     pub(super) fn count(&self) -> (String, Vec<Arg>) {
         (format!("SELECT CAST(count(*) AS text) AS row FROM {}", self.name), Vec::new())
     }

@@ -65,8 +65,9 @@ pub trait Driver: Send + Sync {
     async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Option<Vec<(String, String)>>, StoreError>;
     /// Has the files forget what rows have forgotten.
     async fn scrub(&self) -> Result<(), StoreError>;
-    /// What tells this database from the same one restored somewhere, or from a dump, or to a time that is over.
-    async fn fingerprint(&self) -> Result<String, StoreError>;
+    /// What tells this database, and this table in it, from the same restored somewhere, or from a dump, or to a time that is
+    /// over.
+    async fn fingerprint(&self, table: &str) -> Result<String, StoreError>;
 
     /// Opens new connections as this URL has it: the same database, with another password.
     fn connect_as(&self, _url: &DatabaseUrl) -> Result<(), StoreError> {

@@ -275,12 +275,12 @@ impl Driver for PostgresDriver {
 
     /// The cluster, its timeline (a restore to a time that is over begins a new one, and so does a failover), the database,
     /// and the table.
-    async fn fingerprint(&self) -> Result<String, StoreError> {
+    async fn fingerprint(&self, table: &str) -> Result<String, StoreError> {
         const SQL: &str = "SELECT concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
                  CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
                  (SELECT oid FROM pg_database WHERE datname = current_database()),
-                 CAST(CAST('headcount.changes' AS regclass) AS oid)) AS fingerprint";
-        only(self.read(SQL, vec![]).await?, "changes")?.text("fingerprint")
+                 CAST(CAST($1 AS regclass) AS oid)) AS fingerprint";
+        only(self.read(SQL, vec![Arg::text(table)]).await?, "the catalog")?.text("fingerprint")
     }
 
     fn connect_as(&self, url: &DatabaseUrl) -> Result<(), StoreError> {

@@ -67,24 +67,26 @@ impl SqliteDriver {
         Ok(Self { writer, readers, path: path.to_owned(), opened, logged_bytes, checkpoint_due })
     }
 
-    /// A file of somebody else's: read as it is. It is an error where it is not there.
+    /// A file of somebody else's, taken as it is: its writer never waits for ours to bring the log into the file or onto the
+    /// disk. It is an error where it is not there.
     pub(in crate::store) async fn open_foreign(path: &Path) -> Result<Self, StoreError> {
         let opened = FileId::at(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
-            .read_only(true)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
+        let writing =
+            options.clone().synchronous(SqliteSynchronous::Normal).pragma("wal_autocheckpoint", "0");
         let pool = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
-        let (writer, readers) =
-            (pool().connect_lazy_with(options.clone()), pool().connect_with(options).await?);
+        let readers = pool().connect_with(options.read_only(true)).await?;
+        let writer = pool().connect_lazy_with(writing);
         let (path, checkpoint_due) = (path.to_owned(), Arc::default());
         Ok(Self { writer, readers, path, opened, logged_bytes: AtomicUsize::new(0), checkpoint_due })
     }
 
     /// Fails where the path no longer leads to the file that is open: it was moved, deleted or replaced, and what is
-    /// written to it would be found by nobody.
+    /// written to it would be found by nobody, and what is read of it is over.
     fn is_still_there(&self) -> Result<(), StoreError> {
         match FileId::at(&self.path).is_ok_and(|file| file == self.opened) {
             true => Ok(()),
@@ -140,10 +142,10 @@ impl Driver for SqliteDriver {
     }
 
     async fn begin(&self, access: Access) -> Result<Box<dyn Tx>, StoreError> {
+        self.is_still_there()?;
         let session = match access {
             Access::Read => Session::begin(&self.readers, "BEGIN", BEGIN_TIMEOUT).await?,
             Access::Write | Access::Decide { .. } => {
-                self.is_still_there()?;
                 Session::begin(&self.writer, WRITE, BEGIN_TIMEOUT).await?
             }
         };
@@ -200,7 +202,7 @@ impl Driver for SqliteDriver {
     }
 
     /// The file itself: one that was put in its place is another.
-    async fn fingerprint(&self) -> Result<String, StoreError> {
+    async fn fingerprint(&self, _table: &str) -> Result<String, StoreError> {
         let file = FileId::at(&self.path)?;
         Ok(format!("{}.{}", file.device, file.inode))
     }

@@ -13,7 +13,7 @@ impl Store {
     /// The epoch of the feed. It changes when the database is another one than it was: restored from a dump or to a time
     /// that is over, or copied to another place. A copy of the whole server, put back as it was, cannot be told from it.
     pub async fn feed_epoch(&self) -> Result<String, StoreError> {
-        let now = self.driver.fingerprint().await?;
+        let now = self.driver.fingerprint("headcount.changes").await?;
         if let Some(epoch) = self.epoch_of(&now).await? {
             return Ok(epoch);
         }

@@ -1,0 +1,171 @@
+//! The outbox beside a provider's table: what it notes becomes deliveries, from the rows as they are now.
+
+use super::ResyncError;
+use super::lease::Lease;
+use super::table::SourceTable;
+use crate::clock::Clock;
+use crate::intake::noted;
+use crate::source::api_error::ApiError;
+use crate::source::{NotedRow, ProviderTable, Source};
+use crate::store::{NewDelivery, OP_DELETE, OP_INSERT, OutboxNote, OutboxState, Store, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Notes that are taken at once.
+const NOTES_AT_ONCE: i64 = 500;
+/// What is wrong with a SQLite file in another mode.
+pub const NO_WAL: &str = "the file of the provider's table is not in WAL mode, so that the application would wait for \
+     headcount: `PRAGMA journal_mode = WAL`, once, turns it on";
+
+/// Drains one source's outbox.
+pub struct OutboxDrain {
+    store: Store,
+    source: Source,
+    clock: Arc<dyn Clock>,
+    table: SourceTable,
+    shape: &'static ProviderTable,
+}
+
+/// What became of a look into an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// There is none beside the table.
+    NotInstalled,
+    /// The source is retired: its notes wait.
+    Retired,
+    /// Every note is taken.
+    Emptied { notes: usize },
+    /// There may be more.
+    Partly { notes: usize },
+}
+
+impl OutboxDrain {
+    /// `None` where the source has no table of its own.
+    pub fn of(store: &Store, source: &Source, clock: &Arc<dyn Clock>) -> Result<Option<Self>, StoreError> {
+        let (Some(table), Some(shape)) = (SourceTable::of(source)?, source.provider.table()) else {
+            return Ok(None);
+        };
+        let (store, source, clock) = (store.clone(), source.clone(), clock.clone());
+        Ok(Some(Self { store, source, clock, table, shape }))
+    }
+
+    pub fn source_name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Of all processes one drains, as long as it holds this; `None` where another one does.
+    pub async fn hold(&self) -> Result<Option<Lease>, StoreError> {
+        Lease::acquire(&self.store, &format!("outbox/{}", self.source.name), &self.clock.fresh_id()).await
+    }
+
+    /// Takes some notes, the oldest first. They are taken away once what they tell is in the inbox: a process that dies in
+    /// between leaves them, and the inbox knows their message ids already.
+    pub async fn drain(&self) -> Result<Drained, ResyncError> {
+        if self.store.source(&self.source.name).await?.retired_at.is_some() {
+            return Ok(Drained::Retired);
+        }
+        let drained = self.drain_some().await;
+        if let Err(ResyncError::Store(error)) = &drained {
+            self.table.let_go_after(error).await;
+        }
+        drained
+    }
+
+    async fn drain_some(&self) -> Result<Drained, ResyncError> {
+        let table = self.table.opened().await?;
+        if !table.has_outbox().await? {
+            return Ok(Drained::NotInstalled);
+        }
+        let notes = table.notes(NOTES_AT_ONCE).await?;
+        if notes.is_empty() {
+            return Ok(Drained::Emptied { notes: 0 });
+        }
+        if !table.is_concurrent().await? {
+            return Err(StoreError::Setup(NO_WAL.to_owned()).into());
+        }
+        // What a server lacks that follows another one may only not have come yet.
+        if table.is_standby().await? {
+            return Err(ApiError::Replica.into());
+        }
+        let epoch = table.outbox_epoch().await?;
+        let latest = latest_of_each(&notes);
+        let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
+        let read_at = self.store.now().await?;
+        let rows: HashMap<String, String> = table.rows_of(&ids).await?.into_iter().collect();
+        let told = latest.iter().filter_map(|(id, change)| {
+            let row = rows.get(*id).map(String::as_str);
+            // Whose row is gone without a word has another note on the way, or is no user.
+            if row.is_none() && !change.is_deleted {
+                return None;
+            }
+            let body = (self.shape.told)(&NotedRow {
+                provider_id: id,
+                at: &change.latest.at,
+                is_new: change.is_new,
+                row,
+            });
+            noted(&self.source, format!("{epoch}-{}", change.latest.seq), &body, read_at)
+        });
+        let told: Vec<NewDelivery> = told.collect();
+        self.store.accept(&self.store.without_erased(told).await?).await?;
+        table.forget(&notes).await?;
+        match notes.len() == usize::try_from(NOTES_AT_ONCE).unwrap_or(usize::MAX) {
+            true => Ok(Drained::Partly { notes: notes.len() }),
+            false => Ok(Drained::Emptied { notes: notes.len() }),
+        }
+    }
+}
+
+/// What the notes say of one row: as the row is read once for all of them, they are one change.
+struct NotedChange<'a> {
+    latest: &'a OutboxNote,
+    is_new: bool,
+    is_deleted: bool,
+}
+
+fn latest_of_each(notes: &[OutboxNote]) -> BTreeMap<&str, NotedChange<'_>> {
+    let mut changes: BTreeMap<&str, NotedChange<'_>> = BTreeMap::new();
+    for note in notes {
+        let fresh = NotedChange { latest: note, is_new: false, is_deleted: false };
+        let change = changes.entry(&note.provider_id).or_insert(fresh);
+        change.latest = note;
+        change.is_new |= note.op == OP_INSERT;
+        change.is_deleted |= note.op == OP_DELETE;
+    }
+    changes
+}
+
+/// How the outbox of a source stands, asked now; `None` where it has none.
+pub async fn outbox_state(source: &Source) -> Result<Option<OutboxState>, StoreError> {
+    match SourceTable::of(source)? {
+        Some(table) => table.opened().await?.outbox_state().await,
+        None => Ok(None),
+    }
+}
+
+/// The statements that make the outbox of a source, or take it away, as they were printed or carried out; `None` where the
+/// source has no table of its own.
+pub async fn outbox_installation(
+    source: &Source,
+    change: InstallChange,
+) -> Result<Option<String>, StoreError> {
+    let Some(table) = SourceTable::of(source)? else { return Ok(None) };
+    let table = table.opened().await?;
+    let (script, is_carried_out) = match change {
+        InstallChange::Print => (format!("BEGIN;\n{}COMMIT;\n", table.outbox_installation().await?), false),
+        InstallChange::Apply => (table.outbox_installation().await?, true),
+        InstallChange::Remove => (table.outbox_removal().await?, true),
+    };
+    if is_carried_out {
+        table.run_script(&script).await?;
+    }
+    Ok(Some(script))
+}
+
+/// What is to be done about an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstallChange {
+    Print,
+    Apply,
+    Remove,
+}

@@ -1,0 +1,181 @@
+//! The outbox beside a users table elsewhere: triggers note whose row has changed, and headcount takes the notes away once
+//! they are in its inbox. It holds ids and kinds of change, never content.
+
+use super::catalog::FoundTable;
+use super::{TableElsewhere, installation};
+use crate::store::engine::dialect::Dialect;
+use crate::store::engine::driver::{Access, Arg};
+use crate::store::engine::error::StoreError;
+use crate::store::engine::row::{Row, only};
+
+/// What a note says of an id that is in the table no more.
+pub const OP_DELETE: &str = "delete";
+/// What a note says of an id that was not in the table before.
+pub const OP_INSERT: &str = "insert";
+
+/// That somebody's row was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxNote {
+    pub seq: i64,
+    pub provider_id: String,
+    /// [`OP_INSERT`], [`OP_DELETE`], or an update, whatever it is called.
+    pub op: String,
+    /// When, in RFC 3339.
+    pub at: String,
+}
+
+/// How an outbox stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxState {
+    /// Notes that wait; no more than [`WAITING_COUNT_MAX`] are counted.
+    pub waiting: u64,
+    pub oldest_age_ms: Option<i64>,
+    /// Changes that the trigger could not note. The application's own writes went through.
+    pub failures: u64,
+    pub last_failure: Option<String>,
+    /// As [`TableElsewhere::is_concurrent`] says.
+    pub is_concurrent: bool,
+}
+
+/// A count of more would take long, and says nothing more.
+pub const WAITING_COUNT_MAX: u64 = 1_000_000;
+
+impl TableElsewhere {
+    pub async fn has_outbox(&self) -> Result<bool, StoreError> {
+        let dialect = self.driver.dialect();
+        let table = installation::outbox(dialect);
+        let columns = self.driver.read(dialect.columns_of_table(), vec![Arg::text(table)]).await?;
+        Ok(!columns.is_empty())
+    }
+
+    /// Whether readers and the application's writer get out of each other's way: on SQLite, in WAL mode.
+    pub async fn is_concurrent(&self) -> Result<bool, StoreError> {
+        match self.driver.dialect() {
+            Dialect::Postgres => Ok(true),
+            Dialect::Sqlite => {
+                let sql = "SELECT journal_mode FROM pragma_journal_mode";
+                Ok(only(self.driver.read(sql, vec![]).await?, "settings")?.text("journal_mode")? == "wal")
+            }
+        }
+    }
+
+    /// The oldest notes. A transaction that commits late adds some with lower numbers than are gone already; nobody is
+    /// locked.
+    pub async fn notes(&self, limit: i64) -> Result<Vec<OutboxNote>, StoreError> {
+        let dialect = self.driver.dialect();
+        let sql = format!(
+            "SELECT CAST(seq AS text) AS seq, user_id, op, {} AS at FROM {} ORDER BY seq LIMIT $1",
+            at_text(dialect),
+            installation::outbox(dialect)
+        );
+        let note = |row: Row| {
+            let mut row = row.of("headcount_outbox");
+            let (seq, provider_id) = (row.int("seq")?, row.text("user_id")?);
+            Ok(OutboxNote { seq, provider_id, op: row.text("op")?, at: row.text("at")? })
+        };
+        self.driver.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().map(note).collect()
+    }
+
+    /// Which life of the outbox its numbers are of: another one after it was made anew, and after its database was restored,
+    /// copied or made from a dump.
+    pub async fn outbox_epoch(&self) -> Result<String, StoreError> {
+        let dialect = self.driver.dialect();
+        let state = installation::state(dialect);
+        let now = self.driver.fingerprint(installation::outbox(dialect)).await?;
+        let fresh = installation::fresh_epoch(dialect);
+        let sql = format!(
+            "UPDATE {state} SET epoch = CASE WHEN made_in IS NULL THEN epoch ELSE {fresh} END, made_in = $1
+             WHERE made_in IS NULL OR made_in <> $1"
+        );
+        let read = format!("SELECT epoch, coalesce(made_in, '') AS made_in FROM {state}");
+        loop {
+            let mut row = only(self.driver.read(&read, vec![]).await?, "headcount_outbox_state")?;
+            if row.text("made_in")? == now {
+                return row.text("epoch");
+            }
+            let mut tx = self.driver.begin(Access::Write).await?;
+            tx.execute(&sql, vec![Arg::text(&now)]).await?;
+            tx.commit().await?;
+        }
+    }
+
+    /// The rows of these keys that are there: key and JSON object.
+    pub async fn rows_of(&self, keys: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+        let keys = serde_json::json!(keys).to_string();
+        let pair = |row: Row| {
+            let mut row = row.of("users elsewhere");
+            Ok((row.text("key")?, row.text("row")?))
+        };
+        self.rows_as(|table: &FoundTable| table.rows_of(&keys)).await?.into_iter().map(pair).collect()
+    }
+
+    /// Takes notes away. Each statement is short, so that the application's writer waits for none of them.
+    pub async fn forget(&self, notes: &[OutboxNote]) -> Result<(), StoreError> {
+        const AT_ONCE: usize = 100;
+        let dialect = self.driver.dialect();
+        for step in notes.chunks(AT_ONCE) {
+            let numbers: Vec<String> = step.iter().map(|note| note.seq.to_string()).collect();
+            let sql = format!(
+                "DELETE FROM {} WHERE seq IN ({})",
+                installation::outbox(dialect),
+                numbers.join(", ")
+            );
+            let mut tx = self.driver.begin(Access::Write).await?;
+            tx.execute(&sql, vec![]).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// `None` where there is no outbox.
+    pub async fn outbox_state(&self) -> Result<Option<OutboxState>, StoreError> {
+        if !self.has_outbox().await? {
+            return Ok(None);
+        }
+        let dialect = self.driver.dialect();
+        let (outbox, state) = (installation::outbox(dialect), installation::state(dialect));
+        let age = match dialect {
+            Dialect::Postgres => "extract(epoch FROM clock_timestamp() - at) * 1000",
+            Dialect::Sqlite => "(julianday('now') - julianday(at)) * 86400000",
+        };
+        let sql = format!(
+            "SELECT (SELECT CAST(count(*) AS text) FROM (SELECT 1 FROM {outbox} LIMIT {WAITING_COUNT_MAX}) AS n) AS waiting,
+                 (SELECT CAST(CAST({age} AS bigint) AS text) FROM {outbox} ORDER BY seq LIMIT 1) AS age,
+                 CAST(failures AS text) AS failures, last_failure FROM {state}"
+        );
+        let mut row = only(self.driver.read(&sql, vec![]).await?, "headcount_outbox_state")?;
+        Ok(Some(OutboxState {
+            waiting: row.count("waiting")?,
+            oldest_age_ms: row.opt_int("age")?,
+            failures: row.count("failures")?,
+            last_failure: row.opt_text("last_failure")?,
+            is_concurrent: self.is_concurrent().await?,
+        }))
+    }
+
+    /// The statements that make the outbox beside this table, or do it again where the table has changed.
+    pub async fn outbox_installation(&self) -> Result<String, StoreError> {
+        let table = FoundTable::look_up(&*self.driver, &self.shape, &self.names).await?;
+        Ok(installation::install(&table))
+    }
+
+    /// The statements that take the outbox away, with whatever waits in it.
+    pub async fn outbox_removal(&self) -> Result<String, StoreError> {
+        let table = FoundTable::look_up(&*self.driver, &self.shape, &self.names).await?;
+        Ok(installation::uninstall(&table))
+    }
+
+    /// Runs such statements, in one transaction.
+    pub async fn run_script(&self, script: &str) -> Result<(), StoreError> {
+        let mut tx = self.driver.begin(Access::Write).await?;
+        tx.script(script).await?;
+        tx.commit().await
+    }
+}
+
+fn at_text(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+        Dialect::Sqlite => "at",
+    }
+}
