@@ -235,7 +235,7 @@ async fn install(
     })?;
     if change != InstallChange::Print {
         return Err(of_kind(
-            "whose database headcount does not reach: run what is printed without this, there",
+            "and headcount does not reach its database: run what is printed without --apply in the project's SQL editor",
         ));
     }
     match context.json {

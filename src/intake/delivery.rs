@@ -34,17 +34,24 @@ pub fn verified(
 /// of no use.
 pub fn logged(source: &Source, body: &str, read_at: Timestamp) -> Option<NewDelivery> {
     let glance = source.provider.glance(body);
-    let message_id = glance.message_id.clone().filter(|_| glance.used)?;
-    let signature = String::new();
-    Some(NewDelivery { message_id, signature, ..outlined(source, glance, body, read_at) })
+    let message_id = glance.message_id.clone()?;
+    if_used(source, glance, message_id, body, read_at)
 }
 
 /// What the outbox of the provider's table has told, as the delivery that it is as well. `None` where it is of no use.
 pub fn noted(source: &Source, message_id: String, body: &str, read_at: Timestamp) -> Option<NewDelivery> {
-    let glance = source.provider.glance(body);
-    let of_use = glance.used;
-    let signature = String::new();
-    of_use.then(|| NewDelivery { message_id, signature, ..outlined(source, glance, body, read_at) })
+    if_used(source, source.provider.glance(body), message_id, body, read_at)
+}
+
+fn if_used(
+    source: &Source,
+    glance: Glance,
+    message_id: String,
+    body: &str,
+    read_at: Timestamp,
+) -> Option<NewDelivery> {
+    let is_used = glance.used;
+    is_used.then(|| NewDelivery { message_id, ..outlined(source, glance, body, read_at) })
 }
 
 fn outlined(source: &Source, glance: Glance, body: &str, signed_at: Timestamp) -> NewDelivery {

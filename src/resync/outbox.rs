@@ -33,10 +33,12 @@ pub enum Drained {
     NotInstalled,
     /// The source is retired: its notes wait.
     Retired,
+    /// There is no note.
+    Nothing,
     /// Every note is taken.
-    Emptied { notes: usize },
-    /// There may be more.
-    Partly { notes: usize },
+    Emptied,
+    /// Some are taken, and there may be more.
+    Partly,
 }
 
 impl OutboxDrain {
@@ -61,9 +63,6 @@ impl OutboxDrain {
     /// Takes some notes, the oldest first. They are taken away once what they tell is in the inbox: a process that dies in
     /// between leaves them, and the inbox knows their message ids already.
     pub async fn drain(&self) -> Result<Drained, ResyncError> {
-        if self.store.source(&self.source.name).await?.retired_at.is_some() {
-            return Ok(Drained::Retired);
-        }
         let drained = self.drain_some().await;
         if let Err(ResyncError::Store(error)) = &drained {
             self.table.let_go_after(error).await;
@@ -78,7 +77,10 @@ impl OutboxDrain {
         }
         let notes = table.notes(NOTES_AT_ONCE).await?;
         if notes.is_empty() {
-            return Ok(Drained::Emptied { notes: 0 });
+            return Ok(Drained::Nothing);
+        }
+        if self.store.source(&self.source.name).await?.retired_at.is_some() {
+            return Ok(Drained::Retired);
         }
         if !table.is_concurrent().await? {
             return Err(StoreError::Setup(NO_WAL.to_owned()).into());
@@ -109,10 +111,8 @@ impl OutboxDrain {
         let told: Vec<NewDelivery> = told.collect();
         self.store.accept(&self.store.without_erased(told).await?).await?;
         table.forget(&notes).await?;
-        match notes.len() == usize::try_from(NOTES_AT_ONCE).unwrap_or(usize::MAX) {
-            true => Ok(Drained::Partly { notes: notes.len() }),
-            false => Ok(Drained::Emptied { notes: notes.len() }),
-        }
+        let is_full = i64::try_from(notes.len()).is_ok_and(|count| count == NOTES_AT_ONCE);
+        Ok(if is_full { Drained::Partly } else { Drained::Emptied })
     }
 }
 

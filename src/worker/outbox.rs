@@ -65,12 +65,12 @@ async fn drain(outbox: &OutboxDrain, name: &str, stored: &Notify, clock: &Arc<dy
                 backoff.reset();
                 match drained {
                     Drained::NotInstalled | Drained::Retired => ASK_EVERY,
-                    Drained::Emptied { notes: 0 } => LOOK_EVERY,
-                    Drained::Emptied { .. } => {
+                    Drained::Nothing => LOOK_EVERY,
+                    Drained::Emptied => {
                         stored.notify_one();
                         LOOK_EVERY
                     }
-                    Drained::Partly { .. } => {
+                    Drained::Partly => {
                         stored.notify_one();
                         Duration::ZERO
                     }

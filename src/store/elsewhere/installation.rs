@@ -23,14 +23,6 @@ pub(super) fn state(dialect: Dialect) -> &'static str {
     }
 }
 
-/// An epoch that no other outbox has.
-pub(super) fn fresh_epoch(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Postgres => "substr(md5(CAST(random() AS text) || CAST(clock_timestamp() AS text)), 1, 16)",
-        Dialect::Sqlite => "lower(hex(randomblob(8)))",
-    }
-}
-
 pub(super) fn install(table: &FoundTable) -> String {
     let (name, key) = (&table.name, quoted(&table.key.column));
     match table.dialect {
@@ -61,7 +53,7 @@ const TRIGGERS: [&str; 3] = ["headcount_outbox_insert", "headcount_outbox_update
 
 /// One row a statement and not one a row: an import of 100,000 people is one insert more.
 fn install_postgres(table: &str, key: &str) -> String {
-    let epoch = fresh_epoch(Dialect::Postgres);
+    let epoch = Dialect::Postgres.fresh_epoch();
     let triggers: String = [
         (TRIGGERS[0], "INSERT", "NEW TABLE AS headcount_after"),
         (TRIGGERS[1], "UPDATE", "OLD TABLE AS headcount_before NEW TABLE AS headcount_after"),
@@ -131,7 +123,7 @@ END $$;
 
 fn install_sqlite(table: &str, key: &str) -> String {
     const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
-    let epoch = fresh_epoch(Dialect::Sqlite);
+    let epoch = Dialect::Sqlite.fresh_epoch();
     let note = |row: &str, op: &str, unless: &str| {
         format!(
             "    INSERT INTO headcount_outbox (user_id, op, at) SELECT CAST({row}.{key} AS text), '{op}', {NOW}{unless};\n"

@@ -27,7 +27,7 @@ pub struct OutboxNote {
 /// How an outbox stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxState {
-    /// Notes that wait; no more than [`WAITING_COUNT_MAX`] are counted.
+    /// Notes that wait, of which a million are counted at most.
     pub waiting: u64,
     pub oldest_age_ms: Option<i64>,
     /// Changes that the trigger could not note. The application's own writes went through.
@@ -38,7 +38,7 @@ pub struct OutboxState {
 }
 
 /// A count of more would take long, and says nothing more.
-pub const WAITING_COUNT_MAX: u64 = 1_000_000;
+const WAITING_COUNT_MAX: u64 = 1_000_000;
 
 impl TableElsewhere {
     pub async fn has_outbox(&self) -> Result<bool, StoreError> {
@@ -80,23 +80,30 @@ impl TableElsewhere {
     /// copied or made from a dump.
     pub async fn outbox_epoch(&self) -> Result<String, StoreError> {
         let dialect = self.driver.dialect();
-        let state = installation::state(dialect);
         let now = self.driver.fingerprint(installation::outbox(dialect)).await?;
-        let fresh = installation::fresh_epoch(dialect);
-        let sql = format!(
-            "UPDATE {state} SET epoch = CASE WHEN made_in IS NULL THEN epoch ELSE {fresh} END, made_in = $1
-             WHERE made_in IS NULL OR made_in <> $1"
-        );
-        let read = format!("SELECT epoch, coalesce(made_in, '') AS made_in FROM {state}");
-        loop {
-            let mut row = only(self.driver.read(&read, vec![]).await?, "headcount_outbox_state")?;
-            if row.text("made_in")? == now {
-                return row.text("epoch");
-            }
-            let mut tx = self.driver.begin(Access::Write).await?;
-            tx.execute(&sql, vec![Arg::text(&now)]).await?;
-            tx.commit().await?;
+        if let Some(epoch) = self.epoch_in(&now).await? {
+            return Ok(epoch);
         }
+        let sql = format!(
+            "UPDATE {} SET epoch = CASE WHEN made_in IS NULL THEN epoch ELSE {} END, made_in = $1
+             WHERE made_in IS NULL OR made_in <> $1",
+            installation::state(dialect),
+            dialect.fresh_epoch()
+        );
+        let mut tx = self.driver.begin(Access::Write).await?;
+        tx.execute(&sql, vec![Arg::text(&now)]).await?;
+        tx.commit().await?;
+        let epoch = self.epoch_in(&now).await?;
+        epoch.ok_or_else(|| StoreError::Unavailable("the outbox's epoch is being changed".to_owned()))
+    }
+
+    /// The epoch, where it began in the database with this fingerprint.
+    async fn epoch_in(&self, fingerprint: &str) -> Result<Option<String>, StoreError> {
+        let state = installation::state(self.driver.dialect());
+        let sql = format!("SELECT epoch, made_in FROM {state}");
+        let mut row = only(self.driver.read(&sql, vec![]).await?, "headcount_outbox_state")?;
+        let is_here = row.opt_text("made_in")?.as_deref() == Some(fingerprint);
+        Ok(Some(row.text("epoch")?).filter(|_| is_here))
     }
 
     /// The rows of these keys that are there: key and JSON object.

@@ -106,6 +106,14 @@ impl Dialect {
         }
     }
 
+    /// A word that no other epoch has: of the feed, or of an outbox.
+    pub fn fresh_epoch(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "substr(replace(CAST(gen_random_uuid() AS text), '-', ''), 1, 16)",
+            Dialect::Sqlite => "lower(hex(randomblob(8)))",
+        }
+    }
+
     /// A timestamp column as canonical text.
     pub fn timestamp_text(self, column: &str) -> String {
         match self {

@@ -1,7 +1,6 @@
 //! Which history the feed's numbers are of: after a restore the same numbers are given out for other changes.
 
 use crate::store::Store;
-use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
 use crate::store::inbox::deliveries::first;
@@ -17,10 +16,7 @@ impl Store {
         if let Some(epoch) = self.epoch_of(&now).await? {
             return Ok(epoch);
         }
-        let fresh = match self.dialect() {
-            Dialect::Postgres => "substr(replace(CAST(gen_random_uuid() AS text), '-', ''), 1, 16)",
-            Dialect::Sqlite => "lower(hex(randomblob(8)))",
-        };
+        let fresh = self.dialect().fresh_epoch();
         // Of two processes that find it out at once, one makes the epoch.
         let sql = self.dialect().own(&format!(
             "INSERT INTO headcount.settings (key, value) VALUES ('{SETTING}', {fresh} || ' ' || $1)
