@@ -7,12 +7,21 @@ use crate::clock::Clock;
 use crate::intake::noted;
 use crate::source::api_error::ApiError;
 use crate::source::{NotedRow, ProviderTable, Source};
-use crate::store::{NewDelivery, OP_DELETE, OP_INSERT, OutboxNote, OutboxState, Store, StoreError};
+use crate::store::{
+    NewDelivery, OP_DELETE, OP_INSERT, OutboxNote, OutboxState, Store, StoreError, TableElsewhere,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Notes that are taken at once.
 const NOTES_AT_ONCE: i64 = 500;
+/// For how long a SQLite file has had no new note before headcount writes to it.
+const QUIET_FOR: Duration = Duration::from_secs(5);
+/// Where it is never quiet: the notes are taken away after so long all the same, before `status` takes them for forgotten.
+const TOLD_FOR_MAX: Duration = Duration::from_secs(30);
 /// What is wrong with a SQLite file in another mode.
 pub const NO_WAL: &str = "the file of the provider's table is not in WAL mode, so that the application would wait for \
      headcount: `PRAGMA journal_mode = WAL`, once, turns it on";
@@ -24,6 +33,43 @@ pub struct OutboxDrain {
     clock: Arc<dyn Clock>,
     table: SourceTable,
     shape: &'static ProviderTable,
+    told: Mutex<Told>,
+}
+
+/// Notes whose deliveries are in the inbox, and that still lie in the outbox. On SQLite an application's transaction that has
+/// read and then writes fails where anybody has written in between, so nothing is written there until it is quiet.
+#[derive(Default)]
+struct Told {
+    /// Which life of the outbox the numbers are of.
+    epoch: String,
+    notes: Vec<i64>,
+    /// When the first and the last of them came.
+    came_at: Option<(Instant, Instant)>,
+}
+
+impl Told {
+    /// Forgets what was of another life, and takes the notes away where that is due.
+    async fn keep_up(&mut self, table: &TableElsewhere) -> Result<(), StoreError> {
+        if !table.is_concurrent().await? {
+            return Err(StoreError::Setup(NO_WAL.to_owned()));
+        }
+        let epoch = table.outbox_epoch().await?;
+        if self.epoch != epoch {
+            *self = Told { epoch, ..Told::default() };
+        }
+        if self.is_due() {
+            table.forget(&self.notes).await?;
+            self.notes.clear();
+            self.came_at = None;
+        }
+        Ok(())
+    }
+
+    /// Whether the notes are to be taken away now.
+    fn is_due(&self) -> bool {
+        self.came_at
+            .is_some_and(|(first, last)| last.elapsed() >= QUIET_FOR || first.elapsed() >= TOLD_FOR_MAX)
+    }
 }
 
 /// What became of a look into an outbox.
@@ -48,7 +94,7 @@ impl OutboxDrain {
             return Ok(None);
         };
         let (store, source, clock) = (store.clone(), source.clone(), clock.clone());
-        Ok(Some(Self { store, source, clock, table, shape }))
+        Ok(Some(Self { store, source, clock, table, shape, told: Mutex::default() }))
     }
 
     pub fn source_name(&self) -> &str {
@@ -75,26 +121,28 @@ impl OutboxDrain {
         if !table.has_outbox().await? {
             return Ok(Drained::NotInstalled);
         }
-        let notes = table.notes(NOTES_AT_ONCE).await?;
+        let mut told = self.told.lock().await;
+        let is_in_order = table.is_in_order_of_commits();
+        if is_in_order {
+            told.keep_up(&table).await?;
+        }
+        let notes = table.notes_after(told.notes.last().copied().unwrap_or(0), NOTES_AT_ONCE).await?;
         if notes.is_empty() {
             return Ok(Drained::Nothing);
         }
         if self.store.source(&self.source.name).await?.retired_at.is_some() {
             return Ok(Drained::Retired);
         }
-        if !table.is_concurrent().await? {
-            return Err(StoreError::Setup(NO_WAL.to_owned()).into());
-        }
         // What a server lacks that follows another one may only not have come yet.
         if table.is_standby().await? {
             return Err(ApiError::Replica.into());
         }
-        let epoch = table.outbox_epoch().await?;
+        let epoch = if is_in_order { told.epoch.clone() } else { table.outbox_epoch().await? };
         let latest = latest_of_each(&notes);
         let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
         let read_at = self.store.now().await?;
         let rows: HashMap<String, String> = table.rows_of(&ids).await?.into_iter().collect();
-        let told = latest.iter().filter_map(|(id, change)| {
+        let deliveries = latest.iter().filter_map(|(id, change)| {
             let row = rows.get(*id).map(String::as_str);
             // Whose row is gone without a word has another note on the way, or is no user.
             if row.is_none() && !change.is_deleted {
@@ -108,9 +156,17 @@ impl OutboxDrain {
             });
             noted(&self.source, format!("{epoch}-{}", change.latest.seq), &body, read_at)
         });
-        let told: Vec<NewDelivery> = told.collect();
-        self.store.accept(&self.store.without_erased(told).await?).await?;
-        table.forget(&notes).await?;
+        let deliveries: Vec<NewDelivery> = deliveries.collect();
+        self.store.accept(&self.store.without_erased(deliveries).await?).await?;
+        let numbers = notes.iter().map(|note| note.seq);
+        match is_in_order {
+            true => {
+                told.notes.extend(numbers);
+                let now = Instant::now();
+                told.came_at = Some((told.came_at.map_or(now, |(first, _)| first), now));
+            }
+            false => table.forget(&numbers.collect::<Vec<_>>()).await?,
+        }
         let is_full = i64::try_from(notes.len()).is_ok_and(|count| count == NOTES_AT_ONCE);
         Ok(if is_full { Drained::Partly } else { Drained::Emptied })
     }

@@ -17,6 +17,7 @@ on_each_database!(
     deliveries_alone_keep_the_rows_equal,
     the_admin_api_alone_keeps_the_rows_equal,
     the_table_alone_keeps_the_rows_equal,
+    the_real_outbox_alone_keeps_the_rows_equal,
     a_delivery_that_is_overtaken_has_the_row_read,
 );
 
@@ -308,6 +309,35 @@ async fn the_table_alone_keeps_the_rows_equal(db: Db) {
     let (code, run, error) = real.resync(&db, &real.by_table(), &[]);
     assert_eq!((code, &run["deleted"]), (Some(1), &json!(0)), "{run}");
     assert!(error.contains("no column for updatedAt") && error.contains("database_columns"), "{error}");
+}
+
+/// Past every hook as well, with no read on schedule and no poll.
+async fn the_real_outbox_alone_keeps_the_rows_equal(db: Db) {
+    let Some(modules) = BETTER_AUTH.found() else { return };
+    let real = RealBetterAuth::start(&modules, &db, NOWHERE).await;
+    if db.backend == Backend::Sqlite {
+        real.db.execute("PRAGMA journal_mode = WAL").await;
+    }
+    let mut install = headcount(&db.url);
+    install.envs(real.by_table()).args(["source", "install", "better-auth", "--apply"]);
+    assert_eq!(run(&mut install).status.code(), Some(0));
+    assert_eq!(real.resync(&db, &real.by_table(), &[]).0, Some(0), "who was there before");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("headcount.toml");
+    let text = "[sources.better-auth]\nkind = \"better-auth\"\ndatabase_url_env = \"APPLICATION_DATABASE\"\npoll = \"off\"\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let variables = [
+        ("APPLICATION_DATABASE", &*real.db.url),
+        ("HEADCOUNT_CONFIG", &*file),
+        ("HEADCOUNT_RESYNC_SCHEDULE", "off"),
+    ];
+    let _server = Server::start_with(&db, &[], &variables).await;
+    real.live_through().await;
+    real.live_past_the_hooks().await;
+    until("the rows are equal", || async { people(&db).await == real.rows().await }).await;
+    assert_eq!(db.count("headcount.inbox WHERE status IN ('dead', 'held')").await, 0);
+    assert_eq!(db.count("headcount.runs WHERE mode = 'full'").await, 1, "nothing else has found it");
 }
 
 /// Sign-ups and changes through the API, and then past every hook.

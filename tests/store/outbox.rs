@@ -34,7 +34,7 @@ async fn installed(db: &Db) -> TableElsewhere {
 }
 
 async fn noted(table: &TableElsewhere) -> Vec<(String, String)> {
-    let notes = table.notes(100).await.unwrap();
+    let notes = table.notes_after(0, 100).await.unwrap();
     notes.into_iter().map(|note| (note.provider_id, note.op)).collect()
 }
 
@@ -57,14 +57,14 @@ async fn every_change_of_a_row_is_noted(db: Db) {
         ("a", "delete"),
     ];
     assert_eq!(noted(&table).await, pairs(&all));
-    let notes = table.notes(100).await.unwrap();
+    let notes = table.notes_after(0, 100).await.unwrap();
     assert!(notes.windows(2).all(|pair| pair[0].seq < pair[1].seq && pair[0].at <= pair[1].at), "{notes:?}");
     assert!(notes.iter().all(|note| note.at.ends_with('Z') && note.at.len() >= 24), "{notes:?}");
     let state = table.outbox_state().await.unwrap().unwrap();
     assert_eq!((state.waiting, state.failures, state.is_concurrent), (6, 0, true));
     assert!((0..60_000).contains(&state.oldest_age_ms.unwrap()), "{state:?}");
     // The first four are taken, and no others with them.
-    table.forget(&notes[..4]).await.unwrap();
+    table.forget(&notes[..4].iter().map(|note| note.seq).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(noted(&table).await, pairs(&all[4..]));
     let content = db
         .query("SELECT user_id, op FROM headcount_outbox".replace("headcount_outbox", outbox(&db)).as_str())
@@ -207,11 +207,11 @@ async fn a_late_commit_is_not_skipped() {
     let mut late = sqlx::PgConnection::connect(&db.direct).await.unwrap();
     late.execute("BEGIN; INSERT INTO \"user\" VALUES ('late', 'l@example.com', '')").await.unwrap();
     db.execute("INSERT INTO \"user\" VALUES ('early', 'e@example.com', '')").await;
-    let first: Vec<OutboxNote> = table.notes(100).await.unwrap();
+    let first: Vec<OutboxNote> = table.notes_after(0, 100).await.unwrap();
     assert_eq!(first.iter().map(|note| &*note.provider_id).collect::<Vec<_>>(), ["early"]);
     late.execute("COMMIT").await.unwrap();
-    table.forget(&first).await.unwrap();
-    let second = table.notes(100).await.unwrap();
+    table.forget(&first.iter().map(|note| note.seq).collect::<Vec<_>>()).await.unwrap();
+    let second = table.notes_after(0, 100).await.unwrap();
     assert_eq!(second.iter().map(|note| &*note.provider_id).collect::<Vec<_>>(), ["late"]);
     assert!(second[0].seq < first[0].seq);
 }
@@ -226,7 +226,7 @@ async fn a_file_that_was_put_in_the_place_is_read_anew() {
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     std::fs::copy(path, format!("{path}.restored")).unwrap();
     std::fs::rename(format!("{path}.restored"), path).unwrap();
-    assert!(matches!(table.notes(1).await, Err(StoreError::Replaced)));
+    assert!(matches!(table.notes_after(0, 1).await, Err(StoreError::Replaced)));
     let again = opened_as(&db, TableNames::default()).await;
     assert_ne!(again.outbox_epoch().await.unwrap(), epoch);
 }

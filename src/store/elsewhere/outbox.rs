@@ -59,12 +59,17 @@ impl TableElsewhere {
         }
     }
 
-    /// The oldest notes. A transaction that commits late adds some with lower numbers than are gone already; nobody is
-    /// locked.
-    pub async fn notes(&self, limit: i64) -> Result<Vec<OutboxNote>, StoreError> {
+    /// Whether notes are numbered in the order of their commits, as where there is one writer: what lies behind a note is
+    /// new then. Elsewhere a transaction that commits late adds lower numbers than are gone already.
+    pub fn is_in_order_of_commits(&self) -> bool {
+        self.driver.dialect() == Dialect::Sqlite
+    }
+
+    /// The oldest notes behind this number. Nobody is locked.
+    pub async fn notes_after(&self, seq: i64, limit: i64) -> Result<Vec<OutboxNote>, StoreError> {
         let dialect = self.driver.dialect();
         let sql = format!(
-            "SELECT CAST(seq AS text) AS seq, user_id, op, {} AS at FROM {} ORDER BY seq LIMIT $1",
+            "SELECT CAST(seq AS text) AS seq, user_id, op, {} AS at FROM {} WHERE seq > $1 ORDER BY seq LIMIT $2",
             at_text(dialect),
             installation::outbox(dialect)
         );
@@ -73,7 +78,7 @@ impl TableElsewhere {
             let (seq, provider_id) = (row.int("seq")?, row.text("user_id")?);
             Ok(OutboxNote { seq, provider_id, op: row.text("op")?, at: row.text("at")? })
         };
-        self.driver.read(&sql, vec![Arg::Int(limit)]).await?.into_iter().map(note).collect()
+        self.driver.read(&sql, vec![Arg::Int(seq), Arg::Int(limit)]).await?.into_iter().map(note).collect()
     }
 
     /// Which life of the outbox its numbers are of: another one after it was made anew, and after its database was restored,
@@ -116,12 +121,12 @@ impl TableElsewhere {
         self.rows_as(|table: &FoundTable| table.rows_of(&keys)).await?.into_iter().map(pair).collect()
     }
 
-    /// Takes notes away. Each statement is short, so that the application's writer waits for none of them.
-    pub async fn forget(&self, notes: &[OutboxNote]) -> Result<(), StoreError> {
+    /// Takes notes away, by their numbers. Each statement is short, so that the application's writer waits for none of them.
+    pub async fn forget(&self, notes: &[i64]) -> Result<(), StoreError> {
         const AT_ONCE: usize = 100;
         let dialect = self.driver.dialect();
         for step in notes.chunks(AT_ONCE) {
-            let numbers: Vec<String> = step.iter().map(|note| note.seq.to_string()).collect();
+            let numbers: Vec<String> = step.iter().map(i64::to_string).collect();
             let sql = format!(
                 "DELETE FROM {} WHERE seq IN ({})",
                 installation::outbox(dialect),
