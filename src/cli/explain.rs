@@ -148,6 +148,9 @@ impl Paint {
             if let (Some(by), at) = (&account.linked_by, &account.linked_at) {
                 said.push(format!("linked by {by} {}", at.as_deref().unwrap_or_default()));
             }
+            if let Some(other) = &account.collides_with {
+                said.push(format!("collides over its address with user {other}, who had it first (`users link`, `users separate`)"));
+            }
             if let (Some(by), Some(at)) = (&account.deleted_by, &account.deleted_at) {
                 said.push(format!("deleted {at} ({by})"));
             }

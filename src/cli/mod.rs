@@ -26,6 +26,7 @@ mod simulate;
 mod source;
 mod status;
 mod users;
+mod waiting;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};

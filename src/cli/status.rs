@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
-/// its API shows changes, where an outbox is not drained or its trigger has failed, and where something is wrong with the
+/// its API shows changes, where accounts collide over an address, where an outbox is not drained or its trigger has failed, and where something is wrong with the
 /// database or the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
@@ -29,8 +29,9 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
         |source: &SourceStatusJson| source.waits_for.as_ref().is_some_and(|waits| waits.error.is_some());
     let outbox_fails =
         |source: &SourceStatusJson| source.outbox.as_ref().is_some_and(|outbox| outbox.problem.is_some());
-    let is_alarming =
-        |source: &SourceStatusJson| source.silence.is_some() || waits_in_vain(source) || outbox_fails(source);
+    let is_alarming = |source: &SourceStatusJson| {
+        source.silence.is_some() || source.colliding > 0 || waits_in_vain(source) || outbox_fails(source)
+    };
     let alarm = report.sources.iter().any(is_alarming);
     let table = !report.users_table_problems.is_empty() || report.database_takes_no_writes.is_some();
     Ok(if waiting || alarm || table || !report.held_runs.is_empty() { FOUND } else { DONE })
@@ -163,6 +164,20 @@ fn notes(source: &SourceStatusJson) -> Vec<String> {
     }
     if source.to_be_read_again > 0 {
         notes.push(format!("{} accounts of {name} are to be read again.", source.to_be_read_again));
+    }
+    if source.awaiting_address > 0 {
+        notes.push(format!(
+            "{} accounts of {name} wait without a user, because their address is another user's and not verified for them \
+             (`headcount users waiting`).",
+            source.awaiting_address
+        ));
+    }
+    if source.colliding > 0 {
+        notes.push(format!(
+            "{} users of {name} have the address of another user: `headcount users waiting` lists them; `users link` makes two \
+             users one, `users separate` leaves them two.",
+            source.colliding
+        ));
     }
     notes
 }

@@ -1,14 +1,15 @@
 //! `headcount users`
 
 use super::assembly::erased_row;
-use super::output::{confirm, json_of, print, print_fields, print_json, users_table, visible};
+use super::output::{confirm, json_of, print, print_fields, print_json, users_table};
 use super::relink::relink;
+use super::waiting::{told_conflicts, without_a_row};
 use super::{Context, DONE};
 use crate::config::ConfigError;
 use crate::core::call::RowSetting;
 use crate::core::event::IdentityKey;
-use crate::reconcile::{Assignment, Caller, Calls};
-use crate::store::{RowlessAccount, Store, UserFilter, UserView};
+use crate::reconcile::{Assignment, Caller, Calls, Separated};
+use crate::store::{Store, UserFilter, UserView};
 use crate::view::{Erasure, UserJson};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -39,6 +40,28 @@ pub enum Users {
         /// Does not ask
         #[arg(long)]
         yes: bool,
+    },
+    /// Gives an account that waits for an address a user of its own, by your word that it is somebody else's
+    ///
+    /// Of an account that has a user and collides over its address, the user stays as it is and is no collision any more.
+    /// `users link` takes it back.
+    Separate {
+        /// Such as `better-auth`
+        source: String,
+        /// The account's id at the source
+        provider_id: String,
+        #[arg(long, hide = true)]
+        yes: bool,
+    },
+    /// Accounts whose address is another user's: those that wait without a user, and those that collide
+    ///
+    /// `users link` ties such an account to the user whose address it is, `users separate` makes it somebody else's.
+    Waiting {
+        /// Only those of this source
+        #[arg(long)]
+        source: Option<String>,
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
     },
     /// Finds people who are two users because a rule that links their accounts was set only later
     ///
@@ -115,6 +138,10 @@ pub async fn run(command: Users, context: Context) -> anyhow::Result<u8> {
     let code = match command {
         Users::List(command) => list(&store, command, context.json).await?,
         Users::Show { user } => show(&store, &user, context.json).await?,
+        Users::Waiting { source, limit } => {
+            let conflicts = store.address_conflicts(source.as_deref(), None, limit).await?;
+            told_conflicts(&conflicts, context.json)
+        }
         acting => act(acting, &store, &context).await?,
     };
     store.close().await;
@@ -128,7 +155,22 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
         clock: context.clock.clone(),
     };
     match command {
-        Users::List(_) | Users::Show { .. } => Ok(DONE),
+        Users::List(_) | Users::Show { .. } | Users::Waiting { .. } => Ok(DONE),
+        Users::Separate { source, provider_id, yes: _ } => {
+            context.source(&source)?;
+            let key = IdentityKey { source, provider_id };
+            let (id, sentence) = match calls.separate(&key, Caller::OPERATOR).await? {
+                Separated::Made(id) => {
+                    let sentence = format!("The account has user {id} of its own now.");
+                    (id, sentence)
+                }
+                Separated::Stays(id) => {
+                    let sentence = format!("User {id} stays as it is, and collides no more.");
+                    (id, sentence)
+                }
+            };
+            answer(store, &id, context.json, &sentence).await
+        }
         Users::Link { source, provider_id, user, yes } => {
             context.source(&source)?;
             let user = one_user(store, &user).await?;
@@ -199,28 +241,13 @@ fn told_erased(erasure: &Erasure, json: bool) -> anyhow::Result<u8> {
     bail!("the application's own constraints keep what is in {}; empty it by hand", erasure.left.join(", "));
 }
 
-/// What there is to say of an account that has no row.
-fn without_a_row(account: &RowlessAccount) -> String {
-    let RowlessAccount { key, is_deleted, waiting } = account;
-    let name = format!("account {} of source {}", visible(&key.provider_id), key.source);
-    match waiting {
-        Some((reason, since)) => format!(
-            "{name} waits without a row since {since}: {}. Where your table needs what the provider does not have, supply it: \
-             POST /v1/users/ensure with `set`",
-            visible(reason)
-        ),
-        None if *is_deleted => format!("{name} is deleted, and no user was ever made for it"),
-        None => format!("{name} is known, and has no user yet"),
-    }
-}
-
 /// The one user that the text names.
 pub async fn one_user(store: &Store, text: &str) -> anyhow::Result<UserView> {
     let users = store.find_users(text).await?;
     match users.as_slice() {
         [user] => Ok(user.clone()),
         [] => match store.rowless_account(text).await? {
-            Some(account) => bail!("{}", without_a_row(&account)),
+            Some(account) => bail!("{}", without_a_row(store, &account).await?),
             None => bail!("no user has that id, provider id, e-mail address, username or phone number"),
         },
         several => {

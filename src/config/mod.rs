@@ -277,6 +277,7 @@ impl Config {
             name: source.name.clone(),
             kind: source.provider.kind().to_owned(),
             shares_ids: source.link_by.contains(&LinkRule::SharedId),
+            links_by_address: source.links_by_address(),
         };
         self.sources.iter().map(named).collect()
     }

@@ -7,7 +7,8 @@ use super::change::{Change, change_between};
 use super::columns::Columns;
 use super::event::{Event, EventKind};
 use super::known::{
-    Account, AccountView, Deletion, FactSet, HeldValues, Identity, Latest, Sibling, SourceStatus, User,
+    Account, AccountView, AddressStanding, Deletion, FactSet, HeldValues, Identity, Latest, Sibling,
+    SourceStatus, User,
 };
 use super::layout::{LastSeen, Layout};
 use super::merge::merge;
@@ -45,8 +46,22 @@ pub fn decide(
     received_at: Timestamp,
     fresh_id: &str,
 ) -> Decision {
-    let identity = known.identity.as_ref();
-    let (after, verdict, ask) = match &event.kind {
+    let (after, verdict, ask) = told(known.identity.as_ref(), event, received_at);
+    let (account, change) = account_after(layout, known, after, fresh_id);
+    Decision { account, verdict, change, ask }
+}
+
+/// What there is to be of the identity alone: its user does not matter to it.
+pub fn identity_after(identity: Option<&Identity>, event: &Event, received_at: Timestamp) -> Identity {
+    told(identity, event, received_at).0
+}
+
+fn told(
+    identity: Option<&Identity>,
+    event: &Event,
+    received_at: Timestamp,
+) -> (Identity, Verdict, Option<Doubt>) {
+    match &event.kind {
         EventKind::Delete => {
             let at = event.occurred_at.unwrap_or(received_at);
             let deletion = Deletion { at, received_at, by: DeletedBy::Event, soft: false };
@@ -56,9 +71,7 @@ pub fn decide(
             let latest = Latest { snapshot: snapshot.clone(), occurred_at: event.occurred_at, read_at: None };
             upsert(identity, latest, received_at, event.version_may_go_back)
         }
-    };
-    let (account, change) = account_after(layout, known, after, fresh_id);
-    Decision { account, verdict, change, ask }
+    }
 }
 
 /// What there is to be of an account of which nothing new was heard: values that were held back are tried again.
@@ -95,7 +108,11 @@ pub(super) fn account_after(
     let before = known.user.as_ref().filter(|_| !known.needs_announcement);
     let change = user.as_ref().and_then(|after| change_between(layout, before, after));
     let (key, siblings) = (known.key.clone(), known.siblings.clone());
-    (Account { key, identity: Some(identity), user, siblings, ..Account::default() }, change)
+    let address = match &known.address {
+        AddressStanding::Awaited(_) if user.is_some() => AddressStanding::Free,
+        standing => standing.clone(),
+    };
+    (Account { key, identity: Some(identity), user, siblings, address, ..Account::default() }, change)
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
@@ -182,6 +199,7 @@ fn user_after(layout: &Layout, known: &Account, identity: &Identity, fresh_id: &
     let (id, columns, kept) = match (row, &after.columns) {
         // A person of whom nothing but the end is known needs no row.
         (None, None) => return None,
+        (None, Some(_)) if matches!(known.address, AddressStanding::Awaited(_)) => return None,
         (None, Some(after)) => {
             let (columns, kept) = layout.follow_first(&Columns::default(), after);
             (fresh_id.to_owned(), columns, kept)

@@ -20,6 +20,19 @@ pub struct Account {
     pub needs_announcement: bool,
     /// The user's other accounts: the end of this one is not the user's where one of them lives.
     pub siblings: Vec<Sibling>,
+    pub address: AddressStanding,
+}
+
+/// How an account's address stands among the users, where its source links by addresses (contract, rule 10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AddressStanding {
+    /// Nothing follows from it.
+    #[default]
+    Free,
+    /// This address, as it is compared, is another user's, and the source has not verified it: no user is made.
+    Awaited(String),
+    /// The account had a user of its own when its first snapshot named the address of this other user.
+    Collides(String),
 }
 
 /// What is kept of one account at one source.

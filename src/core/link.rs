@@ -67,6 +67,13 @@ pub enum Match {
     Ambiguous(&'static str),
 }
 
+/// The user whose address an account names that has not verified it, or had a user before it named one: verified there, or
+/// of which the table does not say. Whoever was erased has no address.
+pub fn owner_of_address<'a>(candidates: &'a [Candidate], own: Option<&str>) -> Option<&'a str> {
+    let others = candidates.iter().filter(|row| !row.is_erased && Some(row.user_id.as_str()) != own);
+    others.filter(|row| row.verified != Some(false)).map(|row| row.user_id.as_str()).next()
+}
+
 /// One row that may be an account's of this source, or none: a row may have accounts of other sources.
 pub fn matched(candidates: &[Candidate], source: &str) -> Match {
     match candidates {
@@ -115,6 +122,23 @@ mod tests {
         assert!(matches!(matched(&[twice]), Match::Ambiguous(_)));
         assert!(matches!(matched(&[Candidate { is_erased: true, ..row("1") }]), Match::Ambiguous(_)));
         assert!(matches!(matched(&[Candidate { verified: Some(false), ..row("1") }]), Match::Ambiguous(_)));
+    }
+
+    #[test]
+    fn an_address_is_a_users_where_it_is_verified_or_nobody_says_anything_else() {
+        let row = |user_id: &str, verified: Option<bool>| Candidate {
+            user_id: user_id.into(),
+            verified,
+            sources: vec!["clerk".into()],
+            is_erased: false,
+        };
+        assert_eq!(owner_of_address(&[], None), None);
+        assert_eq!(owner_of_address(&[row("1", Some(false))], None), None);
+        assert_eq!(owner_of_address(&[row("1", Some(false)), row("2", Some(true))], None), Some("2"));
+        assert_eq!(owner_of_address(&[row("1", None)], None), Some("1"));
+        assert_eq!(owner_of_address(&[row("1", Some(true))], Some("1")), None, "its own");
+        let erased = Candidate { is_erased: true, ..row("1", None) };
+        assert_eq!(owner_of_address(&[erased], None), None);
     }
 
     #[test]

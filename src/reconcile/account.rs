@@ -4,15 +4,20 @@
 use super::partial_write::write_partly;
 use super::write_outcome::Outcome;
 use crate::clock::Clock;
-use crate::core::event::IdentityKey;
-use crate::core::known::{Account, Identity, Latest};
+use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::{Account, AddressStanding, Identity, Latest};
 use crate::core::known::{Sibling, SourceStatus};
 use crate::core::layout::Layout;
 use crate::core::link::LinkRule;
+use crate::core::words::IdentityState;
 use crate::source::{Source, provider_of};
 use crate::store::{AccountWrite, Reconciliation, StoreError, StoredAccount};
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+
+/// Why an account waits whose address is another user's.
+const ADDRESS_AWAITED: &str = "its address is another user's, and its source has not verified it";
 
 /// An account whose locks are held.
 #[derive(Clone)]
@@ -37,10 +42,30 @@ impl LockedAccount {
         self.known.user.as_ref().is_none_or(|user| users.insert(user.id.clone()))
     }
 
+    /// Whether nothing has come of it yet, or nothing that has led to a row: what its snapshot says may tie it to one.
+    pub fn may_be_linked(&self) -> bool {
+        let has_spoken = self.known.identity.as_ref().is_some_and(|identity| identity.latest.is_some());
+        self.has_no_row() || !has_spoken
+    }
+
+    /// No source links by addresses, or not any more.
+    pub fn await_nothing(&mut self) {
+        self.known.address = AddressStanding::Free;
+    }
+
     /// Whether its first row is still to be made, or to be found.
     pub fn has_no_row(&self) -> bool {
         self.known.user.is_none() && self.former_id.is_none()
     }
+}
+
+/// An account that may have a row already, with what is newest of it.
+pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut LockedAccount);
+
+/// Of two accounts of one user the first by its key stays, and the other one is read again.
+pub(super) fn one_of_each_user(accounts: &mut BTreeMap<IdentityKey, LockedAccount>) {
+    let mut users = HashSet::new();
+    accounts.retain(|_, account| account.is_first_of_its_user(&mut users));
 }
 
 pub(super) fn locked_account(
@@ -52,11 +77,12 @@ pub(super) fn locked_account(
     let siblings = siblings(sources, layout, std::mem::take(&mut locked.siblings));
     let (user_id, user, is_placeholder) = (locked.user_id.take(), locked.user.take(), locked.is_placeholder);
     let (is_waiting, reserved_id) = (locked.is_waiting, locked.reserved_id.take());
+    let address = locked.awaited_address.take().map_or(AddressStanding::Free, AddressStanding::Awaited);
     let (linked_now, needs_announcement) = (locked.linked_now, locked.needs_announcement);
     let (identity, _) = understood(sources, layout, key, locked);
     let key = key.clone();
     let identity = (!is_placeholder).then_some(identity);
-    let known = Account { key, identity, user, linked_now, needs_announcement, siblings };
+    let known = Account { key, identity, user, linked_now, needs_announcement, siblings, address };
     let former_id = user_id.filter(|_| known.user.is_none());
     LockedAccount { known, former_id, is_waiting, reserved_id, is_placeholder, linked_by: None }
 }
@@ -174,8 +200,19 @@ pub(super) fn difference(
     if before == after {
         return None;
     }
+    let is_over = identity.state == IdentityState::Deleted;
     let write = AccountWrite::new(key.clone(), identity, before.user.clone(), after.user.clone());
-    Some(AccountWrite { synced, linked_by, siblings: after.siblings.clone(), ..write })
+    let write = AccountWrite { synced, linked_by, siblings: after.siblings.clone(), ..write };
+    Some(match &after.address {
+        // Whose account has ended waits for nothing.
+        AddressStanding::Awaited(_) | AddressStanding::Collides(_) if is_over => write,
+        AddressStanding::Awaited(address) => {
+            let waiting = Some(ADDRESS_AWAITED.to_owned());
+            AccountWrite { waiting, awaited_address: Some(address.clone()), ..write }
+        }
+        AddressStanding::Collides(with) => AccountWrite { collides_with: Some(with.clone()), ..write },
+        AddressStanding::Free => write,
+    })
 }
 
 /// Writes all accounts at once. Where the database refuses, halves of them, down to the one that it refuses, of which

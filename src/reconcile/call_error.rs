@@ -22,6 +22,10 @@ pub enum CallError {
     NotSettable { column: String, reason: String },
     #[error("the application's own constraints leave no room for it ({}): {}", .0.columns.join(", "), .0.reason)]
     NoRoom(NoRoom),
+    #[error(
+        "the address is another user's, and the source has not verified it for this account: whoever signs in has to confirm it"
+    )]
+    AddressOfAnotherUser,
     #[error("{0}")]
     Conflict(String),
     #[error("another transaction holds the user; try again")]

@@ -1,6 +1,7 @@
 //! What the application and operators ask for of one user: the way of a delivery, but that somebody waits for the answer.
 
 use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::addresses::{address_of, users_at};
 use super::assignment::{Assignment, check_supplied, with_theirs};
 use super::call_error::{CallError, NoRoom};
 use super::held_values::HeldValuesRetry;
@@ -13,7 +14,8 @@ use crate::core::call::{self, Called};
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Columns};
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::Account;
+use crate::core::known::{Account, AddressStanding};
+use crate::core::link::owner_of_address;
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::source::Source;
 use crate::store::{AccountWrite, CausedChange, Reconciliation, Store, StoreError, TheirCell};
@@ -77,11 +79,20 @@ impl Calls {
             return Ok(());
         }
         if account.has_no_row() {
-            // Of rules that ask the provider's word none can speak: hints never link.
+            // Of rules that ask the provider's word none can speak before it has: hints never link.
+            let latest = account.known.identity.as_ref().and_then(|identity| identity.latest.as_ref());
+            let snapshot = latest.map_or_else(Snapshot::default, |latest| latest.snapshot.clone());
+            let address = if latest.is_none() { address_of(hints) } else { None };
             let source_states = tx.source_states().await?;
-            let first_seen = vec![(key.clone(), Cow::Owned(Snapshot::default()), &mut account)];
+            let first_seen = vec![(key.clone(), Cow::Owned(snapshot), &mut account)];
             if !link(&mut tx, &self.sources, &source_states, first_seen).await?.is_empty() {
                 return Err(CallError::Busy);
+            }
+            let is_awaited = matches!(account.known.address, AddressStanding::Awaited(_));
+            if is_awaited || account.has_no_row() && self.is_anothers(&mut tx, key, address).await? {
+                // Whoever is told so may come back at once, and finds nothing locked.
+                tx.rollback().await;
+                return Err(CallError::AddressOfAnotherUser);
             }
         }
         let mut ids =
@@ -99,6 +110,21 @@ impl Calls {
         let write = self.write_of(key, &account, &called.0, assignment.also.clone());
         let changes = self.write(&mut tx, write, called.1, assignment, "ensure", Caller::APPLICATION).await?;
         Ok(tx.commit(&changes).await?)
+    }
+
+    /// Whether the address is another user's, as far as that matters to an account of this source.
+    async fn is_anothers(
+        &self,
+        tx: &mut Reconciliation,
+        key: &IdentityKey,
+        address: Option<String>,
+    ) -> Result<bool, StoreError> {
+        let mut of_name = self.sources.iter().filter(|source| source.name == key.source);
+        let Some(address) = address.filter(|_| of_name.any(Source::links_by_address)) else {
+            return Ok(false);
+        };
+        let users = users_at(tx, std::slice::from_ref(&address)).await?;
+        Ok(users.get(&address).is_some_and(|users| owner_of_address(users, None).is_some()))
     }
 
     /// Sets columns of a user, bans it, or lifts the ban. Whether anything was to be changed.

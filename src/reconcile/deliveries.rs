@@ -1,16 +1,16 @@
 //! Deliveries from the inbox, a batch at a time, in one transaction.
 
-use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::account::{FirstSeen, FreshIds, LockedAccount, difference, locked_account, write_each};
 use super::finished::{DeliveriesOutcome, cause, elsewhere, ended, failed, held_back, stops_one};
 use super::held_values::HeldValuesRetry;
-use super::linking::{FirstSeen, link};
+use super::linking::{link, links_any};
 use super::partial_write::ConstraintCheck;
 use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
-use crate::core::decide::{Verdict, decide};
-use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
-use crate::core::known::Account;
+use crate::core::decide::{Verdict, decide, identity_after};
+use crate::core::event::{Event, EventKind, IdentityKey};
+use crate::core::known::{Account, Identity};
 use crate::core::words::{Doubt, IdentityState};
 use crate::live::Live;
 use crate::source::Source;
@@ -138,12 +138,19 @@ impl Deliveries {
         let mut budgets = self.budgets(tx, &events, &locked).await?;
         let mut work: BTreeMap<IdentityKey, Work> =
             locked.into_iter().map(|(key, locked)| (key.clone(), self.work(&key, locked))).collect();
-        let unseen = first_seen(&events, &mut work);
+        let unseen = match links_any(&self.sources, &source_states) {
+            true => first_seen(&events, &mut work),
+            false => {
+                work.values_mut().for_each(|work| work.account.await_nothing());
+                Vec::new()
+            }
+        };
         let linked_elsewhere = link(tx, &self.sources, &source_states, unseen).await?;
         work.retain(|key, _| !linked_elsewhere.contains(key));
         let mut users = HashSet::new();
         work.retain(|_, work| work.account.is_first_of_its_user(&mut users));
-        for work in work.values_mut().filter(|work| work.account.known.linked_now) {
+        let is_new = |work: &&mut Work| work.account.known.linked_now || work.account.may_be_linked();
+        for work in work.values_mut().filter(is_new) {
             work.after = work.account.known.clone();
         }
         let accounts = work.values().map(|work| &work.account);
@@ -277,19 +284,30 @@ fn named(pending: &Pending) -> Option<IdentityKey> {
     Some(IdentityKey { source: pending.source.clone(), provider_id: pending.provider_id.clone()? })
 }
 
-/// The accounts of the batch that may have a row already.
+fn is_snapshot(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Upsert(_))
+}
+
+/// The accounts of the batch that may have a row already, in the order in which they came, each with what will be its
+/// latest snapshot: the order of its own deliveries does not matter.
 fn first_seen<'a>(
-    events: &'a [(Pending, Event)],
+    events: &[(Pending, Event)],
     work: &'a mut BTreeMap<IdentityKey, Work>,
 ) -> Vec<FirstSeen<'a>> {
-    let mut newest: HashMap<&IdentityKey, &Snapshot> = HashMap::new();
-    for (_, event) in events {
-        if let EventKind::Upsert(snapshot) = &event.kind {
-            newest.insert(&event.key, snapshot);
-        }
+    let mut identities: HashMap<&IdentityKey, (usize, Option<Identity>)> = HashMap::new();
+    for (n, (pending, event)) in events.iter().enumerate() {
+        let Some(work) = work.get(&event.key).filter(|work| work.account.may_be_linked()) else { continue };
+        let begins = || (n, work.account.known.identity.clone());
+        let (_, identity) = identities.entry(&event.key).or_insert_with(begins);
+        *identity = Some(identity_after(identity.as_ref(), event, pending.received_at));
     }
-    work.iter_mut()
-        .filter(|(_, work)| work.account.has_no_row())
-        .filter_map(|(key, work)| Some((key.clone(), Cow::Borrowed(*newest.get(key)?), &mut work.account)))
-        .collect()
+    let has_spoken: HashSet<&IdentityKey> =
+        events.iter().filter(|(_, event)| is_snapshot(&event.kind)).map(|(_, event)| &event.key).collect();
+    let first_seen = work.iter_mut().filter(|(key, _)| has_spoken.contains(key)).filter_map(|(key, work)| {
+        let (n, identity) = identities.remove(key)?;
+        Some((n, (key.clone(), Cow::Owned(identity?.latest?.snapshot), &mut work.account)))
+    });
+    let mut first_seen: Vec<(usize, FirstSeen<'a>)> = first_seen.collect();
+    first_seen.sort_by_key(|(n, _)| *n);
+    first_seen.into_iter().map(|(_, first_seen)| first_seen).collect()
 }

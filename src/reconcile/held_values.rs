@@ -1,10 +1,11 @@
 //! What was held back, tried again: after a batch that may have made room for it, and by and by.
 
-use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::account::{FirstSeen, FreshIds, LockedAccount, difference, locked_account, write_each};
 use super::linking::link;
 use super::partial_write::ConstraintCheck;
 use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
+use crate::core::address::comparable;
 use crate::core::change::Change;
 use crate::core::columns::Column;
 use crate::core::decide::again;
@@ -50,11 +51,11 @@ impl HeldValuesRetry<'_> {
             return Ok(Vec::new());
         }
         let freed = freed(tx, outcomes);
-        let wanting = tx.wanting(&freed).await?;
-        if wanting.is_empty() {
+        let mut keys: BTreeSet<IdentityKey> = tx.wanting(&freed).await?.into_iter().collect();
+        keys.extend(self.awaiting(tx, &freed).await?);
+        if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut keys: BTreeSet<IdentityKey> = wanting.into_iter().collect();
         let mut ours: HashMap<IdentityKey, usize> = HashMap::new();
         let mut members = Vec::new();
         for (n, outcome) in outcomes.iter().enumerate() {
@@ -89,6 +90,20 @@ impl HeldValuesRetry<'_> {
         Ok(changes)
     }
 
+    /// Accounts that wait for an address which is no more in the row that had it.
+    async fn awaiting(
+        &self,
+        tx: &mut Reconciliation,
+        freed: &[(String, String)],
+    ) -> Result<Vec<IdentityKey>, StoreError> {
+        if !self.sources.iter().any(Source::links_by_address) {
+            return Ok(Vec::new());
+        }
+        let addresses = freed.iter().filter(|(column, _)| column == Column::Email.name());
+        tx.awaiting(&addresses.map(|(_, address)| comparable(address)).collect::<Vec<_>>()).await
+    }
+
+    /// The accounts that nobody else holds; those without a row find the one that is theirs by now, or wait as before.
     async fn load(&self, tx: &mut Reconciliation, keys: &[IdentityKey]) -> Result<Vec<Member>, StoreError> {
         let layout = tx.users_table().layout().clone();
         let locked = lock_readable(tx, keys).await?;
@@ -97,7 +112,20 @@ impl HeldValuesRetry<'_> {
             let account = locked_account(self.sources, &layout, &key, locked);
             Some(Member { key, account })
         };
-        Ok(locked.into_iter().filter_map(member).collect())
+        let mut members: Vec<Member> = locked.into_iter().filter_map(member).collect();
+        let rowless = members.iter_mut().filter(|member| member.account.has_no_row());
+        let rowless: Vec<FirstSeen<'_>> = rowless
+            .filter_map(|member| {
+                let snapshot = member.account.known.identity.as_ref()?.latest.as_ref()?.snapshot.clone();
+                Some((member.key.clone(), Cow::Owned(snapshot), &mut member.account))
+            })
+            .collect();
+        if !rowless.is_empty() {
+            let source_states = tx.source_states().await?;
+            let elsewhere = link(tx, self.sources, &source_states, rowless).await?;
+            members.retain(|member| !elsewhere.contains(&member.key));
+        }
+        Ok(members)
     }
 
     /// Each by itself until nothing moves any more; then all that are left at once, with room made first: two people
@@ -222,13 +250,7 @@ impl HeldValuesRetry<'_> {
         if careful {
             tx.look_ahead().await?;
         }
-        let source_states = tx.source_states().await?;
-        let mut members = self.load(&mut tx, keys).await?;
-        let waiting = members.iter_mut().filter_map(|member| {
-            let snapshot = member.account.known.identity.as_ref()?.latest.as_ref()?.snapshot.clone();
-            Some((member.key.clone(), Cow::Owned(snapshot), &mut member.account))
-        });
-        link(&mut tx, self.sources, &source_states, waiting.collect()).await?;
+        let members = self.load(&mut tx, keys).await?;
         let (changes, _) = self.write_members(&mut tx, members).await?;
         let changes: Vec<CausedChange> = changes.into_iter().map(|(_, change)| change).collect();
         tx.commit(&changes).await

@@ -1,36 +1,50 @@
 //! Accounts that are seen for the first time find the rows that were there before them (contract, rule 10).
 
-use super::account::{LockedAccount, siblings};
-use crate::core::address::comparable;
+use super::account::{FirstSeen, LockedAccount, siblings};
+use super::addresses::{address_of, behind_others, claim, weigh};
 use crate::core::columns::Column;
-use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::Sibling;
-use crate::core::known::User;
+use crate::core::event::IdentityKey;
+use crate::core::known::{Sibling, User};
 use crate::core::link::{LinkRule, Match, matched};
 use crate::source::Source;
 use crate::store::{ADOPTED, Reconciliation, SourceState, Store, StoreError, match_key};
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// An account that may have a row already, with what is newest of it.
-pub(super) type FirstSeen<'a> = (IdentityKey, Cow<'a, Snapshot>, &'a mut LockedAccount);
+/// Whether an account of any source can be linked by itself.
+pub(super) fn links_any(sources: &[Source], source_states: &HashMap<String, SourceState>) -> bool {
+    !rules(sources, source_states).is_empty()
+}
 
-/// Links those of the accounts without a row that find one. The keys of those whose row somebody else holds.
+/// Links those of the accounts without a row that find one, and tells how the addresses of the others stand. `accounts`
+/// are in the order in which they came. The keys of those that come later: their row is held by somebody else, or they
+/// have to know what becomes of another one.
 pub(super) async fn link(
     tx: &mut Reconciliation,
     sources: &[Source],
     source_states: &HashMap<String, SourceState>,
-    accounts: Vec<FirstSeen<'_>>,
+    mut accounts: Vec<FirstSeen<'_>>,
 ) -> Result<HashSet<IdentityKey>, StoreError> {
-    let mut open: Vec<_> = accounts.into_iter().filter(|(_, _, account)| account.has_no_row()).collect();
-    let mut elsewhere = HashSet::new();
-    if open.is_empty() {
-        return Ok(elsewhere);
+    accounts.iter_mut().for_each(|(_, _, account)| account.await_nothing());
+    let rules = rules(sources, source_states);
+    if accounts.is_empty() || rules.is_empty() {
+        return Ok(HashSet::new());
     }
+    let by_address = rules.iter().find(|(rule, _)| *rule == LinkRule::VerifiedEmail);
+    let by_address: Vec<String> = by_address
+        .map(|(_, sources)| sources.iter().map(|name| (*name).to_owned()).collect())
+        .unwrap_or_default();
+    let mut elsewhere = HashSet::new();
+    if !by_address.is_empty() {
+        claim(tx, &accounts).await?;
+        elsewhere = behind_others(&accounts, &by_address);
+        accounts.retain(|(key, ..)| !elsewhere.contains(key));
+    }
+    let (mut open, with_user): (Vec<_>, Vec<_>) =
+        accounts.into_iter().partition(|(_, _, account)| account.has_no_row());
     let configured = sources.iter().map(|source| source.name.clone());
     let names: BTreeSet<String> = configured.chain(source_states.keys().cloned()).collect();
     let names: Vec<String> = names.into_iter().collect();
-    for (rule, followers) in rules(sources, source_states) {
+    for (rule, followers) in rules {
         let wants: Vec<Option<String>> = open
             .iter()
             .map(|(key, snapshot, _)| {
@@ -67,6 +81,8 @@ pub(super) async fn link(
         }
         open = still;
     }
+    open.extend(with_user);
+    weigh(tx, open, &by_address).await?;
     Ok(elsewhere)
 }
 
@@ -154,8 +170,7 @@ impl Found {
             let latest = sibling.identity.latest.as_ref();
             let columns = latest.map(|latest| &latest.snapshot.columns);
             columns.is_some_and(|columns| {
-                columns.get(Column::EmailVerified) == Some("true")
-                    && columns.get(Column::Email).map(comparable).as_deref() == want
+                columns.get(Column::EmailVerified) == Some("true") && address_of(columns).as_deref() == want
             })
         };
         let is_by_address = *rule == LinkRule::VerifiedEmail && !self.siblings.is_empty();

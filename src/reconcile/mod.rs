@@ -1,6 +1,7 @@
 //! Load, decide, commit: the one way in which anything reaches `users`.
 
 mod account;
+mod addresses;
 mod apply_until_done;
 mod assignment;
 mod call_error;
@@ -22,7 +23,9 @@ mod prior_counts;
 mod read_context;
 mod reads;
 mod relink;
+mod separate;
 mod sweep;
+mod tied_reads;
 mod undo;
 mod write_outcome;
 
@@ -39,4 +42,5 @@ pub use prior_counts::PriorCounts;
 pub use read_context::{ReadContext, RunRef};
 pub use reads::Reads;
 pub use relink::DoubledUser;
+pub use separate::Separated;
 pub use undo::{Undone, undo_adoption};

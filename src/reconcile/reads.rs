@@ -1,17 +1,16 @@
 //! What the source's API said about accounts, a batch at a time, in one transaction: the way of a delivery, but that a
 //! read has a mark, may be doubted, and belongs to a run.
 
-use super::account::{FreshIds, LockedAccount, difference, locked_account, write_each};
+use super::account::{FreshIds, LockedAccount, difference, locked_account, one_of_each_user, write_each};
 use super::doubts::{digest, doubt, earlier, goes_on};
 use super::held_values::HeldValuesRetry;
-use super::linking::{FirstSeen, link, link_as_planned};
 use super::outcome::{ReadsOutcome, count};
 use super::partial_write::ConstraintCheck;
 use super::prior_counts::PriorCounts;
 use super::read_context::ReadContext;
 use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
-use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::event::IdentityKey;
 use crate::core::read::{Circumstances, Observation, ReadDecision, Reading, Repair, decide_read};
 use crate::core::words::Doubt;
 use crate::source::Source;
@@ -19,8 +18,7 @@ use crate::store::{
     AccountWrite, CausedChange, Counts, FirstReading, Mirrored, NewConfirmation, Reconciliation, Store,
     StoreError,
 };
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An account that another transaction held, or whose row was refused, is read again after so long.
@@ -120,9 +118,15 @@ impl Reads {
     ) -> Result<(ReadsOutcome, Vec<CausedChange>), StoreError> {
         check.prepare(tx).await?;
         let keys: Vec<IdentityKey> = readings.iter().map(|(key, _)| key.clone()).collect();
-        let mut accounts = self.lock(tx, &keys, readings, context).await?;
+        let mut accounts = self.lock(tx, &keys).await?;
         let received = tx.received(&keys).await?;
         let firsts = tx.first_readings(&keys).await?;
+        let circumstances = |key: &IdentityKey, reading: &Reading| Circumstances {
+            earlier: firsts.get(key).map(|first| earlier(first, &reading.observed)),
+            received_at: received.get(key).copied(),
+            confirm_after_ms: self.confirm_after_ms,
+        };
+        self.tie(tx, &mut accounts, readings, circumstances, context).await?;
         let mut ids =
             FreshIds::reserve(tx, &self.clock, &self.sources, accounts.values(), context.dry).await?;
         let mut batch = Batch::default();
@@ -137,11 +141,7 @@ impl Reads {
                 continue;
             };
             let fresh_id = ids.next(tx, &account).await?;
-            let at = Circumstances {
-                earlier: firsts.get(key).map(|first| earlier(first, &reading.observed)),
-                received_at: received.get(key).copied(),
-                confirm_after_ms: self.confirm_after_ms,
-            };
+            let at = circumstances(key, reading);
             let raced = context.since.is_some() && at.received_at >= context.since;
             if raced && reading.observed == Observation::Absent {
                 batch.resolved.push(key.clone());
@@ -158,13 +158,11 @@ impl Reads {
         Ok((applied, changes))
     }
 
-    /// The accounts that nobody else holds, those without a row tied to the one that was there before them.
+    /// The accounts that nobody else holds.
     async fn lock(
         &self,
         tx: &mut Reconciliation,
         keys: &[IdentityKey],
-        readings: &[(IdentityKey, Reading)],
-        context: &ReadContext,
     ) -> Result<BTreeMap<IdentityKey, LockedAccount>, StoreError> {
         let layout = self.store.layout();
         let locked = tx.lock(keys).await?;
@@ -172,35 +170,6 @@ impl Reads {
             .into_iter()
             .map(|(key, locked)| (key.clone(), locked_account(&self.sources, layout, &key, locked)))
             .collect();
-        one_of_each_user(&mut accounts);
-        if context.plan.is_none() && accounts.values().all(|account| !account.has_no_row()) {
-            return Ok(accounts);
-        }
-        let snapshots: HashMap<&IdentityKey, &Snapshot> = readings
-            .iter()
-            .filter_map(|(key, reading)| match &reading.observed {
-                Observation::Present(snapshot) => Some((key, snapshot)),
-                Observation::Absent => None,
-            })
-            .collect();
-        let unseen: Vec<FirstSeen<'_>> = accounts
-            .iter_mut()
-            .filter(|(_, account)| account.has_no_row())
-            .filter_map(|(key, account)| Some((key.clone(), Cow::Borrowed(*snapshots.get(key)?), account)))
-            .collect();
-        let left_out = match &context.plan {
-            Some(plan) => link_as_planned(tx, &self.sources, plan, unseen).await?,
-            None => {
-                let source_states = tx.source_states().await?;
-                link(tx, &self.sources, &source_states, unseen).await?
-            }
-        };
-        // Their rows were made for the lock; who reads them again makes them anew.
-        let is_placeholder =
-            |key: &&IdentityKey| accounts.get(*key).is_some_and(|account| account.is_placeholder);
-        tx.delete_placeholders(&left_out.iter().filter(is_placeholder).cloned().collect::<Vec<_>>()).await?;
-        let may_stay = |account: &LockedAccount| context.plan.is_none() || account.linked_by.is_some();
-        accounts.retain(|key, account| !left_out.contains(key) && may_stay(account));
         one_of_each_user(&mut accounts);
         Ok(accounts)
     }
@@ -360,12 +329,6 @@ impl Reads {
 /// Whether the error is of one account, which the others need not wait for.
 fn stops_one(error: &StoreError) -> bool {
     error.is_of_one_account() || matches!(error, StoreError::LockTimeout(_))
-}
-
-/// Of two accounts of one user the first by its key stays, and the other one is read again.
-fn one_of_each_user(accounts: &mut BTreeMap<IdentityKey, LockedAccount>) {
-    let mut users = HashSet::new();
-    accounts.retain(|_, account| account.is_first_of_its_user(&mut users));
 }
 
 #[derive(Default)]

@@ -65,6 +65,7 @@ enum Lookup {
     There,
     Absent,
     Erased,
+    AddressOfAnotherUser,
     NoRoom(NoRoom),
     Failed(Arc<EnsureError>),
 }
@@ -146,6 +147,7 @@ impl Ensure {
                 Lookup::There => {}
                 Lookup::Absent => return Err(EnsureError::Absent),
                 Lookup::Erased => return Err(CallError::Erased.into()),
+                Lookup::AddressOfAnotherUser => return Err(CallError::AddressOfAnotherUser.into()),
                 Lookup::NoRoom(_) if !mine && !SHARED_LOOKUP.is_spent(lookups) => lookups = 0,
                 Lookup::NoRoom(no_room) => return Err(CallError::NoRoom(no_room).into()),
                 Lookup::Failed(error) => return Err(error.into()),
@@ -206,6 +208,7 @@ impl Ensure {
                 Ok(Some(_)) => Lookup::There,
                 _ => Lookup::Absent,
             },
+            Err(EnsureError::Call(CallError::AddressOfAnotherUser)) => Lookup::AddressOfAnotherUser,
             Err(EnsureError::Call(CallError::NoRoom(no_room))) => Lookup::NoRoom(no_room),
             Err(error) => Lookup::Failed(Arc::new(error)),
         };

@@ -77,6 +77,9 @@ pub(super) fn take_fields(details: &mut Details, fields: &Map<String, Value>) {
     if let Some(email) = text("email") {
         details.emails = email.into_iter().collect();
     }
+    if let Some(is_verified) = fields.get("email_verified").and_then(Value::as_bool) {
+        details.is_unverified = !is_verified;
+    }
     if let Some(phone) = text("phone") {
         details.phones = phone.into_iter().collect();
     }

@@ -105,7 +105,7 @@ fn user(world: &World, person: &Person) -> Value {
         "id": world.id(person.number),
         "name": names.join(" "),
         "email": details.emails.first().cloned().or_else(invented),
-        "emailVerified": !details.emails.is_empty(),
+        "emailVerified": !details.emails.is_empty() && !details.is_unverified,
         "image": null,
         "createdAt": at(person.created_ms),
         "updatedAt": at(person.updated_ms),
@@ -243,6 +243,7 @@ fn named(fields: &Map<String, Value>) -> Map<String, Value> {
     let name = |name: &str| match name {
         "name" => "first_name".to_owned(),
         "phoneNumber" => "phone".to_owned(),
+        "emailVerified" => "email_verified".to_owned(),
         other => other.to_owned(),
     };
     fields.iter().map(|(field, value)| (name(field), value.clone())).collect()

@@ -63,6 +63,8 @@ pub(super) struct Details {
     pub username: Option<String>,
     pub external_id: Option<String>,
     pub emails: Vec<String>,
+    /// Nobody has confirmed the first of them yet (WorkOS, Better Auth).
+    pub is_unverified: bool,
     pub phones: Vec<String>,
     pub public_metadata: serde_json::Map<String, serde_json::Value>,
     pub private_metadata: serde_json::Map<String, serde_json::Value>,

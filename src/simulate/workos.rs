@@ -108,7 +108,7 @@ fn user(world: &World, person: &Person) -> Value {
         "object": "user",
         "id": world.id(person.number),
         "email": details.emails.first(),
-        "email_verified": !details.emails.is_empty(),
+        "email_verified": !details.emails.is_empty() && !details.is_unverified,
         "name": (!names.is_empty()).then(|| names.join(" ")),
         "first_name": details.first_name,
         "last_name": details.last_name,

@@ -83,6 +83,11 @@ impl Source {
         self.api.is_some() || self.table.is_some()
     }
 
+    /// Whether its accounts find their users by a verified address.
+    pub fn links_by_address(&self) -> bool {
+        self.link_by.contains(&LinkRule::VerifiedEmail)
+    }
+
     /// Whether anything could verify a delivery of it.
     pub fn takes_deliveries(&self) -> bool {
         !self.webhook_keys.get().is_empty()

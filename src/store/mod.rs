@@ -31,6 +31,7 @@ pub use engine::url::DatabaseUrl;
 pub use inbox::accept::Acceptance;
 pub use inbox::claimed::{Claimed, Finished, Pending};
 pub use inbox::deliveries::{DeliveryFilter, Selection, StoredDelivery};
+pub use report::addresses::{AddressConflict, AddressConflicts};
 pub use report::explaining::AccountDetail;
 pub use report::feed::{Feed, FeedEntry};
 pub use report::status::{MissingField, RefusalCount, SourceReport, StatusReport};

@@ -82,6 +82,9 @@ pub struct ExplainedAccount {
     pub deleted_by: Option<String>,
     /// Its source takes no deliveries any more, is not read, and speaks last.
     pub is_retired: bool,
+    /// The other user who had the address before the account's first snapshot has named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collides_with: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -281,6 +284,7 @@ impl From<AccountDetail> for ExplainedAccount {
             deleted_at: detail.deleted_at.map(|at| at.to_string()),
             deleted_by: detail.deleted_by.map(|by| by.to_string()),
             is_retired: detail.is_retired,
+            collides_with: detail.collides_with,
         }
     }
 }

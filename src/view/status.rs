@@ -82,6 +82,10 @@ pub struct SourceStatusJson {
     pub lag_ms: i64,
     /// Accounts that are in doubt.
     pub to_be_read_again: u64,
+    /// Accounts without a user whose address is another user's, until the source has verified it for them.
+    pub awaiting_address: u64,
+    /// Accounts that had a user when their first snapshot named another user's address: a person links or separates them.
+    pub colliding: u64,
     pub loss: LossRate,
     /// The alarm of a source that delivers nothing although its API shows changes.
     pub silence: Option<String>,
@@ -212,6 +216,8 @@ async fn source_status(
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
         to_be_read_again: report.doubted,
+        awaiting_address: report.address_conflicts.awaiting,
+        colliding: report.address_conflicts.colliding,
         silence: alarm.filter(|_| takes_deliveries && row.retired_at.is_none()),
         retired_at: row.retired_at,
         loss: LossRate {

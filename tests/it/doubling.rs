@@ -1,13 +1,17 @@
 //! A second source doubles nobody: its first run is held where its accounts are people who are here already.
 
-use super::process::{headcount, run};
+use super::process::{APP_TOKEN, Server, headcount, run};
 use super::provider::{KEY, Provider, told};
 use super::support::Db;
 use crate::on_each_database;
 use headcount::simulate::{Kind, Options};
 use serde_json::{Value, json};
 
-on_each_database!(people_whom_the_new_source_names_are_not_doubled, verified_addresses_are_evidence_as_well);
+on_each_database!(
+    people_whom_the_new_source_names_are_not_doubled,
+    verified_addresses_are_evidence_as_well,
+    a_sign_up_under_a_known_address_waits_until_it_is_verified,
+);
 
 const PEOPLE: usize = 8;
 
@@ -73,4 +77,52 @@ async fn verified_addresses_are_evidence_as_well(db: Db) {
     let (code, _, error) = workos.command(&db, &["runs", "approve", id, "--yes"]);
     assert_eq!(code, Some(0), "{error}");
     assert_eq!(db.count("users").await, 2 * PEOPLE as u64);
+}
+
+/// As an application sees it: who waits is told so, asked again once it is verified, and nobody is doubled.
+async fn a_sign_up_under_a_known_address_waits_until_it_is_verified(db: Db) {
+    let (clerk, workos) = moved(&db, false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("headcount.toml");
+    let table = format!(
+        "[sources.workos]\nkind = \"workos\"\napi_key_env = \"WK\"\napi_url = \"{}\"\nlink_verified_emails = true\n",
+        workos.url
+    );
+    std::fs::write(&file, table).unwrap();
+    let file = file.to_str().unwrap();
+    let more = [("WK", KEY), ("HEADCOUNT_CONFIG", file), ("HEADCOUNT_RESYNC_SCHEDULE", "off")];
+    let server = Server::start_with(&db, &[], &[clerk.variables(), more.to_vec()].concat()).await;
+    let client = reqwest::Client::new();
+    let at_workos = async |request: reqwest::RequestBuilder, body: Value| -> Value {
+        let request = request.bearer_auth(KEY).header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    };
+    let users = format!("{}/user_management/users", workos.url);
+    let clerks = json!({"email_address": ["late@example.com"], "first_name": "Late"});
+    at_workos(client.post(format!("{}/v1/users", clerk.url)), clerks).await;
+    assert_eq!(clerk.resync(&db, &[]).0, Some(0));
+    let made =
+        at_workos(client.post(&users), json!({"email": "late@example.com", "email_verified": false})).await;
+    let id = made["id"].as_str().unwrap();
+    let known = db.count("users").await;
+    let ask = json!({"source": "workos", "provider_id": id, "hints": {"email": "late@example.com"}});
+    let (status, problem) = server.call("POST", "/v1/users/ensure", APP_TOKEN, Some(ask.clone())).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/address-of-another-user")), "{problem}");
+    assert_eq!(db.count("users").await, known);
+    let command = |args: &[&str]| {
+        let mut command = headcount(&db.url);
+        told(&run(command.args(args).env("WK", KEY).env("HEADCOUNT_CONFIG", file)))
+    };
+    let (_, waiting, error) = command(&["users", "waiting", "--json"]);
+    assert_eq!(waiting["accounts"][0]["provider_id"], json!(id), "{waiting} {error}");
+    let owner = waiting["accounts"][0]["other_user"].as_str().unwrap().to_owned();
+    let (_, _, explained) = command(&["explain", id]);
+    assert!(explained.contains(&owner) && explained.contains("who had it first"), "{explained}");
+    let (_, status, error) = command(&["status", "--json"]);
+    assert_eq!(status["sources"][0]["awaiting_address"], json!(1), "{status} {error}");
+    at_workos(client.put(format!("{users}/{id}")), json!({"email_verified": true})).await;
+    let (status, user) = server.call("POST", "/v1/users/ensure", APP_TOKEN, Some(ask)).await;
+    assert_eq!((status, user["id"].as_str()), (200, Some(owner.as_str())), "{user}");
+    assert_eq!(db.count("users").await, known);
 }

@@ -254,7 +254,7 @@ async fn the_callers_rights_are_the_ones_that_count(db: Db) {
     assert_eq!(db.count("headcount.people").await, 2);
     assert_eq!(tenant.count("headcount.people").await, 1, "the view shows what the caller may see");
     // Neither half of the function by itself gives away a row that was there.
-    tenant.execute("SELECT headcount.ensure_start('clerk', 'user_2', '2')").await;
+    tenant.execute("SELECT headcount.ensure_start('clerk', 'user_2', '2', NULL)").await;
     assert!(
         tenant.try_execute("SELECT headcount.ensure_finish('clerk', 'user_2', '{}', '{}')").await.is_err()
     );

@@ -6,6 +6,7 @@ mod support;
 
 mod adopting;
 mod applying;
+mod awaiting;
 mod both_ways;
 mod calling;
 mod catalog;

@@ -20,7 +20,12 @@ async fn a_row_takes_the_id_of_its_account_where_ids_are_shared(db: Db) {
         (1..=4).map(|n| format!("{n}1111111-1111-4111-8111-11111111111{n}")).collect();
     let sharing = vec![source("supabase", "supabase", |source| source.link_by.push(LinkRule::SharedId))];
     let store = open(&db, &["supabase"]).await;
-    let named = NamedSource { name: "supabase".into(), kind: "supabase".into(), shares_ids: true };
+    let named = NamedSource {
+        name: "supabase".into(),
+        kind: "supabase".into(),
+        shares_ids: true,
+        links_by_address: false,
+    };
     store.name_sources(&[named]).await.unwrap();
     let row = |id: &str, email: &str| {
         let at = "2026-01-02T03:04:05+00:00";

@@ -45,6 +45,7 @@ pub(in crate::store) fn identity(
     let kind = row.opt_text("kind")?;
     let reserved_id = row.opt_text("reserved_id")?;
     let is_waiting = row.opt_text("waiting_reason")?.is_some();
+    let awaited_address = row.opt_text("awaited_address")?;
     let is_placeholder = latest.is_none() && user_id.is_none() && deletion.is_none();
     let only_row = latest.is_none() && user_id.is_some() && deletion.is_none();
     let stored = StoredAccount {
@@ -59,6 +60,7 @@ pub(in crate::store) fn identity(
         needs_announcement: only_row && !is_announced,
         linked_now: only_row && is_linked,
         is_waiting,
+        awaited_address,
         reserved_id,
         siblings: Vec::new(),
         is_retired,
@@ -156,6 +158,7 @@ pub(in crate::store) fn key_row(key: &IdentityKey) -> Values {
 
 pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> Values {
     let AccountWrite { key, identity, user, synced, waiting, linked_by, reserved_id, .. } = write;
+    let AccountWrite { awaited_address, collides_with, .. } = write;
     let latest = identity.latest.as_ref();
     let created_at = latest.and_then(|latest| latest.snapshot.columns.get(Column::CreatedAt));
     let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -180,6 +183,8 @@ pub(in crate::store) fn identity_row(write: &AccountWrite, layout: &Layout) -> V
         Some(identity.deletion.is_some_and(|deletion| deletion.soft).to_string()),
         at(latest.and_then(|latest| latest.snapshot.suspended_until)),
         reserved_id.clone(),
+        awaited_address.clone(),
+        collides_with.clone(),
     ]
 }
 

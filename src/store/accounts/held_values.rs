@@ -175,7 +175,7 @@ impl Store {
         let waiting = self.dialect().own(&format!(
             "SELECT source, NULL AS \"column\", waiting_reason AS reason, CAST(count(*) AS text) AS count, {} AS oldest_since
              FROM headcount.identities
-             WHERE waiting_reason IS NOT NULL GROUP BY source, waiting_reason ORDER BY source, waiting_reason LIMIT 100",
+             WHERE waiting_reason IS NOT NULL AND awaited_address IS NULL GROUP BY source, waiting_reason ORDER BY source, waiting_reason LIMIT 100",
             self.dialect().timestamp_text("min(waiting_since)")
         ));
         let mut groups = Vec::new();

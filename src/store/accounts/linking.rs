@@ -6,8 +6,9 @@ use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::User;
 use crate::core::link::{Candidate, LinkRule};
 use crate::store::Store;
-use crate::store::accounts::codec::{column, id_rows};
+use crate::store::accounts::codec::{column, id_rows, key};
 use crate::store::accounts::transaction::Reconciliation;
+use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
@@ -167,6 +168,40 @@ impl Reconciliation {
     ) -> Result<HashMap<String, Vec<Candidate>>, StoreError> {
         let users = self.users.clone();
         candidates(&mut *self.tx, &users, rule, texts, sources).await
+    }
+
+    /// Waits for every other transaction that has claimed one of these addresses, and has the next one wait for this one.
+    /// SQLite has one writer at a time.
+    pub async fn claim_addresses(&mut self, addresses: &[String]) -> Result<(), StoreError> {
+        if addresses.is_empty() || self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let make = format!(
+            "INSERT INTO headcount.address_claims (address) SELECT v.c1 FROM {} ORDER BY v.c1 ON CONFLICT DO NOTHING",
+            self.dialect.rows(1, 1)
+        );
+        self.tx.execute(&make, vec![Arg::Rows(id_rows(addresses))]).await?;
+        // Made and removed in one transaction: whoever makes it as well waits for this one's end all the same.
+        let remove = format!(
+            "DELETE FROM headcount.address_claims WHERE address IN (SELECT v.c1 FROM {})",
+            self.dialect.rows(1, 1)
+        );
+        self.tx.execute(&remove, vec![Arg::Rows(id_rows(addresses))]).await?;
+        Ok(())
+    }
+
+    /// Accounts without a user that wait for one of these addresses.
+    pub async fn awaiting(&mut self, addresses: &[String]) -> Result<Vec<IdentityKey>, StoreError> {
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.dialect.own(&format!(
+            "SELECT i.source, i.provider_id FROM {} JOIN headcount.identities i ON i.awaited_address = v.c1
+             ORDER BY i.source, i.provider_id",
+            self.dialect.rows(1, 1)
+        ));
+        let rows = self.tx.fetch(&sql, vec![Arg::Rows(id_rows(addresses))]).await?;
+        rows.into_iter().map(|row| key(row, "identities")).collect()
     }
 
     /// Those of the rows that nobody else holds and that may be an account's of the source beside them, locked.

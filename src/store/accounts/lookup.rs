@@ -27,8 +27,10 @@ pub struct AccountOfUser {
 pub struct RowlessAccount {
     pub key: IdentityKey,
     pub is_deleted: bool,
-    /// Why there can be no row for it, and since when.
+    /// Why there is no row for it, and since when.
     pub waiting: Option<(String, String)>,
+    /// The address that it waits for: another user's, as it is compared.
+    pub awaited_address: Option<String>,
 }
 
 /// Accounts without a snapshot: as the index of them has it.
@@ -41,6 +43,8 @@ pub struct NamedSource {
     pub kind: String,
     /// An account's id is the id of its row as well.
     pub shares_ids: bool,
+    /// Its accounts find their users by a verified address.
+    pub links_by_address: bool,
 }
 
 impl Store {
@@ -64,7 +68,8 @@ impl Store {
     /// The account with this id at its provider, where it has no user, or one whose row cannot come back.
     pub async fn rowless_account(&self, provider_id: &str) -> Result<Option<RowlessAccount>, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT source, provider_id, state, waiting_reason, {} AS waiting_since FROM headcount.identities
+            "SELECT source, provider_id, state, waiting_reason, {} AS waiting_since, awaited_address
+             FROM headcount.identities
              WHERE provider_id = $1 AND (user_id IS NULL OR waiting_reason IS NOT NULL) ORDER BY source LIMIT 1",
             self.dialect().timestamp_text("waiting_since")
         ));
@@ -72,7 +77,8 @@ impl Store {
             let mut row = row.of("identities");
             let waiting = row.opt_text("waiting_reason")?.zip(row.opt_text("waiting_since")?);
             let is_deleted = row.word::<IdentityState>("state")? == IdentityState::Deleted;
-            Ok(RowlessAccount { key: key_of(&mut row)?, is_deleted, waiting })
+            let awaited_address = row.opt_text("awaited_address")?;
+            Ok(RowlessAccount { key: key_of(&mut row)?, is_deleted, waiting, awaited_address })
         };
         self.read(&sql, vec![Arg::text(provider_id)]).await?.into_iter().next().map(account).transpose()
     }
@@ -119,15 +125,17 @@ impl Store {
             return Ok(());
         }
         let sql = self.dialect().own(&format!(
-            "INSERT INTO headcount.sources (name, kind, shares_ids) SELECT v.c1, v.c2, {} FROM {} WHERE true
-             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, shares_ids = excluded.shares_ids",
+            "INSERT INTO headcount.sources (name, kind, shares_ids, links_by_address) SELECT v.c1, v.c2, {}, {} FROM {} WHERE true
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, shares_ids = excluded.shares_ids,
+                 links_by_address = excluded.links_by_address",
             self.dialect().cell_value("v.c3", ColumnType::Bool),
-            self.dialect().rows(1, 3)
+            self.dialect().cell_value("v.c4", ColumnType::Bool),
+            self.dialect().rows(1, 4)
         ));
         let row = |source: &NamedSource| {
-            [&source.name, &source.kind, &source.shares_ids.to_string()]
-                .map(|text| Some(text.clone()))
-                .to_vec()
+            let (shares_ids, by_address) =
+                (source.shares_ids.to_string(), source.links_by_address.to_string());
+            [&source.name, &source.kind, &shares_ids, &by_address].map(|text| Some(text.clone())).to_vec()
         };
         let rows = sources.iter().map(row);
         self.write(&sql, vec![Arg::Rows(rows.collect())]).await?;
@@ -167,11 +175,22 @@ impl Reconciliation {
         rows.into_iter().map(|row| key_of(&mut row.of("identities"))).collect()
     }
 
+    /// The account is shown as a collision no more; whether it was.
+    pub async fn end_collision(&mut self, key: &IdentityKey) -> Result<bool, StoreError> {
+        let sql = self.dialect.own(
+            "UPDATE headcount.identities SET collides_with = NULL, collides_since = NULL
+             WHERE source = $1 AND provider_id = $2 AND collides_with IS NOT NULL",
+        );
+        let args = [&key.source, &key.provider_id].map(Arg::text).to_vec();
+        Ok(self.tx.execute(&sql, args).await? > 0)
+    }
+
     /// Ties the account to another user.
     pub async fn relink(&mut self, key: &IdentityKey, user_id: &str) -> Result<(), StoreError> {
         let sql = self.dialect.own(&format!(
             "UPDATE headcount.identities SET user_id = $3, linked_by = 'hand', linked_at = {}, waiting_reason = NULL,
-                 waiting_since = NULL WHERE source = $1 AND provider_id = $2",
+                 waiting_since = NULL, awaited_address = NULL, collides_with = NULL, collides_since = NULL
+             WHERE source = $1 AND provider_id = $2",
             self.dialect.clock()
         ));
         let args = [&key.source, &key.provider_id, user_id].map(Arg::text).to_vec();

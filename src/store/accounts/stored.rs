@@ -88,7 +88,7 @@ impl Reconciliation {
             "i.source, i.provider_id, i.user_id, i.state, CAST(i.version AS text) AS version, i.profile,
              {} AS occurred_at, {} AS read_at, {} AS deleted_at, {} AS deletion_received_at, i.deleted_by,
              CAST(i.deleted_softly AS text) AS deleted_softly, CAST(i.replaced_version AS text) AS replaced_version,
-             i.hints, i.waiting_reason, i.reserved_id, {} AS announced_at, i.linked_by, {} AS retired_at, s.kind",
+             i.hints, i.waiting_reason, i.awaited_address, i.reserved_id, {} AS announced_at, i.linked_by, {} AS retired_at, s.kind",
             self.dialect.timestamp_text("i.occurred_at"),
             self.dialect.timestamp_text("i.read_at"),
             self.dialect.timestamp_text("i.deleted_at"),

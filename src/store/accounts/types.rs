@@ -28,6 +28,8 @@ pub struct StoredAccount {
     pub linked_now: bool,
     /// It is written down that there can be no row for it.
     pub is_waiting: bool,
+    /// The address that it waits for: another user's, as it is compared.
+    pub awaited_address: Option<String>,
     /// The id that a row of its own is to have: the database gave it, and no row could be made so far.
     pub reserved_id: Option<String>,
     /// The user's other accounts.
@@ -53,6 +55,7 @@ impl StoredAccount {
             needs_announcement: false,
             linked_now: false,
             is_waiting: false,
+            awaited_address: None,
             reserved_id: None,
             siblings: Vec::new(),
             is_retired: false,
@@ -94,6 +97,10 @@ pub struct AccountWrite {
     pub linked_by: Option<String>,
     /// Why there can be no row.
     pub waiting: Option<String>,
+    /// The address that it waits for: another user's, as it is compared.
+    pub awaited_address: Option<String>,
+    /// The other user who has the address that its first snapshot has named. `None` leaves what is written down.
+    pub collides_with: Option<String>,
     /// The id that the row would have had.
     pub reserved_id: Option<String>,
     /// What the database does not let into the row.
@@ -114,6 +121,8 @@ impl AccountWrite {
             synced: false,
             linked_by: None,
             waiting: None,
+            awaited_address: None,
+            collides_with: None,
             reserved_id: None,
             held: Vec::new(),
             also: Vec::new(),

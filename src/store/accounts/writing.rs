@@ -170,6 +170,9 @@ impl Reconciliation {
                  linked_by = coalesce(v.c16, linked_by),
                  linked_at = CASE WHEN v.c16 IS NULL THEN linked_at ELSE {clock} END, hints = v.c17,
                  deleted_softly = {}, suspended_until = {}, reserved_id = v.c20,
+                 awaited_address = v.c21,
+                 collides_with = CASE WHEN v.c4 <> 'deleted' THEN coalesce(v.c22, collides_with) END,
+                 collides_since = CASE WHEN v.c4 = 'deleted' THEN NULL WHEN v.c22 IS NULL THEN collides_since ELSE {clock} END,
                  announced_at = coalesce(announced_at, CASE WHEN v.c3 IS NOT NULL THEN {clock} END)
              FROM {} WHERE headcount.identities.source = v.c1 AND headcount.identities.provider_id = v.c2",
             self.dialect.timestamp_value("v.c6"),
@@ -179,7 +182,7 @@ impl Reconciliation {
             self.dialect.timestamp_value("v.c13"),
             self.dialect.cell_value("v.c18", ColumnType::Bool),
             self.dialect.timestamp_value("v.c19"),
-            self.dialect.rows(1, 20),
+            self.dialect.rows(1, 22),
             clock = self.dialect.clock(),
         ));
         let layout = self.users.layout().clone();

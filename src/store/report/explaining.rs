@@ -29,6 +29,8 @@ pub struct AccountDetail {
     pub kind: Option<String>,
     /// Its source is.
     pub is_retired: bool,
+    /// The other user who has the address that its first snapshot has named.
+    pub collides_with: Option<String>,
 }
 
 impl Store {
@@ -61,7 +63,8 @@ impl Store {
             "SELECT i.source, i.provider_id, i.state, CAST(i.version AS text) AS version, i.profile, {} AS occurred_at,
                  {} AS read_at, i.hints, {} AS first_seen_at, {} AS synced_at, i.linked_by, {} AS linked_at,
                  {} AS deleted_at, i.deleted_by, s.kind,
-                 CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END AS is_retired
+                 CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END AS is_retired,
+                 i.collides_with
              FROM headcount.identities i LEFT JOIN headcount.sources s ON s.name = i.source WHERE i.user_id = $1
              ORDER BY CASE WHEN i.state = 'deleted' THEN 1 ELSE 0 END, coalesce(i.synced_at, i.first_seen_at) DESC,
                  i.source",
@@ -93,6 +96,7 @@ impl Store {
             deleted_by: row.opt_word("deleted_by")?,
             kind: row.opt_text("kind")?,
             is_retired: row.truth("is_retired")?,
+            collides_with: row.opt_text("collides_with")?,
         })
     }
 }

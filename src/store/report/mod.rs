@@ -1,5 +1,6 @@
 //! What people and programs read: status, users, one user explained, the feed.
 
+pub(super) mod addresses;
 pub(super) mod explaining;
 pub(super) mod feed;
 mod feed_epoch;

@@ -5,6 +5,7 @@ use crate::store::engine::driver::Arg;
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
 use crate::store::inbox::deliveries::{first, number, take};
+use crate::store::report::addresses::AddressConflicts;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct SourceReport {
     pub oldest_pending: Option<String>,
     /// Accounts that are to be read again.
     pub doubted: u64,
+    pub address_conflicts: AddressConflicts,
 }
 
 impl Store {
@@ -109,8 +111,15 @@ impl Store {
             .dialect()
             .own("SELECT CAST(count(*) AS text) FROM headcount.confirmations WHERE source = $1");
         let [doubted] = first(self.read(&doubted, vec![Arg::text(name)]).await?);
-        let (name, doubted) = (name.to_owned(), count(doubted));
-        Ok(SourceReport { name, accounts: count(accounts), last_delivery, oldest_pending, doubted })
+        let address_conflicts = self.count_address_conflicts(name).await?;
+        Ok(SourceReport {
+            name: name.to_owned(),
+            accounts: count(accounts),
+            last_delivery,
+            oldest_pending,
+            doubted: count(doubted),
+            address_conflicts,
+        })
     }
 
     async fn refusals(&self) -> Result<Vec<RefusalCount>, StoreError> {

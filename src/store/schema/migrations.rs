@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(in crate::store) const MIGRATIONS: [Migration; 10] = [
+pub(in crate::store) const MIGRATIONS: [Migration; 11] = [
     Migration {
         version: 1,
         name: "tables",
@@ -92,5 +92,13 @@ pub(in crate::store) const MIGRATIONS: [Migration; 10] = [
         postgres: include_str!("../../../migrations/postgres/0010_read_back.sql"),
         sqlite: include_str!("../../../migrations/sqlite/0010_read_back.sql"),
         oldest_reader: 8,
+    },
+    Migration {
+        version: 11,
+        name: "addresses",
+        postgres: include_str!("../../../migrations/postgres/0011_addresses.sql"),
+        sqlite: include_str!("../../../migrations/sqlite/0011_addresses.sql"),
+        // Whoever does not know what an account waits for would make its user.
+        oldest_reader: 11,
     },
 ];

@@ -86,6 +86,26 @@ impl UsersTable {
         ))
     }
 
+    /// Whether `hinted_address` is a user's, verified or without a word about that; in the function that makes users on
+    /// PostgreSQL. Capitals mean nothing in ASCII; the two spellings of a domain are not compared there.
+    pub(super) fn is_users_address(&self) -> String {
+        let in_users = |name: &str| self.placed(name).filter(|placed| placed.place == Place::Users);
+        let Some(email) = in_users("email") else { return "false".to_owned() };
+        let address = email.cell.text(self.dialect, &email.sql());
+        let verified = in_users("email_verified")
+            .map_or_else(|| "NULL".to_owned(), |placed| placed.cell.text(self.dialect, &placed.sql()));
+        let folded = |text: &str| {
+            format!("translate({text}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')")
+        };
+        format!(
+            "EXISTS (SELECT 1 FROM {} u WHERE lower({address}) = lower(hinted_address)
+                 AND {} = {} AND CAST({verified} AS text) IS DISTINCT FROM 'false')",
+            self.table,
+            folded(&address),
+            folded("hinted_address")
+        )
+    }
+
     /// Which of the ids in the only parameter some account has, with its source, and `1` where it was erased.
     pub fn taken(&self) -> String {
         self.dialect.own(&format!(

@@ -92,6 +92,9 @@ impl From<CallError> for Problem {
                 let detail = format!("the application's own constraints leave no room for it: {reason}");
                 Problem { columns, ..Problem::new(status, detail) }
             }
+            CallError::AddressOfAnotherUser => {
+                Problem { kind: Some("address-of-another-user"), ..Problem::new(status, failure.to_string()) }
+            }
             other => Problem::new(status, other.to_string()),
         }
     }

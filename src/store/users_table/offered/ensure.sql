@@ -56,13 +56,13 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF NOT has_function_privilege('headcount.ensure_start(text, text, text)', 'EXECUTE') THEN
+    IF NOT has_function_privilege('headcount.ensure_start(text, text, text, text)', 'EXECUTE') THEN
         RAISE EXCEPTION 'headcount.ensure: role % may call one of its parts alone', current_user USING ERRCODE = '42501',
             HINT = format('`headcount migrate --app-grants %s` gives it the others.', current_user);
     END IF;
-    SELECT s.* INTO start FROM headcount.ensure_start($1, $2, NULL) s;
+    SELECT s.* INTO start FROM headcount.ensure_start($1, $2, NULL, $3 ->> 'email') s;
     IF start.its_user IS NULL THEN
-        SELECT s.* INTO start FROM headcount.ensure_start($1, $2, CAST({offered_id} AS text)) s;
+        SELECT s.* INTO start FROM headcount.ensure_start($1, $2, CAST({offered_id} AS text), $3 ->> 'email') s;
     END IF;
     new_id := CAST(start.its_user AS {id_type});
 

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION headcount.ensure_start(source text, provider_id text, offered_id text,
+CREATE OR REPLACE FUNCTION headcount.ensure_start(source text, provider_id text, offered_id text, hinted_address text,
     OUT its_user text, OUT is_there boolean, OUT is_deleted boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
 #variable_conflict use_column
@@ -98,6 +98,15 @@ BEGIN
         RETURN;
     END IF;
 
+    -- No user is made under another one's address that nobody has proven to be this account's as well.
+    IF known.awaited_address IS NOT NULL OR (
+        known.profile IS NULL
+        AND EXISTS (SELECT 1 FROM headcount.sources s WHERE s.name = the_source AND s.links_by_address)
+        AND {is_users_address}
+    ) THEN
+        RAISE EXCEPTION 'headcount.ensure: the address is another user''s, and its source has not verified it for this account'
+            USING ERRCODE = 'HC409', HINT = 'Whoever signs in has to confirm the address.';
+    END IF;
     is_there := false;
     IF EXISTS (SELECT 1 FROM {table} u WHERE u.{id} = new_id) THEN
         new_id := NULL;

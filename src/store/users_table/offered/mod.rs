@@ -16,10 +16,13 @@ const BODIES: [&str; 3] =
 
 /// The functions with the types of their parameters.
 pub(in crate::store) const ENSURE_FUNCTIONS: [&str; 3] = [
-    "ensure_start(text, text, text)",
+    "ensure_start(text, text, text, text)",
     "ensure_finish(text, text, jsonb, jsonb)",
     "ensure(text, text, jsonb, jsonb)",
 ];
+
+/// As the first function was before version 11.
+const BEFORE: &str = "DROP FUNCTION IF EXISTS headcount.ensure_start(text, text, text)";
 
 /// Whoever may call the function may call its two halves, which an earlier version did not have.
 const SAME_CALLERS: &str = "DO $callers$ DECLARE
@@ -29,7 +32,7 @@ BEGIN
         FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a
         WHERE p.oid = CAST('headcount.ensure(text, text, jsonb, jsonb)' AS regprocedure) AND a.privilege_type = 'EXECUTE'
     LOOP
-        EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.ensure_start(text, text, text),
+        EXECUTE 'GRANT EXECUTE ON FUNCTION headcount.ensure_start(text, text, text, text),
             headcount.ensure_finish(text, text, jsonb, jsonb) TO ' || caller;
     END LOOP;
 END $callers$";
@@ -111,6 +114,7 @@ impl UsersTable {
             ("{fresh_id}", fresh_id),
             ("{offered_id}", offered_id),
             ("{shared_id}", self.shared_id_of_account().to_owned()),
+            ("{is_users_address}", self.is_users_address()),
             ("{hints_in_users}", literal(&self.names(Place::Users, is_hint))),
             ("{hints_elsewhere}", literal(&self.names(Place::Accounts, is_hint))),
             ("{set_in_users}", literal(&self.names(Place::Users, is_settable))),
@@ -134,7 +138,7 @@ impl UsersTable {
             .iter()
             .map(|name| format!("REVOKE ALL ON FUNCTION headcount.{name} FROM PUBLIC"));
         let revoked: Vec<String> = revoked.collect();
-        format!("{};\n{};\n{}", filled.join(";\n"), revoked.join(";\n"), SAME_CALLERS)
+        format!("{BEFORE};\n{};\n{};\n{SAME_CALLERS}", filled.join(";\n"), revoked.join(";\n"))
     }
 
     /// The column of `users` that shows the provider's own id, as SQL.
