@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
-/// its API shows changes, where accounts collide over an address, where an outbox is not drained or its trigger has failed, and where something is wrong with the
-/// database or the users table itself.
+/// its API shows changes, where users collide over an address, where an outbox is not drained or its trigger has failed, and
+/// where something is wrong with the database or the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
 

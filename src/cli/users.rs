@@ -139,7 +139,7 @@ pub async fn run(command: Users, context: Context) -> anyhow::Result<u8> {
         Users::List(command) => list(&store, command, context.json).await?,
         Users::Show { user } => show(&store, &user, context.json).await?,
         Users::Waiting { source, limit } => {
-            let conflicts = store.address_conflicts(source.as_deref(), None, limit).await?;
+            let conflicts = store.address_conflicts(source.as_deref(), limit).await?;
             told_conflicts(&conflicts, context.json)
         }
         acting => act(acting, &store, &context).await?,
@@ -159,17 +159,11 @@ async fn act(command: Users, store: &Store, context: &Context) -> anyhow::Result
         Users::Separate { source, provider_id, yes: _ } => {
             context.source(&source)?;
             let key = IdentityKey { source, provider_id };
-            let (id, sentence) = match calls.separate(&key, Caller::OPERATOR).await? {
-                Separated::Made(id) => {
-                    let sentence = format!("The account has user {id} of its own now.");
-                    (id, sentence)
-                }
-                Separated::Stays(id) => {
-                    let sentence = format!("User {id} stays as it is, and collides no more.");
-                    (id, sentence)
-                }
+            let (id, what) = match calls.separate(&key, Caller::OPERATOR).await? {
+                Separated::Made(id) => (id, "was made for the account"),
+                Separated::Stays(id) => (id, "stays as it is, and collides no more"),
             };
-            answer(store, &id, context.json, &sentence).await
+            answer(store, &id, context.json, &format!("User {id} {what}.")).await
         }
         Users::Link { source, provider_id, user, yes } => {
             context.source(&source)?;

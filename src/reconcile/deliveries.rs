@@ -9,7 +9,7 @@ use super::write_outcome::{Outcome, feed_change};
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
 use crate::core::decide::{Verdict, decide, identity_after};
-use crate::core::event::{Event, EventKind, IdentityKey};
+use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::known::{Account, Identity};
 use crate::core::words::{Doubt, IdentityState};
 use crate::live::Live;
@@ -284,30 +284,46 @@ fn named(pending: &Pending) -> Option<IdentityKey> {
     Some(IdentityKey { source: pending.source.clone(), provider_id: pending.provider_id.clone()? })
 }
 
-fn is_snapshot(kind: &EventKind) -> bool {
-    matches!(kind, EventKind::Upsert(_))
-}
-
 /// The accounts of the batch that may have a row already, in the order in which they came, each with what will be its
 /// latest snapshot: the order of its own deliveries does not matter.
 fn first_seen<'a>(
-    events: &[(Pending, Event)],
+    events: &'a [(Pending, Event)],
     work: &'a mut BTreeMap<IdentityKey, Work>,
 ) -> Vec<FirstSeen<'a>> {
-    let mut identities: HashMap<&IdentityKey, (usize, Option<Identity>)> = HashMap::new();
-    for (n, (pending, event)) in events.iter().enumerate() {
-        let Some(work) = work.get(&event.key).filter(|work| work.account.may_be_linked()) else { continue };
-        let begins = || (n, work.account.known.identity.clone());
-        let (_, identity) = identities.entry(&event.key).or_insert_with(begins);
-        *identity = Some(identity_after(identity.as_ref(), event, pending.received_at));
+    let mut of_account: HashMap<&IdentityKey, Vec<&(Pending, Event)>> = HashMap::new();
+    let mut in_order = Vec::new();
+    for event in events {
+        let key = &event.1.key;
+        if work.get(key).is_some_and(|work| work.account.may_be_linked()) {
+            let of_account = of_account.entry(key).or_default();
+            if of_account.is_empty() {
+                in_order.push(key);
+            }
+            of_account.push(event);
+        }
     }
-    let has_spoken: HashSet<&IdentityKey> =
-        events.iter().filter(|(_, event)| is_snapshot(&event.kind)).map(|(_, event)| &event.key).collect();
-    let first_seen = work.iter_mut().filter(|(key, _)| has_spoken.contains(key)).filter_map(|(key, work)| {
-        let (n, identity) = identities.remove(key)?;
-        Some((n, (key.clone(), Cow::Owned(identity?.latest?.snapshot), &mut work.account)))
+    let mut accounts: HashMap<&IdentityKey, &mut LockedAccount> =
+        work.iter_mut().map(|(key, work)| (key, &mut work.account)).collect();
+    let first_seen = in_order.into_iter().filter_map(|key| {
+        let account = accounts.remove(key)?;
+        let snapshot = latest_after(account.known.identity.as_ref(), of_account.get(key)?)?;
+        Some((key.clone(), snapshot, account))
     });
-    let mut first_seen: Vec<(usize, FirstSeen<'a>)> = first_seen.collect();
-    first_seen.sort_by_key(|(n, _)| *n);
-    first_seen.into_iter().map(|(_, first_seen)| first_seen).collect()
+    first_seen.collect()
+}
+
+/// What will be the latest snapshot; `None` where the deliveries are of deletions alone.
+fn latest_after<'a>(known: Option<&Identity>, events: &[&'a (Pending, Event)]) -> Option<Cow<'a, Snapshot>> {
+    let first = events.iter().find_map(|(_, event)| match &event.kind {
+        EventKind::Upsert(snapshot) => Some(snapshot),
+        EventKind::Delete => None,
+    })?;
+    if known.is_none() && events.len() == 1 {
+        return Some(Cow::Borrowed(first));
+    }
+    let mut identity = known.cloned();
+    for (pending, event) in events {
+        identity = Some(identity_after(identity.as_ref(), event, pending.received_at));
+    }
+    Some(Cow::Owned(identity?.latest?.snapshot))
 }

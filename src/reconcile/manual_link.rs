@@ -38,18 +38,24 @@ impl Calls {
         while_busy(&LOCK_WAIT, || self.try_link(key, user_id, caller)).await
     }
 
+    /// Refuses an account of which nothing was ever heard.
+    pub(super) async fn must_be_known(&self, key: &IdentityKey) -> Result<(), CallError> {
+        if !self.store.known_of(&key.source, std::slice::from_ref(&key.provider_id)).await?.is_empty() {
+            return Ok(());
+        }
+        Err(CallError::Conflict(format!(
+            "source {} has no account {} here; `headcount resync {0} --user {1}` reads it",
+            key.source, key.provider_id
+        )))
+    }
+
     async fn try_link(
         &self,
         key: &IdentityKey,
         user_id: &str,
         caller: Caller<'_>,
     ) -> Result<ManualLink, CallError> {
-        if self.store.known_of(&key.source, std::slice::from_ref(&key.provider_id)).await?.is_empty() {
-            return Err(CallError::Conflict(format!(
-                "source {} has no account {} here; `headcount resync {0} --user {1}` reads it",
-                key.source, key.provider_id
-            )));
-        }
+        self.must_be_known(key).await?;
         let theirs = self.store.accounts_of_user(user_id).await?;
         if theirs.iter().any(|account| account.key == *key) {
             return Err(CallError::Conflict("the account is this user's already".to_owned()));

@@ -30,12 +30,7 @@ impl Calls {
     }
 
     async fn try_separate(&self, key: &IdentityKey, caller: Caller<'_>) -> Result<Separated, CallError> {
-        if self.store.known_of(&key.source, std::slice::from_ref(&key.provider_id)).await?.is_empty() {
-            return Err(CallError::Conflict(format!(
-                "source {} has no account {} here",
-                key.source, key.provider_id
-            )));
-        }
+        self.must_be_known(key).await?;
         let mut tx = self.store.reconciliation().await?;
         let account = self.lock(&mut tx, key).await?;
         if let Some(user) = &account.known.user {

@@ -29,7 +29,7 @@ impl Reads {
             accounts.values_mut().for_each(LockedAccount::await_nothing);
             return Ok(());
         }
-        let mut snapshots: HashMap<&IdentityKey, Snapshot> = HashMap::new();
+        let mut snapshots: HashMap<&IdentityKey, Cow<'_, Snapshot>> = HashMap::new();
         for (key, reading) in readings {
             let Some(account) = accounts.get(key).filter(|account| account.may_be_linked()) else { continue };
             let at = circumstances(key, reading);
@@ -37,7 +37,7 @@ impl Reads {
         }
         let unseen: Vec<FirstSeen<'_>> = accounts
             .iter_mut()
-            .filter_map(|(key, account)| Some((key.clone(), Cow::Owned(snapshots.remove(key)?), account)))
+            .filter_map(|(key, account)| Some((key.clone(), snapshots.remove(key)?, account)))
             .collect();
         let left_out = match &context.plan {
             Some(plan) => link_as_planned(tx, &self.sources, plan, unseen).await?,
@@ -54,18 +54,21 @@ impl Reads {
     }
 
     /// What will be the account's latest snapshot, once the reading is decided.
-    fn latest_after(
+    fn latest_after<'a>(
         &self,
         account: &LockedAccount,
-        reading: &Reading,
+        reading: &'a Reading,
         at: Circumstances,
-    ) -> Option<Snapshot> {
-        let Observation::Present(_) = &reading.observed else { return None };
+    ) -> Option<Cow<'a, Snapshot>> {
+        let Observation::Present(snapshot) = &reading.observed else { return None };
+        if account.known.identity.is_none() {
+            return Some(Cow::Borrowed(snapshot));
+        }
         let alone = Account { user: None, siblings: Vec::new(), ..account.known.clone() };
         let identity = match decide_read(self.store.layout(), &alone, reading, at, "") {
             ReadDecision::Apply(repair) => repair.account.identity,
             ReadDecision::Unchanged | ReadDecision::Again(_) | ReadDecision::Gone => alone.identity,
         };
-        Some(identity?.latest?.snapshot)
+        Some(Cow::Owned(identity?.latest?.snapshot))
     }
 }

@@ -223,7 +223,7 @@ async fn nobody_is_made_again_where_linking_ends(db: Db) {
 async fn a_person_decides_by_linking_or_separating(db: Db) {
     let store = claras(&db).await;
     deliver(&store, &linking(), &[unverified(1)]).await;
-    let waiting = store.address_conflicts(None, None, 10).await.unwrap();
+    let waiting = store.address_conflicts(None, 10).await.unwrap();
     let clara = db.one("SELECT user_id FROM headcount.identities WHERE source = 'clerk'").await;
     assert_eq!((waiting.len(), waiting[0].user_id.as_deref()), (1, None));
     assert_eq!(waiting[0].other_user_id.as_deref(), Some(clara.as_str()));
@@ -233,7 +233,7 @@ async fn a_person_decides_by_linking_or_separating(db: Db) {
     assert_ne!(id, clara);
     assert_eq!(db.count("users").await, 2);
     assert!(!waits(&db).await);
-    assert_eq!(store.address_conflicts(None, None, 10).await.unwrap(), []);
+    assert_eq!(store.address_conflicts(None, 10).await.unwrap(), []);
     assert!(matches!(calls(&store).separate(&key(), Caller::OPERATOR).await, Err(CallError::Conflict(_))));
     // Verified later, it is somebody else all the same.
     deliver(&store, &linking(), &[verified(2)]).await;
@@ -282,7 +282,7 @@ async fn a_user_that_is_provisional_already_collides(db: Db) {
         ensured(&store, "else@example.com").await.unwrap();
         deliver(&store, &linking(), &[unverified(1)]).await;
         assert_eq!(db.count("users").await, 2, "the user stays");
-        let collides = store.address_conflicts(Some("workos"), None, 10).await.unwrap();
+        let collides = store.address_conflicts(Some("workos"), 10).await.unwrap();
         let clara = db.one("SELECT user_id FROM headcount.identities WHERE source = 'clerk'").await;
         assert_eq!(collides.len(), 1);
         assert!(collides[0].user_id.is_some());
@@ -300,7 +300,7 @@ async fn a_user_that_is_provisional_already_collides(db: Db) {
                 assert_eq!(Some(separated), collides[0].user_id.clone().map(Separated::Stays));
             }
         }
-        assert_eq!(store.address_conflicts(None, None, 10).await.unwrap(), []);
+        assert_eq!(store.address_conflicts(None, 10).await.unwrap(), []);
         let living = db.count("users WHERE account_state <> 'deleted'").await;
         assert_eq!(living, if decides_by_link { 1 } else { 2 });
     }

@@ -30,28 +30,20 @@ pub struct AddressConflicts {
 const IN_CONFLICT: &str = "(i.awaited_address IS NOT NULL OR i.collides_with IS NOT NULL)";
 
 impl Store {
-    /// The accounts of the source that wait or collide, or of all sources, in key order after `after`.
+    /// The accounts of the source that wait or collide, or of all sources, in key order.
     pub async fn address_conflicts(
         &self,
         source: Option<&str>,
-        after: Option<&IdentityKey>,
         limit: i64,
     ) -> Result<Vec<AddressConflict>, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT i.source, i.provider_id, i.user_id, i.awaited_address, i.collides_with,
                  {} AS since FROM headcount.identities i
-             WHERE {IN_CONFLICT} AND ($1 = '' OR i.source = $1) AND (i.source, i.provider_id) > ($2, $3)
-             ORDER BY i.source, i.provider_id LIMIT $4",
+             WHERE {IN_CONFLICT} AND ($1 = '' OR i.source = $1)
+             ORDER BY i.source, i.provider_id LIMIT $2",
             self.dialect().timestamp_text("coalesce(i.collides_since, i.waiting_since)")
         ));
-        let (last_source, last_id) =
-            after.map_or(("", ""), |key| (key.source.as_str(), key.provider_id.as_str()));
-        let args = vec![
-            Arg::text(source.unwrap_or_default()),
-            Arg::text(last_source),
-            Arg::text(last_id),
-            Arg::Int(limit),
-        ];
+        let args = vec![Arg::text(source.unwrap_or_default()), Arg::Int(limit)];
         let read = |row: Row| {
             let mut row = row.of("identities");
             let conflict = AddressConflict {

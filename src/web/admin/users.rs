@@ -58,7 +58,8 @@ pub struct CompleteBody {
 ///
 /// One row and one call to the source, however many ask at once, before or after the delivery. 404 where the source knows
 /// no such account, or where it was erased here; 409 names the columns for which the application's own constraints leave
-/// no room.
+/// no room. A 409 whose type ends with `address-of-another-user` says that the account's address is another user's and not verified
+/// for this account: whoever signs in has to confirm it.
 #[utoipa::path(post, path = "/v1/users/ensure", request_body = EnsureBody,
     responses((status = 200, body = UserJson), ProblemAnswers))]
 pub async fn ensure(State(admin): State<Arc<Admin>>, request: Request) -> AdminAnswer {
