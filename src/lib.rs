@@ -15,6 +15,7 @@ pub mod intake;
 pub mod live;
 pub mod nearest;
 pub mod private_host;
+pub mod provider_move;
 pub mod reconcile;
 pub mod replay;
 pub mod resync;

@@ -4,7 +4,7 @@ use headcount::core::columns::{Column, ColumnSet, Columns};
 use headcount::core::decide::{Verdict, decide};
 use headcount::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use headcount::core::known::{Account, FactSet, HeldValues, Identity, User};
-use headcount::core::known::{Sibling, SourceStatus};
+use headcount::core::known::{Sibling, SourceStanding};
 use headcount::core::layout::Layout;
 use headcount::core::read::{Circumstances, Earlier, Observation, ReadDecision, Reading, decide_read, sweep};
 use headcount::core::timestamp::Timestamp;
@@ -94,7 +94,7 @@ fn fold_two(events: &[Event]) -> (Option<User>, BTreeMap<IdentityKey, Identity>)
         let siblings = others.map(|(key, identity)| Sibling {
             key: key.clone(),
             identity: identity.clone(),
-            source_status: SourceStatus::Active,
+            standing: SourceStanding::default(),
         });
         let known = Account {
             key: key.clone(),

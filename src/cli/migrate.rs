@@ -2,7 +2,9 @@
 
 use super::output::{confirm, print, print_json};
 use super::{Context, DONE};
-use crate::store::Store;
+use crate::config::Config;
+use crate::core::known::SuspensionRule;
+use crate::store::{Step, Store};
 use clap::Args;
 use serde_json::json;
 
@@ -31,6 +33,29 @@ pub struct Migrate {
     /// Does not ask
     #[arg(long)]
     yes: bool,
+}
+
+/// The migration since which a ban counts at every source.
+const BANS_COUNT_SINCE: &str = "migration 0012";
+/// Users that a note names.
+const NAMED_MAX: i64 = 20;
+
+/// Whom an upgrade is about to suspend: until then a ban counted at the source with authority alone.
+pub async fn ban_note(store: &Store, config: &Config, steps: &[Step]) -> anyhow::Result<Option<String>> {
+    let is_upgraded = steps.iter().any(|step| step.title.starts_with(BANS_COUNT_SINCE));
+    if !is_upgraded || config.users.authority.suspension != SuspensionRule::Any {
+        return Ok(None);
+    }
+    let banned = store.banned_beside_others(&config.source_names(), NAMED_MAX).await?;
+    let living = banned.iter().filter(|user| !matches!(user.account_state.as_str(), "suspended" | "deleted"));
+    let ids: Vec<&str> = living.map(|user| user.id.as_str()).collect();
+    Ok((!ids.is_empty()).then(|| {
+        format!(
+            "a ban counts from now on at every source that is configured and not retired: users {} are suspended by the next \
+             full resync, if not before. `suspension = \"authority\"` under [users] keeps the former rule",
+            ids.join(", ")
+        )
+    }))
 }
 
 pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
@@ -67,7 +92,10 @@ pub async fn run(command: Migrate, context: Context) -> anyhow::Result<u8> {
             false => store.migrate(required).await?.steps,
         }
     };
-    let notes = store.users_table().notes().to_vec();
+    let mut notes = store.users_table().notes().to_vec();
+    if !command.plan {
+        notes.extend(ban_note(&store, config, &steps).await?);
+    }
     store.close().await;
     if context.json {
         let steps: Vec<_> = steps.iter().map(|step| json!({"title": step.title, "sql": step.sql})).collect();

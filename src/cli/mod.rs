@@ -13,6 +13,7 @@ mod explain;
 mod given;
 mod migrate;
 mod output;
+mod provider_move;
 mod record;
 mod relink;
 mod reload;
@@ -30,6 +31,7 @@ mod waiting;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::provider_move::MoveError;
 use crate::resync::ResyncError;
 use crate::store::{DatabaseUrl, Store, StoreError};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -108,6 +110,8 @@ enum Command {
     Bench(bench::Bench),
     #[command(subcommand)]
     Source(source::SourceCommand),
+    #[command(name = "move")]
+    ProviderMove(provider_move::MoveCommand),
     Config(config::ShowConfig),
     Completions(completions::Completions),
 }
@@ -144,7 +148,8 @@ pub fn command_names() -> Vec<String> {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong_setup = error.downcast_ref::<StoreError>().is_some_and(StoreError::is_wrong_setup)
-        || error.downcast_ref::<ResyncError>().is_some_and(ResyncError::is_wrong_setup);
+        || error.downcast_ref::<ResyncError>().is_some_and(ResyncError::is_wrong_setup)
+        || error.downcast_ref::<MoveError>().is_some_and(MoveError::is_wrong_setup);
     if wrong_setup || error.is::<ConfigError>() { WRONG_USE } else { FAILED }
 }
 
@@ -184,6 +189,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Runs(command) => runs::run(command, context).await,
             Command::Simulate(command) => simulate::run(command, context).await,
             Command::Source(command) => source::run(command, context).await,
+            Command::ProviderMove(command) => provider_move::run(command, context).await,
             Command::Replay(command) => replay::run(command, context).await,
             Command::Record(command) => record::run(command, context).await,
             Command::Schema(command) => schema::run(command, context).await,
@@ -258,7 +264,10 @@ impl Context {
                 "`headcount migrate` makes them, `headcount migrate --plan` shows the SQL",
             )?;
         }
-        store.migrate(required).await?;
+        let steps = store.migrate(required).await?.steps;
+        if let Some(note) = migrate::ban_note(store, &self.config, &steps).await? {
+            warn!("{note}");
+        }
         Ok(())
     }
 

@@ -3,14 +3,14 @@
 use super::ConfigError;
 use super::layers::{LayerEntry, Layers};
 use crate::core::columns::{Column, Owner};
-use crate::core::known::Authority;
+use crate::core::known::{Authority, SuspensionRule};
 use crate::nearest::{edits, nearest_name};
 use crate::source::{Source, path_mistake, up_to_selector};
 use crate::store::{AdoptedTable, DatabaseUrl, UsersConfig};
 use std::sync::Arc;
 
-const KEYS: [&str; 5] = ["table", "id", "columns", "owners", "authority"];
-/// The key of the order for bans, and for columns without one of their own.
+const KEYS: [&str; 6] = ["table", "id", "columns", "owners", "authority", "suspension"];
+/// The key of the order for columns without one of their own.
 const ALL_COLUMNS: &str = "default";
 /// How near to a column of ours a name is a slip of the pen rather than a field of the profile.
 const SLIP_MAX: usize = 2;
@@ -41,7 +41,8 @@ pub fn read(
         })?;
         owners.push((name, *owner));
     }
-    let authority = authority(layers, table, &columns, sources)?;
+    let suspension = suspension(layers, table)?;
+    let authority = Authority { suspension, ..authority(layers, table, &columns, sources)? };
     let config = UsersConfig { adopted: adopted(layers, table, database, columns)?, owners, authority };
     let entries = entries(&config, &layers.path.display().to_string());
     Ok((config, entries))
@@ -66,6 +67,14 @@ fn adopted(
         (None, None) if columns.is_empty() => Ok(None),
         (None, _) => Err(layers.error("users.table", "is missing: name the table that these columns are of")),
     }
+}
+
+/// `suspension` of `[users]`: whose ban counts.
+fn suspension(layers: &Layers, table: &toml::Table) -> Result<SuspensionRule, ConfigError> {
+    let Some(value) = table.get("suspension") else { return Ok(SuspensionRule::default()) };
+    let found = SuspensionRule::NAMES.iter().find(|(name, _)| value.as_str() == Some(name));
+    let (_, rule) = found.ok_or_else(|| layers.error("users.suspension", "must be `any` or `authority`"))?;
+    Ok(*rule)
 }
 
 /// `[users.authority]`: by column, the sources whose word counts first.
@@ -219,6 +228,10 @@ fn entries(config: &UsersConfig, origin: &str) -> Vec<LayerEntry> {
         let named = Owner::NAMES.iter().find(|(_, known)| known == owner).map_or("", |(named, _)| named);
         entry(format!("users.owners.{name}"), named.to_owned())
     }));
+    if config.authority.suspension != SuspensionRule::default() {
+        let named = SuspensionRule::NAMES.iter().find(|(_, rule)| *rule == config.authority.suspension);
+        entries.push(entry("users.suspension".into(), named.map_or("", |(name, _)| name).to_owned()));
+    }
     let orders = config.authority.by_column.iter();
     let orders = orders.map(|(column, order)| (column.as_str(), order));
     entries.extend(

@@ -7,8 +7,7 @@ use super::change::{Change, change_between};
 use super::columns::Columns;
 use super::event::{Event, EventKind};
 use super::known::{
-    Account, AccountView, AddressStanding, Deletion, FactSet, HeldValues, Identity, Latest, Sibling,
-    SourceStatus, User,
+    Account, AccountView, AddressStanding, Deletion, FactSet, HeldValues, Identity, Latest, Sibling, User,
 };
 use super::layout::{LastSeen, Layout};
 use super::merge::merge;
@@ -107,12 +106,15 @@ pub(super) fn account_after(
     let user = user_after(layout, known, &identity, fresh_id);
     let before = known.user.as_ref().filter(|_| !known.needs_announcement);
     let change = user.as_ref().and_then(|after| change_between(layout, before, after));
-    let (key, siblings) = (known.key.clone(), known.siblings.clone());
+    let (key, siblings, standing) = (known.key.clone(), known.siblings.clone(), known.standing.clone());
     let address = match &known.address {
         AddressStanding::Awaited(_) if user.is_some() => AddressStanding::Free,
         standing => standing.clone(),
     };
-    (Account { key, identity: Some(identity), user, siblings, address, ..Account::default() }, change)
+    (
+        Account { key, identity: Some(identity), user, siblings, address, standing, ..Account::default() },
+        change,
+    )
 }
 
 /// Of several deletions the earliest time counts, and that which was received last; a delivery's word over a sweep's.
@@ -234,11 +236,7 @@ pub(super) fn spoken(layout: &Layout, known: &Account) -> Option<Columns> {
 
 /// The user's accounts, this one as `identity`.
 fn views<'a>(known: &'a Account, identity: Option<&'a Identity>) -> Vec<AccountView<'a>> {
-    let own = identity.map(|identity| AccountView {
-        key: &known.key,
-        identity,
-        source_status: SourceStatus::Active,
-    });
+    let own = identity.map(|identity| AccountView { key: &known.key, identity, standing: &known.standing });
     own.into_iter().chain(known.siblings.iter().map(Sibling::view)).collect()
 }
 

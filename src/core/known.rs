@@ -21,6 +21,7 @@ pub struct Account {
     /// The user's other accounts: the end of this one is not the user's where one of them lives.
     pub siblings: Vec<Sibling>,
     pub address: AddressStanding,
+    pub standing: SourceStanding,
 }
 
 /// How an account's address stands among the users, where its source links by addresses (contract, rule 10).
@@ -180,10 +181,27 @@ impl HeldValues {
 /// Whose word counts first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
-    /// Names of sources, for bans and for all columns without an order of their own.
+    /// Names of sources, for all columns without an order of their own.
     pub order: Vec<String>,
     /// By the column's name. Who is not in it comes behind, in the order of all.
     pub by_column: BTreeMap<String, Vec<String>>,
+    pub suspension: SuspensionRule,
+}
+
+/// Whose ban suspends a user who has accounts at several sources (contract, rule 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SuspensionRule {
+    /// That of every source that is configured and not retired, where the account lives.
+    #[default]
+    Any,
+    /// That of the first source, in the order of authority, that knows the user.
+    Authority,
+}
+
+impl SuspensionRule {
+    /// As they are written in the configuration.
+    pub const NAMES: [(&'static str, SuspensionRule); 2] =
+        [("any", SuspensionRule::Any), ("authority", SuspensionRule::Authority)];
 }
 
 /// Another account of the same user.
@@ -191,17 +209,27 @@ pub struct Authority {
 pub struct Sibling {
     pub key: IdentityKey,
     pub identity: Identity,
-    pub source_status: SourceStatus,
+    pub standing: SourceStanding,
+}
+
+/// How an account's source stands among the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStanding {
+    pub status: SourceStatus,
+    /// The source before which its word counts since a switch (`headcount move --switch`), wherever the configuration has it.
+    pub supersedes: Option<String>,
 }
 
 /// What the word of an account's source is worth here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceStatus {
     #[default]
     Active,
+    /// It is not configured any more; what it said can still be understood.
+    Unconfigured,
     /// It speaks last: nothing new comes from there.
     Retired,
-    /// It is not configured, and what it said cannot be understood: what the row holds may be its word.
+    /// It is not configured, and what it said cannot be understood either: what the row holds may be its word.
     Unread,
 }
 
@@ -210,22 +238,30 @@ pub enum SourceStatus {
 pub struct AccountView<'a> {
     pub key: &'a IdentityKey,
     pub identity: &'a Identity,
-    pub source_status: SourceStatus,
+    pub standing: &'a SourceStanding,
 }
 
-impl SourceStatus {
-    pub fn of(is_unread: bool, is_retired: bool) -> Self {
-        match (is_unread, is_retired) {
-            (true, _) => SourceStatus::Unread,
-            (false, true) => SourceStatus::Retired,
-            (false, false) => SourceStatus::Active,
-        }
+impl SourceStanding {
+    /// `is_understood` is whether anything still tells what the source has said, where it has said anything.
+    pub fn of(
+        is_configured: bool,
+        is_understood: bool,
+        is_retired: bool,
+        supersedes: Option<String>,
+    ) -> Self {
+        let status = match (is_understood, is_retired, is_configured) {
+            (false, ..) => SourceStatus::Unread,
+            (true, true, _) => SourceStatus::Retired,
+            (true, false, false) => SourceStatus::Unconfigured,
+            (true, false, true) => SourceStatus::Active,
+        };
+        Self { status, supersedes }
     }
 }
 
 impl Sibling {
     pub fn view(&self) -> AccountView<'_> {
-        AccountView { key: &self.key, identity: &self.identity, source_status: self.source_status }
+        AccountView { key: &self.key, identity: &self.identity, standing: &self.standing }
     }
 
     pub fn is_alive(&self) -> bool {
@@ -263,14 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_cannot_be_understood_is_unread_whether_it_is_retired_or_not() {
-        for (is_unread, is_retired, source_status) in [
-            (false, false, SourceStatus::Active),
-            (false, true, SourceStatus::Retired),
-            (true, false, SourceStatus::Unread),
-            (true, true, SourceStatus::Unread),
+    fn a_source_that_cannot_be_understood_is_unread_whatever_else_it_is() {
+        for (is_configured, is_understood, is_retired, status) in [
+            (true, true, false, SourceStatus::Active),
+            (false, true, false, SourceStatus::Unconfigured),
+            (true, true, true, SourceStatus::Retired),
+            (false, true, true, SourceStatus::Retired),
+            (false, false, false, SourceStatus::Unread),
+            (false, false, true, SourceStatus::Unread),
         ] {
-            assert_eq!(SourceStatus::of(is_unread, is_retired), source_status);
+            assert_eq!(SourceStanding::of(is_configured, is_understood, is_retired, None).status, status);
         }
     }
 
@@ -282,11 +320,11 @@ mod tests {
             (IdentityState::Deleted, false),
         ] {
             let identity = identity(state, None);
-            let sibling =
-                Sibling { key: IdentityKey::default(), identity, source_status: SourceStatus::Retired };
+            let standing = SourceStanding { status: SourceStatus::Retired, supersedes: None };
+            let sibling = Sibling { key: IdentityKey::default(), identity, standing: standing.clone() };
             let view = sibling.view();
             assert_eq!((sibling.is_alive(), view.is_alive()), (is_alive, is_alive), "{state:?}");
-            assert_eq!((view.identity.state, view.source_status), (state, SourceStatus::Retired));
+            assert_eq!((view.identity.state, view.standing), (state, &standing));
         }
     }
 
@@ -299,7 +337,8 @@ mod tests {
         for (snapshot, said) in [(Some(snapshot), Some(&columns)), (None, None)] {
             let identity = identity(IdentityState::Present, snapshot);
             assert_eq!(
-                AccountView { key: &key, identity: &identity, source_status: SourceStatus::Active }.columns(),
+                AccountView { key: &key, identity: &identity, standing: &SourceStanding::default() }
+                    .columns(),
                 said
             );
         }

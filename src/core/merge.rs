@@ -2,7 +2,7 @@
 //! authority, that has something to say. It follows from what is known of each, so in whatever order they were heard.
 
 use super::columns::{Column, Columns};
-use super::known::{AccountView, Authority, SourceStatus};
+use super::known::{AccountView, Authority, SourceStatus, SuspensionRule};
 use super::layout::Layout;
 use super::timestamp::Timestamp;
 use super::words::IdentityState;
@@ -14,34 +14,65 @@ pub struct Merged {
     pub columns: Option<Columns>,
     /// Where no account is left: when the last one ended.
     pub deleted_at: Option<Timestamp>,
-    /// Banned at the first source, in the order of authority, that knows the user.
+    /// Banned at a source whose ban counts.
     pub suspended: bool,
     /// Accounts, and no snapshot.
     pub provisional: bool,
 }
 
+/// A source's place in an order: a smaller one speaks first. Twice the place in the list, and one more for all but those
+/// that have taken another one's place.
+type Rank = usize;
+
 impl Authority {
-    fn rank(&self, column: &str, source: &str) -> usize {
-        let place = |order: &[String]| order.iter().position(|name| name == source);
+    /// An order of a column's own holds whatever was switched: only the order of all has places that are taken over.
+    fn rank(&self, column: &str, view: &AccountView<'_>) -> Rank {
+        let place = |order: &[String], source: &str| order.iter().position(|name| name == source);
         let own = self.by_column.get(column).map_or(&[][..], Vec::as_slice);
-        place(own).or_else(|| place(&self.order).map(|n| own.len() + n)).unwrap_or(usize::MAX)
+        if let Some(n) = place(own, &view.key.source) {
+            return 2 * n + 1;
+        }
+        let of_all = |source: &str| place(&self.order, source).map(|n| 2 * (own.len() + n));
+        let taken_over = view.standing.supersedes.as_deref().and_then(of_all);
+        let configured = of_all(&view.key.source).map(|rank| rank + 1);
+        taken_over.into_iter().chain(configured).min().unwrap_or(Rank::MAX)
     }
 
     fn sort(&self, column: &str, views: &mut [AccountView<'_>]) {
-        views.sort_by_key(|view| (view.source_status, self.rank(column, &view.key.source), view.key));
+        views.sort_by_key(|view| (view.standing.status.order(), self.rank(column, view), view.key));
+    }
+
+    /// The accounts whose ban counts, of those that have said something, the first one first.
+    fn banning<'a>(&self, views: &[AccountView<'a>]) -> Vec<AccountView<'a>> {
+        let by_any = self.suspension == SuspensionRule::Any;
+        let counts = |n: usize, view: &AccountView<'_>| {
+            n == 0 || (by_any && view.standing.status == SourceStatus::Active)
+        };
+        let is_banned = |view: &AccountView<'_>| view.identity.state == IdentityState::Suspended;
+        let banned = views.iter().enumerate().filter(|(n, view)| is_banned(view) && counts(*n, view));
+        banned.map(|(_, view)| *view).collect()
     }
 }
 
-/// What the voices say together. `row` is what their user's row holds.
-pub fn merge(layout: &Layout, mut views: Vec<AccountView<'_>>, row: Option<&Columns>) -> Merged {
+impl SourceStatus {
+    /// Who speaks later: being configured or not decides nothing but whether a ban counts.
+    fn order(self) -> u8 {
+        match self {
+            SourceStatus::Active | SourceStatus::Unconfigured => 0,
+            SourceStatus::Retired => 1,
+            SourceStatus::Unread => 2,
+        }
+    }
+}
+
+/// What the accounts of one user say together. `row` is what their user's row holds.
+pub fn merge(layout: &Layout, views: Vec<AccountView<'_>>, row: Option<&Columns>) -> Merged {
     let is_alive = views.iter().any(AccountView::is_alive);
     let deletions = views.iter().filter_map(|view| view.identity.deletion);
     let deleted_at = deletions.map(|deletion| deletion.at).max().filter(|_| !is_alive);
-    if is_alive {
-        views.retain(AccountView::is_alive);
-    }
-    let is_unread = views.iter().any(|view| view.source_status == SourceStatus::Unread);
-    views.retain(|view| view.identity.latest.is_some());
+    let speaks = |view: &&AccountView<'_>| !is_alive || view.is_alive();
+    let is_unread = views.iter().filter(speaks).any(|view| view.standing.status == SourceStatus::Unread);
+    let mut views = heard(views);
     layout.authority.sort("", &mut views);
     let mut columns = merged_columns(layout, &views);
     if let (Some(columns), Some(row), true) = (&mut columns, row, is_unread) {
@@ -54,22 +85,30 @@ pub fn merge(layout: &Layout, mut views: Vec<AccountView<'_>>, row: Option<&Colu
     Merged {
         columns: if is_alive { columns } else { columns.map(|columns| layout.freed(&columns)) },
         deleted_at,
-        suspended: views.first().is_some_and(|first| first.identity.state == IdentityState::Suspended),
+        suspended: !layout.authority.banning(&views).is_empty(),
         provisional: is_alive && views.is_empty() && !is_unread,
     }
 }
 
-/// The account whose word the column's value is; `voices` are those of one user.
-pub fn winner<'a>(
-    layout: &Layout,
-    column: Column,
-    mut views: Vec<AccountView<'a>>,
-) -> Option<AccountView<'a>> {
+/// The account whose word the column's value is; `views` are those of one user.
+pub fn winner<'a>(layout: &Layout, column: Column, views: Vec<AccountView<'a>>) -> Option<AccountView<'a>> {
+    first(layout, column, &heard(views))
+}
+
+/// The accounts whose ban suspends the user that these are of.
+pub fn banned_by<'a>(layout: &Layout, views: Vec<AccountView<'a>>) -> Vec<AccountView<'a>> {
+    let mut views = heard(views);
+    layout.authority.sort("", &mut views);
+    layout.authority.banning(&views)
+}
+
+/// Those that have said something; of living ones alone, where there is one.
+fn heard(mut views: Vec<AccountView<'_>>) -> Vec<AccountView<'_>> {
     if views.iter().any(AccountView::is_alive) {
         views.retain(AccountView::is_alive);
     }
     views.retain(|view| view.identity.latest.is_some());
-    first(layout, column, &views)
+    views
 }
 
 fn merged_columns(layout: &Layout, views: &[AccountView<'_>]) -> Option<Columns> {

@@ -21,5 +21,6 @@ pub mod read;
 pub mod retention;
 pub mod retry_policy;
 pub mod schedule;
+pub mod switch;
 pub mod timestamp;
 pub mod words;

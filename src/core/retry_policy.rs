@@ -122,8 +122,11 @@ pub const MIGRATION_LOCK: RetryPolicy = doubling("lock of a migration", Some(60)
 /// SQLite's log, which a reader may hold for a moment while erased data is to leave it.
 pub const SCRUB: RetryPolicy = steady("scrub of the log", Some(40), 50);
 
+/// A slice of a switch of authority that meets a lock, or a database that stumbles. The switch is in force meanwhile.
+pub const SWITCH_SLICE: RetryPolicy = doubling("slice of a switch", Some(10), 250, 5_000);
+
 /// Every policy.
-pub const ALL: [RetryPolicy; 20] = [
+pub const ALL: [RetryPolicy; 21] = [
     DELIVERY,
     DELIVERY_PASSED_OVER,
     DELIVERY_LOCKED,
@@ -144,6 +147,7 @@ pub const ALL: [RetryPolicy; 20] = [
     MIGRATION_BOOTSTRAP,
     MIGRATION_LOCK,
     SCRUB,
+    SWITCH_SLICE,
 ];
 
 const MINUTE_MS: u64 = 60_000;
@@ -197,7 +201,7 @@ mod tests {
 
     /// Delays in milliseconds after the first four failures and after the twentieth, all without luck, and after how
     /// many failures no attempt is left.
-    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 20] = [
+    const TABLE: [(RetryPolicy, [u64; 5], Option<u32>); 21] = [
         (DELIVERY, [1_000, 4_000, 16_000, 64_000, 21_600_000], Some(12)),
         (DELIVERY_PASSED_OVER, [100, 200, 400, 800, 15_000], None),
         (DELIVERY_LOCKED, [1_000, 2_000, 4_000, 8_000, 15_000], None),
@@ -218,6 +222,7 @@ mod tests {
         (MIGRATION_BOOTSTRAP, [0; 5], Some(5)),
         (MIGRATION_LOCK, [500, 1_000, 2_000, 4_000, 5_000], Some(60)),
         (SCRUB, [50; 5], Some(40)),
+        (SWITCH_SLICE, [250, 500, 1_000, 2_000, 5_000], Some(10)),
     ];
 
     #[test]

@@ -101,6 +101,27 @@ words! {
 }
 
 words! {
+    /// Which way authority moves between two sources (`switches.direction`).
+    SwitchDirection {
+        Switch = "switch",
+        Back = "back",
+    }
+}
+
+words! {
+    /// How far a switch of authority is (`switches.status`).
+    SwitchStatus {
+        /// Some users may not be rewritten yet; where nobody is at it, it goes on from where it stopped.
+        Running = "running",
+        Succeeded = "succeeded",
+        /// At the end, but the database has refused some rows.
+        Partial = "partial",
+        /// Another switch began before it was done.
+        Overtaken = "overtaken",
+    }
+}
+
+words! {
     /// What a source says of one of its accounts (`identities.state`).
     IdentityState {
         Present = "present",
@@ -198,6 +219,8 @@ mod tests {
             "cancelled",
         ]);
         has::<RunMode>(&["full", "incremental", "dry-run", "user"]);
+        has::<SwitchDirection>(&["switch", "back"]);
+        has::<SwitchStatus>(&["running", "succeeded", "partial", "overtaken"]);
         has::<IdentityState>(&["present", "suspended", "deleted"]);
         has::<DeletedBy>(&["event", "sweep", "erase"]);
         has::<AccountState>(&["deleted", "suspended", "provisional", "incomplete", "active"]);

@@ -6,7 +6,7 @@ use super::write_outcome::Outcome;
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
 use crate::core::known::{Account, AddressStanding, Identity, Latest};
-use crate::core::known::{Sibling, SourceStatus};
+use crate::core::known::{Sibling, SourceStanding};
 use crate::core::layout::Layout;
 use crate::core::link::LinkRule;
 use crate::core::words::IdentityState;
@@ -79,10 +79,10 @@ pub(super) fn locked_account(
     let (is_waiting, reserved_id) = (locked.is_waiting, locked.reserved_id.take());
     let address = locked.awaited_address.take().map_or(AddressStanding::Free, AddressStanding::Awaited);
     let (linked_now, needs_announcement) = (locked.linked_now, locked.needs_announcement);
-    let (identity, _) = understood(sources, layout, key, locked);
+    let (identity, standing) = understood(sources, layout, key, locked);
     let key = key.clone();
     let identity = (!is_placeholder).then_some(identity);
-    let known = Account { key, identity, user, linked_now, needs_announcement, siblings, address };
+    let known = Account { key, identity, user, linked_now, needs_announcement, siblings, address, standing };
     let former_id = user_id.filter(|_| known.user.is_none());
     LockedAccount { known, former_id, is_waiting, reserved_id, is_placeholder, linked_by: None }
 }
@@ -94,8 +94,8 @@ pub(super) fn siblings(
     locked: Vec<(IdentityKey, StoredAccount)>,
 ) -> Vec<Sibling> {
     let sibling = |(key, locked)| {
-        let (identity, source_status) = understood(sources, layout, &key, locked);
-        Sibling { key, identity, source_status }
+        let (identity, standing) = understood(sources, layout, &key, locked);
+        Sibling { key, identity, standing }
     };
     locked.into_iter().map(sibling).collect()
 }
@@ -107,9 +107,10 @@ fn understood(
     layout: &Layout,
     key: &IdentityKey,
     locked: StoredAccount,
-) -> (Identity, SourceStatus) {
+) -> (Identity, SourceStanding) {
     let provider = provider_of(sources, &key.source, locked.kind.as_deref());
-    let is_unread = locked.latest.is_some() && provider.is_none();
+    let is_understood = locked.latest.is_none() || provider.is_some();
+    let is_configured = sources.iter().any(|source| source.name == key.source);
     let latest = locked.latest.zip(provider).map(|(stored, provider)| Latest {
         snapshot: provider.recall(stored.version, stored.profile, layout),
         occurred_at: stored.occurred_at,
@@ -122,7 +123,7 @@ fn understood(
         replaced_version: locked.replaced_version,
         hints: locked.hints,
     };
-    (identity, SourceStatus::of(is_unread, locked.is_retired))
+    (identity, SourceStanding::of(is_configured, is_understood, locked.is_retired, locked.supersedes))
 }
 
 /// Ids for users that are to be made: the database's own where it makes them.
@@ -202,7 +203,8 @@ pub(super) fn difference(
     }
     let is_over = identity.state == IdentityState::Deleted;
     let write = AccountWrite::new(key.clone(), identity, before.user.clone(), after.user.clone());
-    let write = AccountWrite { synced, linked_by, siblings: after.siblings.clone(), ..write };
+    let (standing, siblings) = (after.standing.clone(), after.siblings.clone());
+    let write = AccountWrite { synced, linked_by, standing, siblings, ..write };
     Some(match &after.address {
         // Whose account has ended waits for nothing.
         AddressStanding::Awaited(_) | AddressStanding::Collides(_) if is_over => write,

@@ -309,14 +309,15 @@ fn no_longer_waiting(member: &Member) -> Option<AccountWrite> {
     let known = &member.account.known;
     let (identity, user) = (known.identity.clone()?, known.user.clone()?);
     let write = AccountWrite::new(member.key.clone(), identity, Some(user.clone()), Some(user));
-    member.account.is_waiting.then(|| AccountWrite { siblings: known.siblings.clone(), ..write })
+    let (standing, siblings) = (known.standing.clone(), known.siblings.clone());
+    member.account.is_waiting.then_some(AccountWrite { standing, siblings, ..write })
 }
 
 /// The account as a write has left it.
 fn as_written(write: &AccountWrite) -> LockedAccount {
     let (identity, user) = (Some(write.identity.clone()), write.user.clone());
-    let (key, siblings) = (write.key.clone(), write.siblings.clone());
-    let known = Account { key, identity, user, siblings, ..Account::default() };
+    let (key, siblings, standing) = (write.key.clone(), write.siblings.clone(), write.standing.clone());
+    let known = Account { key, identity, user, siblings, standing, ..Account::default() };
     LockedAccount {
         known,
         former_id: None,

@@ -12,8 +12,8 @@ use crate::core::call::{abandoned, linked};
 use crate::core::change::Change;
 use crate::core::decide::again;
 use crate::core::event::IdentityKey;
+use crate::core::known::Sibling;
 use crate::core::known::{Account, Identity, User};
-use crate::core::known::{Sibling, SourceStatus};
 use crate::core::retry_policy::LOCK_WAIT;
 use crate::core::words::IdentityState;
 use crate::store::{AccountOfUser, AccountWrite, CausedChange, Reconciliation, Task, UserRow};
@@ -125,7 +125,7 @@ impl Calls {
         account.known.siblings.extend(gone.identity.clone().map(|identity| Sibling {
             key: gone.key.clone(),
             identity: Identity { state: IdentityState::Deleted, ..identity },
-            source_status: SourceStatus::Active,
+            standing: gone.standing.clone(),
         }));
         let (after, change) = again(self.store.layout(), &account.known, from);
         let Some(write) = difference(&left.key, &account.known, &after, false, None) else { return Ok(None) };

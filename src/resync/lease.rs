@@ -36,7 +36,7 @@ impl Lease {
     }
 
     /// Waits where the holder may have died: until its lease has run out. `None` where it is renewed meanwhile.
-    pub(super) async fn acquire_patiently(
+    pub async fn acquire_patiently(
         store: &Store,
         name: &str,
         holder: &str,

@@ -3,13 +3,14 @@
 use super::{ChangeJson, EventJson, UserJson};
 use crate::core::columns::{Cell, Column};
 use crate::core::explain::{contradicted, word};
-use crate::core::known::{AccountView, Deletion, Fact, Identity, Latest, Sibling, SourceStatus, User};
+use crate::core::known::{AccountView, Deletion, Fact, Identity, Latest, Sibling, SourceStanding, User};
 use crate::core::layout::Layout;
-use crate::core::merge::{Merged, merge, winner};
+use crate::core::merge::{Merged, banned_by, merge, winner};
 use crate::core::words::{AccountState, DeletedBy, IdentityState};
 use crate::source::{Source, provider_of};
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Entries of the history that are looked through.
 const HISTORY_MAX: i64 = 1_000;
@@ -133,7 +134,9 @@ pub async fn explain(
         }
     });
     let columns = columns.collect();
-    let banned_at = winner(layout, Column::CreatedAt, views()).map(|view| view.key.source.clone());
+    let banned_at: BTreeSet<&str> =
+        banned_by(layout, views()).iter().map(|view| view.key.source.as_str()).collect();
+    let banned_at = banned_at.into_iter().collect::<Vec<_>>().join(" and ");
     let held = store.held_of_user(&user.id).await?.into_iter().map(|(held, since)| ExplainedHeldValue {
         column: held.column,
         value: held.value,
@@ -145,7 +148,7 @@ pub async fn explain(
         state: ExplainedState {
             account_state: user.account_state.clone(),
             since: store.state_since(&user.id).await?,
-            because: because(user, &row, &accounts, &together, banned_at.as_deref()),
+            because: because(user, &row, &accounts, &together, &banned_at),
             missing: user.missing.clone(),
         },
         user: UserJson::from(user),
@@ -160,7 +163,7 @@ pub async fn explain(
 /// The account, as far as it speaks for its user.
 fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibling {
     let provider = provider_of(sources, &account.key.source, account.kind.as_deref());
-    let is_unread = provider.is_none() && account.latest.is_some();
+    let is_understood = provider.is_some() || account.latest.is_none();
     let latest = account.latest.clone().zip(provider).map(|(latest, provider)| Latest {
         snapshot: provider.recall(latest.version, latest.profile, layout),
         occurred_at: latest.occurred_at,
@@ -175,8 +178,10 @@ fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibl
         replaced_version: None,
         hints: account.hints.clone(),
     };
-    let source_status = SourceStatus::of(is_unread, account.is_retired);
-    Sibling { key: account.key.clone(), identity, source_status }
+    let is_configured = sources.iter().any(|source| source.name == account.key.source);
+    let standing =
+        SourceStanding::of(is_configured, is_understood, account.is_retired, account.supersedes.clone());
+    Sibling { key: account.key.clone(), identity, standing }
 }
 
 /// Nothing where there is only one to say anything.
@@ -199,7 +204,7 @@ fn because(
     row: &User,
     accounts: &[AccountDetail],
     merged: &Merged,
-    banned_at: Option<&str>,
+    banned_at: &str,
 ) -> String {
     let Some(state) = AccountState::parse(&user.account_state) else {
         return "the database shows a state that headcount does not know".to_owned();
@@ -224,7 +229,6 @@ fn because(
             None => "each of its accounts is deleted at its source".to_owned(),
         },
         AccountState::Suspended => {
-            let banned_at = banned_at.unwrap_or("its source");
             let own = "the application has banned it; `headcount users suspend --lift` ends that";
             let garbage =
                 [Fact::SuspendedBySource, Fact::SuspendedByApp].into_iter().find(|fact| unreadable(*fact));

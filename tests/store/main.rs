@@ -34,6 +34,7 @@ mod seeding;
 mod shared_ids;
 mod sources;
 mod states;
+mod switching;
 mod their_migrations;
 mod upgrading;
 

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("reconcile", &["clock", "core", "digest", "intake", "live", "nearest", "source", "store"]),
     ("replay", &["clock", "core", "digest", "intake", "live", "reconcile", "source", "store"]),
     ("resync", &["clock", "core", "digest", "intake", "live", "reconcile", "retry", "source", "store"]),
+    ("provider_move", &["clock", "core", "reconcile", "resync", "retry", "source", "store"]),
     ("view", &["core", "reconcile", "resync", "source", "store"]),
     ("worker", &["clock", "core", "intake", "live", "reconcile", "resync", "retry", "source", "store"]),
     (
@@ -53,6 +54,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "digest",
             "intake",
             "live",
+            "provider_move",
             "reconcile",
             "replay",
             "resync",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::{Deletion, Fact, Latest, SourceStatus};
+use crate::core::known::{Deletion, Fact, Latest, SourceStanding};
 use crate::core::words::ChangeKind;
 use crate::core::words::DeletedBy;
 
@@ -56,7 +56,7 @@ fn known() -> Account {
 
 fn sibling(latest: Option<Snapshot>) -> Sibling {
     let key = IdentityKey { source: "workos".into(), provider_id: "user_2".into() };
-    Sibling { key, identity: identity(latest), source_status: SourceStatus::Active }
+    Sibling { key, identity: identity(latest), standing: SourceStanding::default() }
 }
 
 fn set_column(column: Column, text: &str) -> RowSetting {

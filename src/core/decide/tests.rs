@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::columns::Column;
 use crate::core::event::{IdentityKey, Snapshot};
+use crate::core::known::SourceStanding;
 use crate::core::layout::Layout;
 use crate::core::words::ChangeKind;
 
@@ -106,7 +107,7 @@ fn sibling(email: &str, suspended: bool) -> Sibling {
     let EventKind::Upsert(snapshot) = named(1, email) else { unreachable!() };
     let latest = Latest { snapshot: Snapshot { suspended, ..snapshot }, occurred_at: None, read_at: None };
     let key = IdentityKey { source: "workos".into(), provider_id: "user_2".into() };
-    Sibling { key, identity: latest.into_identity(None, at(1)), source_status: SourceStatus::Active }
+    Sibling { key, identity: latest.into_identity(None, at(1)), standing: SourceStanding::default() }
 }
 
 fn with(kind: EventKind, change: impl FnOnce(&mut Snapshot)) -> EventKind {

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::{Deletion, Identity, Latest};
+use crate::core::known::{Deletion, Identity, Latest, SourceStanding};
 use crate::core::layout::PathColumn;
 use crate::core::words::DeletedBy;
+
+const ACTIVE: SourceStanding = SourceStanding { status: SourceStatus::Active, supersedes: None };
+const UNCONFIGURED: SourceStanding = SourceStanding { status: SourceStatus::Unconfigured, supersedes: None };
+const RETIRED: SourceStanding = SourceStanding { status: SourceStatus::Retired, supersedes: None };
+const UNREAD: SourceStanding = SourceStanding { status: SourceStatus::Unread, supersedes: None };
 
 fn columns(cells: &[(Column, &str)]) -> Columns {
     let mut columns = Columns::default();
@@ -37,12 +42,13 @@ fn layout(order: &[&str], by_column: &[(&str, &[&str])]) -> Layout {
     layout.authority = Authority {
         order: names(order),
         by_column: by_column.iter().map(|(column, order)| ((*column).to_owned(), names(order))).collect(),
+        suspension: SuspensionRule::Authority,
     };
     layout
 }
 
 fn view<'a>(key: &'a IdentityKey, identity: &'a Identity) -> AccountView<'a> {
-    AccountView { key, identity, source_status: SourceStatus::Active }
+    AccountView { key, identity, standing: &ACTIVE }
 }
 
 #[test]
@@ -98,11 +104,11 @@ fn a_retired_source_speaks_last_and_an_unread_one_keeps_what_the_row_holds() {
     let layout = layout(&["clerk", "workos"], &[]);
     let old = identity(IdentityState::Present, &[(Column::Email, "c@example.com"), (Column::Phone, "+1")]);
     let new = identity(IdentityState::Present, &[(Column::Email, "w@example.com")]);
-    let retired = AccountView { source_status: SourceStatus::Retired, ..view(&clerk, &old) };
+    let retired = AccountView { standing: &RETIRED, ..view(&clerk, &old) };
     let columns = merge(&layout, vec![retired, view(&workos, &new)], None).columns.unwrap_or_default();
     assert_eq!((columns.get(Column::Email), columns.get(Column::Phone)), (Some("w@example.com"), Some("+1")));
     let unread = Identity { latest: None, ..old };
-    let unread = AccountView { source_status: SourceStatus::Unread, ..view(&clerk, &unread) };
+    let unread = AccountView { standing: &UNREAD, ..view(&clerk, &unread) };
     let row = columns_of_row();
     let merged = merge(&layout, vec![unread, view(&workos, &new)], Some(&row));
     let columns = merged.columns.unwrap_or_default();
@@ -195,5 +201,63 @@ fn the_last_end_is_the_users_and_a_ban_is_only_of_who_has_spoken() {
     for (at_clerk, suspended) in [(&banned, true), (&heard_of, false), (&free, false)] {
         let after = merge(&layout, vec![view(&clerk, at_clerk), view(&workos, &free)], None);
         assert_eq!(after.suspended, suspended, "{at_clerk:?}");
+    }
+}
+
+#[test]
+fn a_ban_counts_wherever_the_account_lives_and_its_source_is_heard_unless_authority_alone_decides() {
+    let (clerk, workos) = (key("clerk"), key("workos"));
+    let banned = identity(IdentityState::Suspended, &[]);
+    let free = identity(IdentityState::Present, &[]);
+    let ended = identity(IdentityState::Deleted, &[]);
+    for (at_clerk, at_workos, standing, by_any, by_authority) in [
+        (&free, &banned, &ACTIVE, true, false),
+        (&free, &banned, &UNCONFIGURED, false, false),
+        (&free, &banned, &RETIRED, false, false),
+        (&banned, &free, &ACTIVE, true, true),
+        (&banned, &ended, &ACTIVE, true, true),
+        (&ended, &banned, &ACTIVE, true, true),
+        // Nobody else is heard: the last word stays.
+        (&ended, &banned, &RETIRED, true, true),
+        (&free, &free, &ACTIVE, false, false),
+    ] {
+        for (suspension, suspended) in
+            [(SuspensionRule::Any, by_any), (SuspensionRule::Authority, by_authority)]
+        {
+            let mut layout = layout(&["clerk", "workos"], &[]);
+            layout.authority.suspension = suspension;
+            let workos = AccountView { standing, ..view(&workos, at_workos) };
+            let after = merge(&layout, vec![view(&clerk, at_clerk), workos], None);
+            assert_eq!(after.suspended, suspended, "{:?} {:?} {standing:?}", at_clerk.state, at_workos.state);
+        }
+    }
+}
+
+#[test]
+fn a_source_that_supersedes_another_speaks_before_it_but_in_columns_with_an_order_of_their_own() {
+    let (clerk, supabase, workos) = (key("clerk"), key("supabase"), key("workos"));
+    let says = identity(IdentityState::Present, &[(Column::Username, "x"), (Column::FirstName, "x")]);
+    let supersedes = |source: &str| SourceStanding { supersedes: Some(source.to_owned()), ..ACTIVE };
+    let own: &[(&str, &[&str])] = &[("username", &["clerk"])];
+    for (order, own, superseded, column, first) in [
+        (&["clerk", "supabase", "workos"][..], &[][..], "clerk", Column::FirstName, "workos"),
+        // Only what lies between them moves: who stood before the superseded one still does.
+        (&["supabase", "clerk", "workos"], &[], "clerk", Column::FirstName, "supabase"),
+        (&["clerk", "workos"], own, "clerk", Column::Username, "clerk"),
+        (&["clerk", "workos"], own, "clerk", Column::FirstName, "workos"),
+        // Where the configuration has them in this order already, nothing is exchanged.
+        (&["workos", "clerk"], &[], "clerk", Column::FirstName, "workos"),
+        // A source that nobody configures any more holds no place.
+        (&["supabase", "workos"], &[], "clerk", Column::FirstName, "supabase"),
+    ] {
+        let layout = layout(order, own);
+        let standing = supersedes(superseded);
+        let mut views =
+            vec![view(&clerk, &says), AccountView { standing: &standing, ..view(&workos, &says) }];
+        if order.contains(&"supabase") {
+            views.push(view(&supabase, &says));
+        }
+        let winner = winner(&layout, column, views).map(|view| view.key.source.as_str());
+        assert_eq!(winner, Some(first), "{column:?} of {order:?} {own:?}");
     }
 }

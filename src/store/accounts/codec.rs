@@ -42,6 +42,7 @@ pub(in crate::store) fn identity(
     let is_announced = row.opt_time("announced_at")?.is_some();
     let is_linked = row.opt_text("linked_by")?.is_some();
     let is_retired = row.opt_time("retired_at")?.is_some();
+    let supersedes = row.opt_text("supersedes")?;
     let kind = row.opt_text("kind")?;
     let reserved_id = row.opt_text("reserved_id")?;
     let is_waiting = row.opt_text("waiting_reason")?.is_some();
@@ -64,6 +65,7 @@ pub(in crate::store) fn identity(
         reserved_id,
         siblings: Vec::new(),
         is_retired,
+        supersedes,
         kind,
     };
     Ok((key, stored))

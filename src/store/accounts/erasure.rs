@@ -134,6 +134,11 @@ impl Reconciliation {
                 self.dialect.rows(2, 3)
             ),
             format!(
+                "UPDATE headcount.switches SET cursor = '' FROM {} WHERE ($1 = '' OR true)
+                   AND headcount.switches.to_source = v.c1 AND cursor = v.c2",
+                self.dialect.rows(2, 3)
+            ),
+            format!(
                 "UPDATE headcount.runs SET error = replace(error, v.c2, v.c3) FROM {} WHERE ($1 = '' OR true)
                    AND headcount.runs.source = v.c1 AND error LIKE '%' || v.c2 || '%'",
                 self.dialect.rows(2, 3)

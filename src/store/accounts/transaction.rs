@@ -7,13 +7,12 @@
 use crate::core::event::IdentityKey;
 use crate::core::known::User;
 use crate::store::Store;
-use crate::store::accounts::codec::key;
-use crate::store::accounts::codec::{change_row, column, id_rows, key_row, user};
+use crate::store::accounts::codec::{change_row, column, id_rows, key_of, key_row, user};
 use crate::store::accounts::types::{Altered, CausedChange, StoredAccount};
 use crate::store::engine::driver::Values;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
-use crate::store::engine::row::only;
+use crate::store::engine::row::{Row, only};
 use crate::store::inbox::claimed::Finished;
 use crate::store::users_table::UsersTable;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -81,8 +80,7 @@ impl Reconciliation {
         // Unknown, or held by somebody else.
         let unknown = absent(&locked);
         if !unknown.is_empty() {
-            let made = self.insert_unknown(&unknown).await?;
-            locked.extend(made.into_iter().map(|key| (key, StoredAccount::placeholder())));
+            locked.extend(self.insert_unknown(&unknown).await?);
             // Somebody was faster, and may be done with it by now.
             let others = absent(&locked);
             if !others.is_empty() {
@@ -174,16 +172,32 @@ impl Reconciliation {
 
     /// Those that nobody has made before. In key order, so that two processes that meet wait for each other and never in
     /// a circle.
-    async fn insert_unknown(&mut self, keys: &[IdentityKey]) -> Result<Vec<IdentityKey>, StoreError> {
+    async fn insert_unknown(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<Vec<(IdentityKey, StoredAccount)>, StoreError> {
+        let of_source = |column: &str| {
+            format!(
+                "(SELECT {column} FROM headcount.sources s WHERE s.name = headcount.identities.source) AS {column}"
+            )
+        };
         let sql = self.dialect.own(&format!(
             "INSERT INTO headcount.identities (source, provider_id, state, first_seen_at)
              SELECT v.c1, v.c2, 'present', {} FROM {} WHERE true ORDER BY v.c1, v.c2
-             ON CONFLICT (source, provider_id) DO NOTHING RETURNING source, provider_id",
+             ON CONFLICT (source, provider_id) DO NOTHING RETURNING source, provider_id, {}, {}",
             self.dialect.clock(),
-            self.dialect.rows(1, 2)
+            self.dialect.rows(1, 2),
+            of_source("retired_at").replacen("retired_at", "CAST(retired_at AS text)", 1),
+            of_source("supersedes"),
         ));
         let made = self.tx.fetch(&sql, vec![Arg::Rows(keys.iter().map(key_row).collect())]).await?;
-        made.into_iter().map(|row| key(row, "identities")).collect()
+        let placeholder = |row: Row| {
+            let mut row = row.of("identities");
+            let key = key_of(&mut row)?;
+            let is_retired = row.opt_text("retired_at")?.is_some();
+            Ok((key, StoredAccount::placeholder(is_retired, row.opt_text("supersedes")?)))
+        };
+        made.into_iter().map(placeholder).collect()
     }
 
     /// Keeps the source's row until the commit: whoever counts what others do to its accounts does so one after the other.

@@ -3,7 +3,7 @@
 use crate::core::change::Change;
 use crate::core::columns::{Cell, Column, Columns};
 use crate::core::event::IdentityKey;
-use crate::core::known::{Deletion, Identity, Sibling, User};
+use crate::core::known::{Deletion, Identity, Sibling, SourceStanding, User};
 use crate::core::timestamp::Timestamp;
 use crate::core::words::IdentityState;
 use crate::store::users_table::TheirCell;
@@ -36,13 +36,15 @@ pub struct StoredAccount {
     pub siblings: Vec<(IdentityKey, StoredAccount)>,
     /// Its source is.
     pub is_retired: bool,
+    /// The source before which the word of its own source counts, since a switch.
+    pub supersedes: Option<String>,
     /// What its source was, when it was last configured.
     pub kind: Option<String>,
 }
 
 impl StoredAccount {
-    /// Nothing is known of the account but its key.
-    pub(in crate::store) fn placeholder() -> Self {
+    /// Nothing is known of the account but its key and its source.
+    pub(in crate::store) fn placeholder(is_retired: bool, supersedes: Option<String>) -> Self {
         Self {
             user_id: None,
             state: IdentityState::Present,
@@ -58,7 +60,8 @@ impl StoredAccount {
             awaited_address: None,
             reserved_id: None,
             siblings: Vec::new(),
-            is_retired: false,
+            is_retired,
+            supersedes,
             kind: None,
         }
     }
@@ -85,7 +88,8 @@ pub struct CausedChange {
 pub struct AccountWrite {
     pub key: IdentityKey,
     pub identity: Identity,
-    /// The user's other accounts, for whoever decides about this one again.
+    /// How its source stands, and the user's other accounts: for whoever decides about this one again.
+    pub standing: SourceStanding,
     pub siblings: Vec<Sibling>,
     /// The row as it is; `None` where there is none.
     pub before: Option<User>,
@@ -115,6 +119,7 @@ impl AccountWrite {
         Self {
             key,
             identity,
+            standing: SourceStanding::default(),
             siblings: Vec::new(),
             before,
             user,

@@ -29,6 +29,8 @@ pub struct AccountDetail {
     pub kind: Option<String>,
     /// Its source is.
     pub is_retired: bool,
+    /// The source before which the word of its own source counts, since a switch.
+    pub supersedes: Option<String>,
     /// The other user who has the address that its first snapshot has named.
     pub collides_with: Option<String>,
 }
@@ -64,7 +66,7 @@ impl Store {
                  {} AS read_at, i.hints, {} AS first_seen_at, {} AS synced_at, i.linked_by, {} AS linked_at,
                  {} AS deleted_at, i.deleted_by, s.kind,
                  CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END AS is_retired,
-                 i.collides_with
+                 s.supersedes, i.collides_with
              FROM headcount.identities i LEFT JOIN headcount.sources s ON s.name = i.source WHERE i.user_id = $1
              ORDER BY CASE WHEN i.state = 'deleted' THEN 1 ELSE 0 END, coalesce(i.synced_at, i.first_seen_at) DESC,
                  i.source",
@@ -96,6 +98,7 @@ impl Store {
             deleted_by: row.opt_word("deleted_by")?,
             kind: row.opt_text("kind")?,
             is_retired: row.truth("is_retired")?,
+            supersedes: row.opt_text("supersedes")?,
             collides_with: row.opt_text("collides_with")?,
         })
     }

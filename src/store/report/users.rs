@@ -2,6 +2,7 @@
 
 use crate::core::columns::{Cell, Column, Columns};
 use crate::store::Store;
+use crate::store::accounts::codec::texts;
 use crate::store::engine::driver::{Access, Arg, Tx};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
@@ -98,6 +99,29 @@ impl Store {
             Some((id?, value))
         };
         Ok(rows.into_iter().filter_map(shown).collect())
+    }
+
+    /// Users, at most so many, who live on at several sources and are banned at one of these, which are not retired.
+    pub async fn banned_beside_others(
+        &self,
+        sources: &[String],
+        limit: i64,
+    ) -> Result<Vec<UserView>, StoreError> {
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = self.dialect().own(&format!(
+            "SELECT DISTINCT i.user_id FROM {} JOIN headcount.identities i ON i.source = v.c1
+             JOIN headcount.sources s ON s.name = i.source
+             WHERE i.state = 'suspended' AND i.version IS NOT NULL AND s.retired_at IS NULL AND EXISTS (
+                 SELECT 1 FROM headcount.identities o
+                 WHERE o.user_id = i.user_id AND o.source <> i.source AND o.state <> 'deleted')
+             ORDER BY i.user_id LIMIT {limit}",
+            self.dialect().rows(1, 1)
+        ));
+        let rows = sources.iter().map(|name| vec![Some(name.clone())]).collect();
+        let ids: Vec<String> = texts(self.read(&sql, vec![Arg::Rows(rows)]).await?);
+        self.users_by_id(&ids).await
     }
 
     /// The users of a statement with their identities.

@@ -9,3 +9,4 @@ pub(super) mod loss;
 pub(in crate::store) mod postponed;
 pub(super) mod run;
 pub(super) mod sources;
+pub(super) mod switches;

@@ -19,7 +19,7 @@ pub fn own_table_names() -> Vec<&'static str> {
     names
 }
 
-pub(in crate::store) const MIGRATIONS: [Migration; 11] = [
+pub(in crate::store) const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "tables",
@@ -100,5 +100,13 @@ pub(in crate::store) const MIGRATIONS: [Migration; 11] = [
         sqlite: include_str!("../../../migrations/sqlite/0011_addresses.sql"),
         // Whoever does not know what an account waits for would make its user.
         oldest_reader: 11,
+    },
+    Migration {
+        version: 12,
+        name: "switches",
+        postgres: include_str!("../../../migrations/postgres/0012_switches.sql"),
+        sqlite: include_str!("../../../migrations/sqlite/0012_switches.sql"),
+        // Whoever does not know of a switch would write the former source's word again.
+        oldest_reader: 12,
     },
 ];
