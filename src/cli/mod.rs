@@ -12,6 +12,8 @@ mod events;
 mod explain;
 mod given;
 mod migrate;
+mod move_page;
+mod move_report;
 mod output;
 mod provider_move;
 mod record;

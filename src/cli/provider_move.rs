@@ -1,19 +1,25 @@
 //! `headcount move`
 
+use super::move_page::page;
+use super::move_report::{report_json, show, switch_json};
 use super::output::{confirm, print, print_json, table, visible};
 use super::{Context, DONE, FOUND};
-use crate::config::ConfigError;
 use crate::core::words::{SwitchDirection, SwitchStatus};
-use crate::provider_move::{ProviderMove, Rehearsal, SwitchProgress};
-use crate::store::RecordedSwitch;
+use crate::provider_move::{Activity, ProviderMove, Rehearsal, SwitchProgress};
+use crate::source::Source;
+use crate::store::{RecordedSwitch, Store};
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// The move from one provider to another, with both live meanwhile
+///
+/// Without another option a report, which writes nothing: who is where, who would collide, what differs, and what is left to do.
 ///
 /// Both are configured as sources. Until the switch the word of --from counts first, as [users.authority] has it; after it that of
 /// --to does, in every column that has no order of its own there. docs/move.md tells of the weeks around it.
@@ -38,6 +44,9 @@ pub struct MoveCommand {
     /// Takes --switch back, in the same way
     #[arg(long)]
     back: bool,
+    /// Writes the report as one page that a team reads together
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rehearse", "switch", "back"])]
+    html: Option<PathBuf>,
     /// Does not ask
     #[arg(long)]
     yes: bool,
@@ -60,10 +69,36 @@ pub async fn run(command: MoveCommand, context: Context) -> anyhow::Result<u8> {
         confirm_switch(&command, direction)?;
         switch(&provider_move, &context, direction).await?
     } else {
-        return Err(ConfigError("say --rehearse, --switch or --back".to_owned()).into());
+        let report = provider_move.report(activity(&context, &store, [&from, &to]).await?).await?;
+        if let Some(file) = &command.html {
+            let at = store.now().await?.to_string();
+            std::fs::write(file, page(&report, &at))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        match (context.json, &command.html) {
+            (true, _) => print_json(&report_json(&report)),
+            (false, Some(file)) => print(&format!("The report is in {}.", file.display())),
+            (false, None) => show(&report),
+        }
+        DONE
     };
     store.close().await;
     Ok(code)
+}
+
+/// What the sources say of their people's activity. The report does without what cannot be told.
+async fn activity(context: &Context, store: &Store, sources: [&Source; 2]) -> anyhow::Result<Vec<Activity>> {
+    let now = store.now().await?;
+    let mut all = Vec::new();
+    for source in sources {
+        if !source.is_readable() {
+            all.push(Activity::unknown(&source.name, "it is not read"));
+            continue;
+        }
+        let resync = context.resync(store, source, Arc::new(|_| {}), CancellationToken::new())?;
+        all.push(Activity::of(&source.name, &resync, now).await);
+    }
+    Ok(all)
 }
 
 fn confirm_switch(command: &MoveCommand, direction: SwitchDirection) -> anyhow::Result<()> {
@@ -130,24 +165,6 @@ fn sentence(recorded: &RecordedSwitch) -> String {
         ));
     }
     text
-}
-
-/// A switch as programs read it.
-pub fn switch_json(recorded: &RecordedSwitch) -> Value {
-    let counts = recorded.counts;
-    json!({
-        "switch": recorded.id,
-        "from": recorded.switch.from,
-        "to": recorded.switch.to,
-        "direction": recorded.switch.direction.name(),
-        "status": recorded.status.name(),
-        "seen": counts.seen,
-        "updated": counts.updated,
-        "partial": counts.partial,
-        "refused": counts.refused,
-        "started_at": recorded.started_at.to_string(),
-        "finished_at": recorded.finished_at.map(|at| at.to_string()),
-    })
 }
 
 fn rehearsal_json(rehearsal: &Rehearsal) -> Value {

@@ -2,15 +2,15 @@
 
 use super::output::{json_of, print, print_json, table};
 use super::{Context, DONE, FOUND};
-use crate::view::{HeldBack, SourceStatusJson, StatusJson, status};
+use crate::view::{HeldBack, SourceStatusJson, StatusJson, UnfinishedSwitch, status};
 use clap::Args;
 use std::collections::BTreeMap;
 
 /// Users by state, the incomplete by missing field, the inbox, refused deliveries, each source, and what is held back
 ///
 /// Exit code 3 where there are dead letters, held deliveries or held runs, where a source has fallen silent although
-/// its API shows changes, where users collide over an address, where an outbox is not drained or its trigger has failed, and
-/// where something is wrong with the database or the users table itself.
+/// its API shows changes, where users collide over an address, where an outbox is not drained or its trigger has failed,
+/// where a switch of authority was given up, and where something is wrong with the database or the users table itself.
 #[derive(Args)]
 pub struct StatusCommand {}
 
@@ -33,7 +33,9 @@ pub async fn run(context: Context) -> anyhow::Result<u8> {
         source.silence.is_some() || source.colliding > 0 || waits_in_vain(source) || outbox_fails(source)
     };
     let alarm = report.sources.iter().any(is_alarming);
-    let table = !report.users_table_problems.is_empty() || report.database_takes_no_writes.is_some();
+    let table = !report.users_table_problems.is_empty()
+        || report.database_takes_no_writes.is_some()
+        || report.unfinished_switch.is_some();
     Ok(if waiting || alarm || table || !report.held_runs.is_empty() { FOUND } else { DONE })
 }
 
@@ -44,6 +46,12 @@ fn counted(counts: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
 fn show(report: &StatusJson, context: &Context) {
     if let Some(why) = &report.database_takes_no_writes {
         print(&format!("ALARM: nothing can be written: {why}."));
+    }
+    if let Some(UnfinishedSwitch { from, to, direction, started_at }) = &report.unfinished_switch {
+        print(&format!(
+            "ALARM: the switch of authority that began {started_at} has not rewritten everybody: `headcount move --from {from} \
+             --to {to} --{direction}` goes on with it."
+        ));
     }
     report.users_table_problems.iter().for_each(|problem| print(&format!("ALARM: {problem}.")));
     print(&table(&["users", ""], counted(&report.users)));
@@ -136,6 +144,11 @@ fn source_row(source: &SourceStatusJson) -> Vec<String> {
 
 fn notes(source: &SourceStatusJson) -> Vec<String> {
     let (name, mut notes) = (&source.name, Vec::new());
+    if let Some(superseded) = &source.supersedes {
+        print(&format!(
+            "The word of {name} counts before that of {superseded}, by `headcount move --switch`."
+        ));
+    }
     if let Some(at) = &source.retired_at {
         notes.push(format!(
             "Source {name} is retired since {at}: it takes no deliveries and is not read; its accounts stay."

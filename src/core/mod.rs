@@ -6,6 +6,7 @@ pub mod address;
 pub mod brake;
 pub mod call;
 pub mod change;
+pub mod collision;
 pub mod columns;
 pub mod decide;
 pub mod event;

@@ -1,10 +1,18 @@
 //! The move of an application from one provider to another, with both live meanwhile: what a report says before it, and the
 //! switch of authority in its middle.
 
+mod activity;
+mod people;
 mod rehearsal;
+mod report;
+mod steps;
+mod survey;
 mod switch;
 
+pub use activity::Activity;
+pub use people::{ColumnDifference, NAMED_MAX, NamedUsers, People};
 pub use rehearsal::{ColumnRewrite, EXAMPLES_MAX, Rehearsal, RewriteExample};
+pub use report::{MoveReport, MoveStep, UnfitIds};
 pub use switch::SwitchProgress;
 
 use crate::clock::Clock;
@@ -33,6 +41,8 @@ pub struct ProviderMove {
 pub enum MoveError {
     #[error("a move needs two sources, and --from and --to both say {0}")]
     SameSource(String),
+    #[error("source {0} is not configured")]
+    NotConfigured(String),
     #[error(
         "{to} cannot take over from {from}: {from} itself supersedes {superseded} by an earlier switch. Write {from} before \
          {superseded} under [users.authority] `default`, so that the configuration says it, then switch again"
@@ -59,6 +69,7 @@ impl MoveError {
     pub fn is_wrong_setup(&self) -> bool {
         match self {
             MoveError::SameSource(_)
+            | MoveError::NotConfigured(_)
             | MoveError::Chained { .. }
             | MoveError::OtherSwitch { .. }
             | MoveError::Retired(_)

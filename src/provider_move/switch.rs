@@ -144,7 +144,8 @@ impl ProviderMove {
     /// Whether the switch may begin.
     async fn check(&self, direction: SwitchDirection) -> Result<(), MoveError> {
         let (from, to) = (self.from.clone(), self.to.clone());
-        let in_force = self.store.superseded_by(&to).await?;
+        let target = self.store.source(&to).await?;
+        let in_force = target.supersedes;
         if direction == SwitchDirection::Back {
             return match in_force {
                 Some(superseded) if superseded == from => Ok(()),
@@ -154,12 +155,12 @@ impl ProviderMove {
         if let Some(other) = in_force.filter(|superseded| *superseded != from) {
             return Err(MoveError::OtherSwitch { to, other });
         }
-        if self.store.source(&to).await?.retired_at.is_some() {
+        if target.retired_at.is_some() {
             return Err(MoveError::Retired(to));
         }
         let order = &self.store.layout().authority.order;
         let place = |name: &str| order.iter().position(|source| source == name);
-        match self.store.superseded_by(&from).await? {
+        match self.store.source(&from).await?.supersedes {
             Some(superseded) if place(&superseded).is_some_and(|earlier| Some(earlier) < place(&from)) => {
                 Err(MoveError::Chained { from, to, superseded })
             }

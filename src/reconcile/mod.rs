@@ -1,6 +1,7 @@
 //! Load, decide, commit: the one way in which anything reaches `users`.
 
 mod account;
+mod account_word;
 mod addresses;
 mod apply_until_done;
 mod assignment;
@@ -30,6 +31,7 @@ mod tied_reads;
 mod undo;
 mod write_outcome;
 
+pub use account_word::account_word;
 pub use assignment::{Assignment, hintable};
 pub use call_error::{CallError, NoRoom};
 pub use calls::{Caller, Calls};

@@ -29,11 +29,12 @@ pub use ensure::{Ensure, EnsureError, Signup};
 pub use incremental::Poll;
 pub use lease::Lease;
 pub use matching::{ColumnEffect, Matching};
-pub use outbox::{Drained, InstallChange, NO_WAL, OutboxDrain, outbox_installation, outbox_state};
+pub use outbox::{Drained, InstallChange, NO_WAL, OutboxDrain, outbox_installation, outbox_state, unfit_ids};
 
 use crate::clock::Clock;
 use crate::core::brake::DeleteLimit;
 use crate::core::proof::{SweepLimit, Unproven};
+use crate::core::timestamp::Timestamp;
 use crate::reconcile::{Drift, Reads};
 use crate::source::Source;
 use crate::source::api_error::ApiError;
@@ -269,6 +270,13 @@ impl Resync {
         let requests_per_second = self.gate.pace().per_second();
         let minutes = requests as f64 / requests_per_second / 60.0;
         Ok(Forecast { accounts, requests, requests_per_second, minutes })
+    }
+
+    /// How many people were active at the source since then; `None` where it does not say.
+    pub async fn active_since(&self, since: Timestamp) -> Result<Option<u64>, ResyncError> {
+        let directory = self.gate.directory();
+        let Some(path) = directory.active_since(since) else { return Ok(None) };
+        Ok(self.gate.ask(&path, |answer| directory.read_count(answer)).await?.0)
     }
 
     fn report(&self, phase: Phase, done: u64, total: u64) {

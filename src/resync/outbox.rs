@@ -199,6 +199,14 @@ pub async fn outbox_state(source: &Source) -> Result<Option<OutboxState>, StoreE
     }
 }
 
+/// Those of the ids that a row of the source's table cannot have, and the type of its key; `None` where it has no table.
+pub async fn unfit_ids(source: &Source, ids: &[String]) -> Result<Option<(Vec<String>, String)>, StoreError> {
+    let Some(table) = SourceTable::of(source)? else { return Ok(None) };
+    let table = table.opened().await?;
+    let (unfit, key_type) = table.unfit_keys(ids).await?;
+    Ok(Some((unfit.into_iter().cloned().collect(), key_type)))
+}
+
 /// The statements that make the outbox of a source, or take it away, as they were printed or carried out; `None` where the
 /// source has no table of its own.
 pub async fn outbox_installation(

@@ -18,6 +18,7 @@ pub(super) struct SourceTable {
     url: DatabaseUrl,
     shape: TableShape,
     names: TableNames,
+    sessions: TableShape,
     opened: Mutex<Option<Arc<TableElsewhere>>>,
 }
 
@@ -36,9 +37,15 @@ impl SourceTable {
         // What the configuration keeps or maps besides is read as well.
         let fields = source.keep.names();
         let shape = TableShape { table: table.name, key: table.key, version: table.version, fields };
+        let sessions = TableShape {
+            table: table.sessions.name,
+            key: table.sessions.person,
+            version: table.sessions.used_at,
+            fields: Vec::new(),
+        };
         let names = TableNames { table: access.table.clone(), columns: access.columns.clone() };
         let url = DatabaseUrl::parse(access.url.expose_secret())?;
-        Ok(Some(Self { url, shape, names, opened: Mutex::default() }))
+        Ok(Some(Self { url, shape, names, sessions, opened: Mutex::default() }))
     }
 
     pub(super) async fn opened(&self) -> Result<Arc<TableElsewhere>, StoreError> {
@@ -82,6 +89,10 @@ impl SourceTable {
             return Ok(table.row(&id).await?);
         }
         let limit = number("limit").unwrap_or(1);
+        if let Some(since_ms) = number("activeSince") {
+            let sessions = &self.sessions;
+            return page(&[], table.active_since(sessions, since_ms).await?, limit).map(Some);
+        }
         if limit == 1 {
             return page(&[], table.count().await?, limit).map(Some);
         }

@@ -13,7 +13,7 @@ use super::kept::{Kept, envelope};
 use super::lenient;
 use super::moment::instant_us;
 use super::setup::{Setup, Variable, Variables};
-use super::{Glance, NotedRow, Provider, ProviderTable, Unintelligible};
+use super::{Glance, NotedRow, Provider, ProviderTable, SessionTable, Unintelligible};
 use crate::core::columns::{Column, Columns};
 use crate::core::event::{Event, EventKind, IdentityKey, Snapshot};
 use crate::core::layout::Layout;
@@ -66,8 +66,14 @@ const KEPT: [&str; 15] = [
     "banExpires",
     "isAnonymous",
 ];
-static TABLE: ProviderTable =
-    ProviderTable { name: "user", key: "id", version: "updatedAt", directory: &directory::TABLE, told };
+static TABLE: ProviderTable = ProviderTable {
+    name: "user",
+    key: "id",
+    version: "updatedAt",
+    sessions: SessionTable { name: "session", person: "userId", used_at: "updatedAt" },
+    directory: &directory::TABLE,
+    told,
+};
 /// Fields that move without meaning anything (contract, rule 12).
 const LEFT_OUT_OF_PROFILE: [&str; 1] = ["updatedAt"];
 /// Kept fields that are true or false.

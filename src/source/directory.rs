@@ -81,6 +81,11 @@ pub trait Directory: Send + Sync {
         None
     }
 
+    /// The number of people who were active since then: path and query; `None` where it does not say.
+    fn active_since(&self, _since: Timestamp) -> Option<String> {
+        None
+    }
+
     fn one(&self, provider_id: &str) -> String;
 
     /// How it is told which instance the key belongs to.

@@ -199,10 +199,21 @@ pub struct ProviderTable {
     pub key: &'static str,
     /// The field with the time of a row's last change.
     pub version: &'static str,
+    /// The table of people's sessions beside it.
+    pub sessions: SessionTable,
     /// The same questions as of its API, which the table answers.
     pub directory: &'static dyn Directory,
     /// A row's change in the words of a delivery.
     pub told: fn(&NotedRow<'_>) -> String,
+}
+
+/// A table with a row for each session.
+pub struct SessionTable {
+    pub name: &'static str,
+    /// The field with whose it is.
+    pub person: &'static str,
+    /// The field with the time of its last use.
+    pub used_at: &'static str,
 }
 
 /// What an outbox beside a provider's table has told of one row.

@@ -3,11 +3,12 @@
 use super::{ChangeJson, EventJson, UserJson};
 use crate::core::columns::{Cell, Column};
 use crate::core::explain::{contradicted, word};
-use crate::core::known::{AccountView, Deletion, Fact, Identity, Latest, Sibling, SourceStanding, User};
-use crate::core::layout::Layout;
+use crate::core::known::{AccountView, Fact, Sibling, User};
+
 use crate::core::merge::{Merged, banned_by, merge, winner};
 use crate::core::words::{AccountState, DeletedBy, IdentityState};
-use crate::source::{Source, provider_of};
+use crate::reconcile::account_word;
+use crate::source::Source;
 use crate::store::{AccountDetail, DeliveryFilter, Store, StoreError, UserView};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -107,7 +108,8 @@ pub async fn explain(
     let layout = store.layout();
     let Some(row) = store.user_row(&user.id).await? else { return Ok(None) };
     let accounts = store.account_details(&user.id).await?;
-    let siblings: Vec<Sibling> = accounts.iter().map(|account| sibling(account, sources, layout)).collect();
+    let siblings: Vec<Sibling> =
+        accounts.iter().map(|account| account_word(account, sources, layout)).collect();
     let views = || siblings.iter().map(Sibling::view).collect::<Vec<AccountView<'_>>>();
     let together = merge(layout, views(), Some(&row.columns));
     let merged = together.columns.as_ref();
@@ -158,30 +160,6 @@ pub async fn explain(
         accounts: accounts.into_iter().map(ExplainedAccount::from).collect(),
         history,
     }))
-}
-
-/// The account, as far as it speaks for its user.
-fn sibling(account: &AccountDetail, sources: &[Source], layout: &Layout) -> Sibling {
-    let provider = provider_of(sources, &account.key.source, account.kind.as_deref());
-    let is_understood = provider.is_some() || account.latest.is_none();
-    let latest = account.latest.clone().zip(provider).map(|(latest, provider)| Latest {
-        snapshot: provider.recall(latest.version, latest.profile, layout),
-        occurred_at: latest.occurred_at,
-        read_at: latest.read_at,
-    });
-    let ended = account.deleted_at.zip(account.deleted_by);
-    let deletion = ended.map(|(at, by)| Deletion { at, received_at: at, by, soft: false });
-    let identity = Identity {
-        state: account.state,
-        latest,
-        deletion,
-        replaced_version: None,
-        hints: account.hints.clone(),
-    };
-    let is_configured = sources.iter().any(|source| source.name == account.key.source);
-    let standing =
-        SourceStanding::of(is_configured, is_understood, account.is_retired, account.supersedes.clone());
-    Sibling { key: account.key.clone(), identity, standing }
 }
 
 /// Nothing where there is only one to say anything.

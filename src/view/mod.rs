@@ -10,5 +10,5 @@ mod user;
 pub use event::{EventJson, EventPage};
 pub use explain::{ColumnWord, Explanation, SourceWord, explain};
 pub use run::{RunJson, RunPage};
-pub use status::{HeldBack, SourceStatusJson, StatusJson, status};
+pub use status::{HeldBack, SourceStatusJson, StatusJson, UnfinishedSwitch, status};
 pub use user::{ChangeJson, ChangePage, Erasure, IdentityJson, UserJson, UserPage};

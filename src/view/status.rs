@@ -2,10 +2,11 @@
 
 use super::RunJson;
 use super::refusal::hint;
+use crate::core::switch::AuthoritySwitch;
 use crate::core::timestamp::Timestamp;
 use crate::resync::{NO_WAL, outbox_state};
 use crate::source::Source;
-use crate::store::{HeldGroup, OutboxState, SourceReport, SourceRow, Store, StoreError};
+use crate::store::{HeldGroup, OutboxState, RecordedSwitch, SourceReport, SourceRow, Store, StoreError};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct StatusJson {
     pub sources: Vec<SourceStatusJson>,
     pub held_runs: Vec<RunJson>,
     pub held_back: Vec<HeldBack>,
+    /// A switch of authority that is in force, and whose process ended before it had rewritten everybody.
+    pub unfinished_switch: Option<UnfinishedSwitch>,
     /// Why nothing can be written to the database now; null where it can.
     pub database_takes_no_writes: Option<String>,
     /// What is wrong with the users table itself: rights, hidden rows, columns that are there no more.
@@ -40,6 +43,16 @@ pub struct StatusJson {
     pub rows_without_account: Option<u64>,
     /// Of the same table: all rows.
     pub rows: Option<u64>,
+}
+
+/// A switch of authority that somebody has to go on with: by the same command.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UnfinishedSwitch {
+    pub from: String,
+    pub to: String,
+    /// `switch` or `back`
+    pub direction: String,
+    pub started_at: String,
 }
 
 /// A required field, and how many people lack it.
@@ -89,6 +102,8 @@ pub struct SourceStatusJson {
     pub loss: LossRate,
     /// The alarm of a source that delivers nothing although its API shows changes.
     pub silence: Option<String>,
+    /// The source before which its word counts since a switch of authority (`headcount move --switch`).
+    pub supersedes: Option<String>,
     /// Since when it takes no deliveries and is not read.
     pub retired_at: Option<String>,
     pub blocked_until: Option<String>,
@@ -182,6 +197,7 @@ pub async fn status(
             .collect(),
         sources: of_sources,
         held_runs: held.iter().map(RunJson::from).collect(),
+        unfinished_switch: store.unfinished_switch().await?.map(UnfinishedSwitch::from),
         held_back: store.held_groups().await?.into_iter().map(HeldBack::from).collect(),
         database_takes_no_writes: store.why_no_writes().await.map(str::to_owned),
         users_table_problems: store.table_problems().await?,
@@ -220,6 +236,7 @@ async fn source_status(
         colliding: report.address_conflicts.colliding,
         silence: alarm.filter(|_| takes_deliveries && row.retired_at.is_none()),
         retired_at: row.retired_at,
+        supersedes: row.supersedes,
         loss: LossRate {
             rate: loss.rate(),
             delivered: loss.delivered,
@@ -274,5 +291,13 @@ impl From<HeldGroup> for HeldBack {
     fn from(group: HeldGroup) -> Self {
         let HeldGroup { source, column, reason, count, oldest_since } = group;
         Self { source, column, reason, count, oldest_since }
+    }
+}
+
+impl From<RecordedSwitch> for UnfinishedSwitch {
+    fn from(recorded: RecordedSwitch) -> Self {
+        let AuthoritySwitch { from, to, direction } = recorded.switch;
+        let started_at = recorded.started_at.to_string();
+        Self { from, to, direction: direction.name().to_owned(), started_at }
     }
 }

@@ -22,6 +22,7 @@ mod fixtures;
 mod fuzz;
 mod kept;
 mod keys;
+mod moving;
 mod noise;
 mod outbox;
 mod process;

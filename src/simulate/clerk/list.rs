@@ -165,6 +165,7 @@ struct Filter {
     banned: Option<bool>,
     created_after: Option<i64>,
     created_before: Option<i64>,
+    active_after: Option<i64>,
 }
 
 impl Filter {
@@ -189,6 +190,7 @@ impl Filter {
             banned: query.first("banned").map(|text| text == "true"),
             created_after: number(query, "created_at_after")?,
             created_before: number(query, "created_at_before")?,
+            active_after: number(query, "last_active_at_after")?,
         };
         let lists = [
             &filter.user_id,
@@ -201,7 +203,8 @@ impl Filter {
             && filter.query.is_none()
             && filter.banned.is_none()
             && filter.created_after.is_none()
-            && filter.created_before.is_none();
+            && filter.created_before.is_none()
+            && filter.active_after.is_none();
         Ok(filter)
     }
 
@@ -209,6 +212,7 @@ impl Filter {
         // Cheap ones first: the details of a person are made up anew each time.
         if self.created_after.is_some_and(|after| person.created_ms <= after)
             || self.created_before.is_some_and(|before| person.created_ms >= before)
+            || self.active_after.is_some_and(|after| person.updated_ms <= after)
             || self.banned.is_some_and(|banned| person.banned != banned)
         {
             return false;

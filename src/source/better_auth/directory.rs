@@ -8,6 +8,7 @@
 use super::snapshot;
 use crate::core::layout::Layout;
 use crate::core::rate::RateLimit;
+use crate::core::timestamp::Timestamp;
 use crate::source::Kept;
 use crate::source::directory::{
     Answer, Directory, Entry, Instance, ListOrder, Listed, Malformed, More, Newest, PageRequest, Position,
@@ -115,6 +116,11 @@ impl Directory for BetterAuthDirectory {
 
     fn count(&self) -> Option<String> {
         Some(format!("{USERS}limit=1"))
+    }
+
+    /// The API lists sessions of one person at a time.
+    fn active_since(&self, since: Timestamp) -> Option<String> {
+        self.is_table.then(|| format!("{USERS}limit=1&activeSince={}", since.ms()))
     }
 
     fn one(&self, provider_id: &str) -> String {

@@ -105,6 +105,10 @@ impl Directory for ClerkApi {
         Some("/v1/users/count".into())
     }
 
+    fn active_since(&self, since: Timestamp) -> Option<String> {
+        Some(format!("/v1/users/count?last_active_at_after={}", since.ms()))
+    }
+
     fn one(&self, provider_id: &str) -> String {
         format!("/v1/users/{}", segment(provider_id))
     }

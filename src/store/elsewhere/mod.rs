@@ -80,6 +80,23 @@ impl TableElsewhere {
         count.ok_or_else(|| StoreError::Setup("the table cannot be counted".to_owned()))
     }
 
+    /// How many people have used a session since then, in milliseconds since 1970: by a table in the same schema.
+    pub async fn active_since(&self, sessions: &TableShape, since_ms: i64) -> Result<u64, StoreError> {
+        let schema = self.names.table.as_deref().and_then(|table| table.rsplit_once('.'));
+        let table = schema.map(|(schema, _)| format!("{schema}.{}", sessions.table));
+        let names = TableNames { table, columns: BTreeMap::new() };
+        let found = FoundTable::look_up(&*self.driver, sessions, &names).await?;
+        let (sql, args) = found.keys_since(since_ms);
+        only(self.driver.read(&sql, args).await?, "sessions elsewhere")?.count("count")
+    }
+
+    /// Those of the ids that a row of this table cannot have, by the type of its key; and that type.
+    pub async fn unfit_keys<'a>(&self, ids: &'a [String]) -> Result<(Vec<&'a String>, String), StoreError> {
+        let table = FoundTable::look_up(&*self.driver, &self.shape, &self.names).await?;
+        let unfit = ids.iter().filter(|id| !table.may_have_key(id)).collect();
+        Ok((unfit, table.key.declared))
+    }
+
     /// Whether a row that is not there may only not be there yet.
     pub async fn is_standby(&self) -> Result<bool, StoreError> {
         let Some(sql) = self.driver.dialect().is_standby() else { return Ok(false) };

@@ -67,6 +67,34 @@ impl FoundTable {
         (sql, vec![Arg::text(keys)])
     }
 
+    /// How many keys there are in rows of this version or a later one, in milliseconds since 1970.
+    pub(super) fn keys_since(&self, since_ms: i64) -> (String, Vec<Arg>) {
+        let (key, version) = (quoted(&self.key.column), quoted(&self.version.column));
+        let is_since = match (self.dialect, &*self.version.declared) {
+            (Dialect::Postgres, "timestamp without time zone") => {
+                format!("{version} >= to_timestamp($1 / 1000.0) AT TIME ZONE 'UTC'")
+            }
+            (Dialect::Postgres, _) => format!("{version} >= to_timestamp($1 / 1000.0)"),
+            (Dialect::Sqlite, _) => format!(
+                "CASE typeof({version}) WHEN 'integer' THEN {version} >= $1
+                      ELSE {version} >= strftime('%Y-%m-%dT%H:%M:%fZ', $1 / 1000.0, 'unixepoch') END"
+            ),
+        };
+        let table = &self.name;
+        let sql =
+            format!("SELECT CAST(count(DISTINCT {key}) AS text) AS count FROM {table} WHERE {is_since}");
+        (sql, vec![Arg::Int(since_ms)])
+    }
+
+    /// Whether a row may have this key, by the type of its column.
+    pub(super) fn may_have_key(&self, key: &str) -> bool {
+        match &*self.key.declared {
+            "uuid" => uuid::Uuid::try_parse(key).is_ok(),
+            declared if declared.contains("int") || declared.contains("serial") => key.parse::<i64>().is_ok(),
+            _ => true,
+        }
+    }
+
     pub(super) fn count(&self) -> (String, Vec<Arg>) {
         (format!("SELECT CAST(count(*) AS text) AS row FROM {}", self.name), Vec::new())
     }

@@ -67,10 +67,7 @@ impl Store {
         Ok(found.into_iter().map(|(_, conflict)| conflict).collect())
     }
 
-    pub(in crate::store) async fn count_address_conflicts(
-        &self,
-        source: &str,
-    ) -> Result<AddressConflicts, StoreError> {
+    pub async fn count_address_conflicts(&self, source: &str) -> Result<AddressConflicts, StoreError> {
         let sql = self.dialect().own(&format!(
             "SELECT CAST(count(i.awaited_address) AS text) AS awaiting, CAST(count(i.collides_with) AS text) AS colliding
              FROM headcount.identities i WHERE {IN_CONFLICT} AND i.source = $1"

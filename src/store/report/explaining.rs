@@ -11,6 +11,7 @@ use crate::store::accounts::types::StoredLatest;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::Row;
+use std::collections::HashMap;
 
 /// One account of a user, with everything that is kept of it.
 #[derive(Clone, Debug)]
@@ -60,14 +61,29 @@ impl Store {
 
     /// The user's accounts: first those that are not deleted, of them the one that was heard of last.
     pub async fn account_details(&self, user_id: &str) -> Result<Vec<AccountDetail>, StoreError> {
+        let mut found = self.account_details_of(&[user_id.to_owned()]).await?;
+        Ok(found.remove(user_id).unwrap_or_default())
+    }
+
+    /// The same for several users, by their ids.
+    pub async fn account_details_of(
+        &self,
+        user_ids: &[String],
+    ) -> Result<HashMap<String, Vec<AccountDetail>>, StoreError> {
+        let mut of_user: HashMap<String, Vec<AccountDetail>> = HashMap::new();
+        if user_ids.is_empty() {
+            return Ok(of_user);
+        }
         let at = |column: &str| self.dialect().timestamp_text(column);
+        let rows = self.dialect().rows(1, 1);
+        let accounts = self.dialect().each_row(&rows, "headcount.identities", "i", "user_id", "v.c1");
         let sql = self.dialect().own(&format!(
-            "SELECT i.source, i.provider_id, i.state, CAST(i.version AS text) AS version, i.profile, {} AS occurred_at,
+            "SELECT i.user_id, i.source, i.provider_id, i.state, CAST(i.version AS text) AS version, i.profile, {} AS occurred_at,
                  {} AS read_at, i.hints, {} AS first_seen_at, {} AS synced_at, i.linked_by, {} AS linked_at,
                  {} AS deleted_at, i.deleted_by, s.kind,
                  CASE WHEN s.retired_at IS NULL THEN '0' ELSE '1' END AS is_retired,
                  s.supersedes, i.collides_with
-             FROM headcount.identities i LEFT JOIN headcount.sources s ON s.name = i.source WHERE i.user_id = $1
+             FROM {accounts} LEFT JOIN headcount.sources s ON s.name = i.source
              ORDER BY CASE WHEN i.state = 'deleted' THEN 1 ELSE 0 END, coalesce(i.synced_at, i.first_seen_at) DESC,
                  i.source",
             at("i.occurred_at"),
@@ -78,13 +94,16 @@ impl Store {
             at("i.deleted_at"),
         ));
         let mut tx = self.begin(Access::Read).await?;
-        let rows = tx.fetch(&sql, vec![Arg::text(user_id)]).await?;
+        let rows = tx.fetch(&sql, vec![Arg::Rows(id_rows(user_ids))]).await?;
         tx.commit().await?;
-        rows.into_iter().map(|row| self.detail(row)).collect()
+        for row in rows {
+            let mut row = row.of("identities");
+            of_user.entry(row.text("user_id")?).or_default().push(self.detail(row)?);
+        }
+        Ok(of_user)
     }
 
-    fn detail(&self, row: Row) -> Result<AccountDetail, StoreError> {
-        let mut row = row.of("identities");
+    fn detail(&self, mut row: Row) -> Result<AccountDetail, StoreError> {
         Ok(AccountDetail {
             key: key_of(&mut row)?,
             state: row.word::<IdentityState>("state")?,

@@ -26,6 +26,8 @@ pub struct SourceRow {
     pub read_at: Option<String>,
     /// Why that has not succeeded yet.
     pub read_error: Option<String>,
+    /// The source before which its word counts since a switch.
+    pub supersedes: Option<String>,
 }
 
 /// What of a source matters to each batch.
@@ -40,17 +42,27 @@ pub struct SourceState {
 impl Store {
     pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind, {}, read_error
+            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind, {}, read_error, supersedes
              FROM headcount.sources WHERE name = $1",
             self.dialect().timestamp_text("pinned_at"),
             self.dialect().timestamp_text("retired_at"),
             self.dialect().timestamp_text("read_at")
         ));
-        let [instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error] =
+        let [instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error, supersedes] =
             first(self.read(&sql, vec![Arg::text(name)]).await?);
         let watermark = watermark.and_then(|version| version.parse().ok());
         let link_by = link_by.as_deref().and_then(LinkRule::parse);
-        Ok(SourceRow { instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error })
+        Ok(SourceRow {
+            instance_id,
+            pinned_at,
+            watermark,
+            link_by,
+            retired_at,
+            kind,
+            read_at,
+            read_error,
+            supersedes,
+        })
     }
 
     /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.

@@ -45,26 +45,6 @@ pub struct RecordedSwitch {
 }
 
 impl Store {
-    /// The source that this one supersedes since a switch.
-    pub async fn superseded_by(&self, source: &str) -> Result<Option<String>, StoreError> {
-        let sql = self
-            .dialect()
-            .own("SELECT supersedes FROM headcount.sources WHERE name = $1 AND supersedes IS NOT NULL");
-        Ok(texts::<Vec<String>>(self.read(&sql, vec![Arg::text(source)]).await?).pop())
-    }
-
-    /// The sources that supersede another one, each with that.
-    pub async fn superseding(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let sql = self
-            .dialect()
-            .own("SELECT name, supersedes FROM headcount.sources WHERE supersedes IS NOT NULL ORDER BY name");
-        let pair = |row: Row| {
-            let mut row = row.of("sources");
-            Ok((row.text("name")?, row.text("supersedes")?))
-        };
-        self.read(&sql, vec![]).await?.into_iter().map(pair).collect()
-    }
-
     /// Puts the switch in force and records its beginning, in one transaction; others that are under way end as overtaken.
     pub async fn begin_switch(
         &self,
@@ -113,11 +93,25 @@ impl Store {
 
     /// The latest switches, the newest first.
     pub async fn switches(&self, limit: i64) -> Result<Vec<RecordedSwitch>, StoreError> {
+        self.switches_where("true", limit).await
+    }
+
+    /// The switch that was given up in the middle, where there is one.
+    pub async fn unfinished_switch(&self) -> Result<Option<RecordedSwitch>, StoreError> {
+        let nobody_is_at_it = format!(
+            "status = 'running' AND NOT EXISTS (
+                 SELECT 1 FROM headcount.leases l WHERE l.holder = headcount.switches.holder AND l.until > {})",
+            self.dialect().clock()
+        );
+        Ok(self.switches_where(&nobody_is_at_it, 1).await?.pop())
+    }
+
+    async fn switches_where(&self, condition: &str, limit: i64) -> Result<Vec<RecordedSwitch>, StoreError> {
         let count = |name: &str| format!("CAST({name} AS text) AS {name}");
         let at = |name: &str| format!("{} AS {name}", self.dialect().timestamp_text(name));
         let sql = self.dialect().own(&format!(
             "SELECT id, from_source, to_source, direction, status, cursor, {}, {}, {}, {}, {}, {}
-             FROM headcount.switches ORDER BY headcount.switches.started_at DESC, id DESC LIMIT $1",
+             FROM headcount.switches WHERE {condition} ORDER BY headcount.switches.started_at DESC, id DESC LIMIT $1",
             count("seen"),
             count("updated"),
             count("partial"),
