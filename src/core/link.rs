@@ -53,7 +53,7 @@ pub struct Candidate {
     pub user_id: String,
     /// Whether its address is verified here; `None` where the table does not say.
     pub verified: Option<bool>,
-    /// Sources that have an account of it already.
+    /// Sources that have a living account of it, or, where none lives, an account at all.
     pub sources: Vec<String>,
     /// Of a person who was erased.
     pub is_erased: bool,

@@ -105,6 +105,10 @@ impl Resync {
             error: Some(failure.to_string()),
         });
         self.count_requests(&mut running);
+        if ending.status == "succeeded" && running.mode == RunMode::Full {
+            // Where nothing else says whose the accounts are, deliveries wait until the source was read once.
+            self.store.note_first_read(&self.source.name, None).await?;
+        }
         let id = &running.run.id;
         self.store.end_run(id, &running.run.holder, running.counts, running.count_after, &ending).await?;
         let run = self.store.run(id).await?.unwrap_or_default();

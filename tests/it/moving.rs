@@ -159,6 +159,7 @@ async fn an_operator_goes_from_the_report_to_the_switch_and_back(db: Db) {
     let (_, status, _) = this.command(&db, &["status", "--json"]);
     let workos = status["sources"].as_array().unwrap().iter().find(|source| source["name"] == "workos");
     assert_eq!(workos.unwrap()["supersedes"], json!("clerk"));
+    assert_eq!(workos.unwrap()["waits_for"], Value::Null, "a full run by command has read it");
     // The old account is emptied once its source is retired, and nobody is deleted by it.
     let (code, back, error) = this.moves(&db, &["--back", "--yes"]);
     assert_eq!((code, &back["updated"]), (Some(0), &json!(3)), "{back} {error}");

@@ -36,6 +36,7 @@ mod sources;
 mod states;
 mod switching;
 mod their_migrations;
+mod two_weeks;
 mod upgrading;
 
 use headcount::clock::SystemClock;

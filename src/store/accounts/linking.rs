@@ -80,8 +80,8 @@ async fn candidates(
     let mut by_text: HashMap<String, Vec<Candidate>> = HashMap::new();
     for (text, mut candidate) in found {
         if let Some(accounts) = taken.get(&candidate.user_id) {
-            candidate.is_erased = accounts.iter().any(|(_, is_erased)| *is_erased);
-            candidate.sources = accounts.iter().map(|(source, _)| source.clone()).collect();
+            candidate.is_erased = accounts.iter().any(|account| account.is_erased);
+            candidate.sources = counting(accounts).map(|account| account.source.clone()).collect();
         }
         by_text.entry(text).or_default().push(candidate);
     }
@@ -142,8 +142,22 @@ fn candidate(user_id: String, verified: Option<bool>) -> Candidate {
     Candidate { user_id, verified, sources: Vec::new(), is_erased: false }
 }
 
-/// By user: the sources that have accounts of it, and whether those were erased.
-type Taken = HashMap<String, Vec<(String, bool)>>;
+/// By user: the accounts that it has.
+type Taken = HashMap<String, Vec<TakenBy>>;
+
+/// An account that has a row.
+struct TakenBy {
+    source: String,
+    lives: bool,
+    is_erased: bool,
+}
+
+/// The accounts that keep others of their sources from the row. Whoever has deleted one account and lives on by another may
+/// sign up anew where that one was.
+fn counting(accounts: &[TakenBy]) -> impl Iterator<Item = &TakenBy> {
+    let is_alive = accounts.iter().any(|account| account.lives);
+    accounts.iter().filter(move |account| account.lives || !is_alive)
+}
 
 async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Taken, StoreError> {
     let mut taken = Taken::new();
@@ -152,8 +166,10 @@ async fn taken(tx: &mut dyn Tx, users: &UsersTable, ids: &[String]) -> Result<Ta
     }
     for row in tx.fetch(&users.taken(), vec![Arg::Rows(id_rows(ids))]).await? {
         let mut row = row.of("identities");
-        let (user_id, source) = (row.text("user_id")?, row.text("source")?);
-        taken.entry(user_id).or_default().push((source, row.truth("is_erased")?));
+        let user_id = row.text("user_id")?;
+        let source = row.text("source")?;
+        let (lives, is_erased) = (row.truth("lives")?, row.truth("is_erased")?);
+        taken.entry(user_id).or_default().push(TakenBy { source, lives, is_erased });
     }
     Ok(taken)
 }
@@ -219,7 +235,8 @@ impl Reconciliation {
         let taken = taken(&mut *self.tx, &table, &ids).await?;
         let is_free = |id: &String| {
             let accounts = taken.get(id).map_or(&[][..], Vec::as_slice);
-            accounts.iter().all(|(source, is_erased)| !is_erased && Some(source) != wanted.get(id))
+            accounts.iter().all(|account| !account.is_erased)
+                && counting(accounts).all(|account| Some(&account.source) != wanted.get(id))
         };
         users.retain(|id, _| is_free(id));
         Ok(users)

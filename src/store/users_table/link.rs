@@ -106,10 +106,11 @@ impl UsersTable {
         )
     }
 
-    /// Which of the ids in the only parameter some account has, with its source, and `1` where it was erased.
+    /// Which of the ids in the only parameter some account has, with its source, and whether it lives and was erased.
     pub fn taken(&self) -> String {
         self.dialect.own(&format!(
-            "SELECT DISTINCT i.user_id, i.source, CASE WHEN i.deleted_by = 'erase' THEN '1' ELSE '0' END AS is_erased
+            "SELECT DISTINCT i.user_id, i.source, CASE WHEN i.state = 'deleted' THEN '0' ELSE '1' END AS lives,
+                    CASE WHEN i.deleted_by = 'erase' THEN '1' ELSE '0' END AS is_erased
              FROM {} JOIN headcount.identities i ON i.user_id = v.c1",
             self.dialect.rows(1, 1)
         ))
