@@ -2,7 +2,7 @@
 
 use super::move_page::page;
 use super::move_report::{report_json, show, switch_json};
-use super::output::{confirm, print, print_json, table, visible};
+use super::output::{agree, print, print_json, table, visible};
 use super::{Context, DONE, FOUND};
 use crate::core::words::{SwitchDirection, SwitchStatus};
 use crate::provider_move::{Activity, ProviderMove, Rehearsal, SwitchProgress};
@@ -66,7 +66,7 @@ pub async fn run(command: MoveCommand, context: Context) -> anyhow::Result<u8> {
         }
         DONE
     } else if command.switch || command.back {
-        confirm_switch(&command, direction)?;
+        agree_to_switch(&command, direction)?;
         switch(&provider_move, &context, direction).await?
     } else {
         let report = provider_move.report(activity(&context, &store, [&from, &to]).await?).await?;
@@ -101,15 +101,18 @@ async fn activity(context: &Context, store: &Store, sources: [&Source; 2]) -> an
     Ok(all)
 }
 
-fn confirm_switch(command: &MoveCommand, direction: SwitchDirection) -> anyhow::Result<()> {
+fn agree_to_switch(command: &MoveCommand, direction: SwitchDirection) -> anyhow::Result<()> {
     let MoveCommand { from, to, yes, .. } = command;
-    confirm(
-        &match direction {
-            SwitchDirection::Switch => format!("Let the word of {to} count before that of {from}?"),
-            SwitchDirection::Back => format!("Let the word of {from} count before that of {to} again?"),
-        },
-        *yes,
-    )
+    if *yes {
+        return Ok(());
+    }
+    let statement = match direction {
+        SwitchDirection::Switch => {
+            format!("The word of {to} will count before that of {from}; --back takes that back.")
+        }
+        SwitchDirection::Back => format!("The word of {from} will count before that of {to} again."),
+    };
+    agree(&statement, "Do it?", "Say --yes to do it")
 }
 
 async fn switch(

@@ -1,6 +1,6 @@
 //! `headcount source`
 
-use super::output::{confirm, print, print_json, table};
+use super::output::{agree, confirm, print, print_json, table};
 use super::{Context, DONE};
 use crate::resync::{InstallChange, NO_WAL, outbox_installation, outbox_state};
 use crate::source::Source;
@@ -192,13 +192,16 @@ async fn retire(context: &Context, name: &str, undo: bool, yes: bool) -> anyhow:
     let was_retired = store.source(name).await?.retired_at.is_some();
     if was_retired == undo {
         let accounts = store.count_accounts(name).await?;
-        let question = match undo {
-            true => format!("Take {name} up again, with its deliveries and its resync?"),
+        let statement = match undo {
+            true => format!("{name} will take deliveries and be read again."),
             false => format!(
-                "Retire {name}? Its deliveries will be refused and it will not be read; its {accounts} accounts stay."
+                "The deliveries of {name} will be refused and it will not be read; its {accounts} accounts stay. --undo takes it \
+                 up again."
             ),
         };
-        confirm(&question, yes)?;
+        if !yes {
+            agree(&statement, "Do it?", "Say --yes to do it")?;
+        }
         store.retire(name, !undo).await?;
     }
     let retired_at = store.source(name).await?.retired_at;

@@ -222,7 +222,7 @@ async fn a_source_is_retired_and_taken_up_again(db: Db) {
     provider.resync(&db, &[]);
     let server = provider.server(&db).await;
     let (code, refused, error) = provider.command(&db, &["source", "retire", "workos"]);
-    assert!(code == Some(1) && error.contains("--yes"), "{refused} {error}");
+    assert!(code == Some(2) && error.contains("--yes"), "{refused} {error}");
     assert_eq!(provider.command(&db, &["source", "retire", "wrokos", "--yes"]).0, Some(2));
     let (code, retired, _) = provider.command(&db, &["source", "retire", "workos", "--yes"]);
     assert!(code == Some(0) && retired["retired_at"].is_string(), "{retired}");
