@@ -22,7 +22,10 @@ pub use accounts::lookup::{AccountOfUser, NamedSource, RowlessAccount, UserRow};
 pub use accounts::stripping::StoredBody;
 pub use accounts::transaction::Reconciliation;
 pub use accounts::types::{AccountWrite, AlteredValue, CausedChange, HeldValue, StoredAccount, StoredLatest};
-pub use elsewhere::{OP_DELETE, OP_INSERT, OutboxNote, OutboxState, TableElsewhere, TableNames, TableShape};
+pub use elsewhere::{
+    OP_DELETE, OP_INSERT, OutboxNote, OutboxState, StandInPerson, StandInTable, TableElsewhere, TableNames,
+    TableShape,
+};
 pub use engine::baseline::one_row_a_commit;
 pub use engine::delivery::NewDelivery;
 pub use engine::dialect::Dialect;

@@ -160,6 +160,24 @@ async fn the_command_serves_and_is_told_what_goes_wrong() {
     fails_quietly_with("a public simulator", elsewhere.status.code(), &text(&elsewhere.stderr), "loopback");
 }
 
+/// The move, told against stand-ins alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_of_a_move_ends_with_everybody_who_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = headcount("postgres://nobody:hush@127.0.0.1:1/nothing");
+    let demo = demo.args(["demo", "--move", "--exit", "--json", "--users", "120"]).current_dir(&folder);
+    let output = super::process::run(demo.env("TMPDIR", folder.path()));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let story = super::process::json(&output);
+    assert_eq!(
+        (&story["equal"], &story["back_is_as_before"], &story["deleted"]),
+        (&json!(true), &json!(true), &json!(0)),
+        "{story}"
+    );
+    assert!(story["rewritten"].as_u64().unwrap() > 20, "{story}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "it removes what it made");
+}
+
 /// The README's first command: a database of its own, whatever is configured, and an end that can be checked.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_ends_with_source_and_tables_equal() {

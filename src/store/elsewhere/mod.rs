@@ -4,8 +4,10 @@ mod catalog;
 mod installation;
 mod outbox;
 mod rows;
+mod stand_in;
 
 pub use outbox::{OP_DELETE, OP_INSERT, OutboxNote, OutboxState};
+pub use stand_in::{StandInPerson, StandInTable};
 
 use crate::store::engine::driver::{Arg, Driver};
 use crate::store::engine::error::StoreError;
