@@ -19,3 +19,8 @@ CREATE TABLE headcount.switches (
     started_at timestamptz NOT NULL,
     finished_at timestamptz
 );
+
+-- How far the outbox beside the source's table was drained, where its notes are numbered in the order of commits: they stay there
+-- until the application is quiet.
+ALTER TABLE headcount.sources ADD COLUMN outbox_epoch text;
+ALTER TABLE headcount.sources ADD COLUMN outbox_seq bigint;

@@ -19,3 +19,8 @@ CREATE TABLE headcount_switches (
     started_at text NOT NULL,
     finished_at text
 );
+
+-- How far the outbox beside the source's table was drained, where its notes are numbered in the order of commits: they stay there
+-- until the application is quiet.
+ALTER TABLE headcount_sources ADD COLUMN outbox_epoch text;
+ALTER TABLE headcount_sources ADD COLUMN outbox_seq bigint;

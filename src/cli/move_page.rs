@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
     h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .25rem}table{border-collapse:collapse;width:100%}\
-    th,td{text-align:left;padding:.3rem .75rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}\
+    th,td{text-align:left;padding:.3rem .75rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top}\
+    td:last-child{overflow-wrap:anywhere}\
     code{background:#f2f2f2;padding:.1rem .3rem;overflow-wrap:anywhere}p{margin:.25rem 0 .5rem}li{margin:.5rem 0}\
     @media(prefers-color-scheme:dark){body{background:#161616;color:#e6e6e6}code{background:#2a2a2a}th,td{border-color:#3a3a3a}}";
 

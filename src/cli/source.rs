@@ -256,7 +256,7 @@ async fn install_outbox(context: &Context, source: &Source, change: InstallChang
             "{name} is of kind {kind}, and its database is not known: BETTER_AUTH_DATABASE_URL says where it is"
         );
     };
-    let state = outbox_state(source).await?;
+    let state = outbox_state(source, None).await?;
     let needs_wal = state.is_some_and(|state| !state.is_concurrent);
     if context.json {
         print_json(&json!({

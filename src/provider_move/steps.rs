@@ -63,7 +63,7 @@ pub(super) fn steps(report: &MoveReport, facts: &StepFacts) -> Vec<MoveStep> {
         );
         add(
             "switch",
-            format!("Let the word of {to} count first. `--back` takes that back."),
+            format!("Let the word of {to} count first. --back takes that back."),
             Some(format!("{this} --switch")),
         );
     }

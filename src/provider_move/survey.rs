@@ -78,7 +78,7 @@ impl ProviderMove {
 
     async fn facts(&self, from: &Source, to: &Source) -> Result<StepFacts, StoreError> {
         let has_outbox = match (to.provider.table(), &to.table) {
-            (Some(_), Some(_)) => Some(matches!(outbox_state(to).await, Ok(Some(_)))),
+            (Some(_), Some(_)) => Some(matches!(outbox_state(to, None).await, Ok(Some(_)))),
             _ => None,
         };
         let is_read = async |source: &Source| {

@@ -3,6 +3,7 @@
 
 use super::compare::{Compared, compare_ids, compare_range, key};
 use super::lease::Lease;
+use super::outbox::{forgive_unnoted, unnoted_changes};
 use super::running::{AbortOnDrop, Running, UNNAMED};
 use super::walk::{Page, page};
 use super::{Phase, Report, Resync, ResyncError};
@@ -12,7 +13,7 @@ use crate::source::directory::ListOrder;
 use crate::store::{Ending, NewConfirmation, run_lease};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 /// A run that was interrupted longer ago is begun anew: too much has changed since its read mark.
 const RESUME_AGE_MS_MAX: i64 = 6 * 3_600_000;
@@ -56,6 +57,7 @@ impl Resync {
         self.store.close_runs_before(&self.source.name, &run.id).await?;
         self.store.adopt_confirmations(&self.source.name, &run.id).await?;
         let mut running = Running::new(run, &holder, RunMode::Full);
+        let unnoted = unnoted_changes(&self.source).await;
         let ending = tokio::select! {
             biased;
             () = lease.lost().cancelled() => Err(ResyncError::Stopped),
@@ -64,6 +66,11 @@ impl Resync {
         let report = self.end(running, ending).await;
         lease.release().await?;
         let report = report?;
+        if report.run.status == "succeeded"
+            && let Err(error) = forgive_unnoted(&self.source, unnoted).await
+        {
+            warn!(source.name = self.source.name, "the outbox still counts what this run has found: {error}");
+        }
         if matches!(report.run.status.as_str(), "succeeded" | "partial" | "held") {
             self.store.overtake_held(&self.source.name, &report.run.id).await?;
         }

@@ -8,20 +8,22 @@ use crate::intake::noted;
 use crate::source::api_error::ApiError;
 use crate::source::{NotedRow, ProviderTable, Source};
 use crate::store::{
-    NewDelivery, OP_DELETE, OP_INSERT, OutboxNote, OutboxState, Store, StoreError, TableElsewhere,
+    NewDelivery, OP_DELETE, OP_INSERT, OutboxNote, OutboxPosition, OutboxState, Store, StoreError,
+    TableElsewhere,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tracing::debug;
 
 /// Notes that are taken at once.
 const NOTES_AT_ONCE: i64 = 500;
 /// For how long a SQLite file has had no new note before headcount writes to it.
 const QUIET_FOR: Duration = Duration::from_secs(5);
-/// Where it is never quiet: the notes are taken away after so long all the same, before `status` takes them for forgotten.
-const TOLD_FOR_MAX: Duration = Duration::from_secs(30);
+/// Where it is never quiet: once so many notes lie there that were taken, they are taken away all the same.
+const KEPT_MAX: u64 = 100_000;
 /// What is wrong with a SQLite file in another mode.
 pub const NO_WAL: &str = "the file of the provider's table is not in WAL mode, so that the application would wait for \
      headcount: `PRAGMA journal_mode = WAL`, once, turns it on";
@@ -36,39 +38,45 @@ pub struct OutboxDrain {
     told: Mutex<Told>,
 }
 
-/// Notes whose deliveries are in the inbox, and that still lie in the outbox. On SQLite an application's transaction that has
-/// read and then writes fails where anybody has written in between, so nothing is written there until it is quiet.
+/// How far an outbox was drained whose notes still lie there. On SQLite an application's transaction that has read and then
+/// writes fails where anybody has written in between, so nothing is written there until it is quiet.
 #[derive(Default)]
 struct Told {
-    /// Which life of the outbox the numbers are of.
-    epoch: String,
-    notes: Vec<i64>,
-    /// When the first and the last of them came.
-    came_at: Option<(Instant, Instant)>,
+    position: OutboxPosition,
+    /// When the last note came, or this process began; `None` where no note that was taken is left.
+    last_came_at: Option<Instant>,
+    /// Notes that were taken since any was taken away.
+    kept: u64,
 }
 
 impl Told {
-    /// Forgets what was of another life, and takes the notes away where that is due.
-    async fn keep_up(&mut self, table: &TableElsewhere) -> Result<(), StoreError> {
+    /// Begins where the last process has stopped, or anew in another life of the outbox, and takes notes away where that is
+    /// due.
+    async fn keep_up(
+        &mut self,
+        table: &TableElsewhere,
+        drained: Option<OutboxPosition>,
+    ) -> Result<(), StoreError> {
         if !table.is_concurrent().await? {
             return Err(StoreError::Setup(NO_WAL.to_owned()));
         }
         let epoch = table.outbox_epoch().await?;
-        if self.epoch != epoch {
-            *self = Told { epoch, ..Told::default() };
+        if self.position.epoch != epoch {
+            let position = drained.filter(|drained| drained.epoch == epoch);
+            let position = position.unwrap_or(OutboxPosition { epoch, seq: 0 });
+            let is_left = table.has_notes_up_to(position.seq).await?;
+            *self = Told { position, last_came_at: is_left.then(Instant::now), kept: 0 };
         }
-        if self.is_due() {
-            table.forget(&self.notes).await?;
-            self.notes.clear();
-            self.came_at = None;
+        // A few at a time: between two of them somebody may have written.
+        if self.is_due() && !table.forget_up_to(self.position.seq).await? {
+            (self.last_came_at, self.kept) = (None, 0);
         }
         Ok(())
     }
 
-    /// Whether the notes are to be taken away now.
+    /// Whether notes are to be taken away now.
     fn is_due(&self) -> bool {
-        self.came_at
-            .is_some_and(|(first, last)| last.elapsed() >= QUIET_FOR || first.elapsed() >= TOLD_FOR_MAX)
+        self.last_came_at.is_some_and(|last| last.elapsed() >= QUIET_FOR || self.kept >= KEPT_MAX)
     }
 }
 
@@ -124,9 +132,13 @@ impl OutboxDrain {
         let mut told = self.told.lock().await;
         let is_in_order = table.is_in_order_of_commits();
         if is_in_order {
-            told.keep_up(&table).await?;
+            let drained = match told.position.epoch.is_empty() {
+                true => self.store.source(&self.source.name).await?.drained,
+                false => None,
+            };
+            told.keep_up(&table, drained).await?;
         }
-        let notes = table.notes_after(told.notes.last().copied().unwrap_or(0), NOTES_AT_ONCE).await?;
+        let notes = table.notes_after(told.position.seq, NOTES_AT_ONCE).await?;
         if notes.is_empty() {
             return Ok(Drained::Nothing);
         }
@@ -137,7 +149,7 @@ impl OutboxDrain {
         if table.is_standby().await? {
             return Err(ApiError::Replica.into());
         }
-        let epoch = if is_in_order { told.epoch.clone() } else { table.outbox_epoch().await? };
+        let epoch = if is_in_order { told.position.epoch.clone() } else { table.outbox_epoch().await? };
         let latest = latest_of_each(&notes);
         let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
         let read_at = self.store.now().await?;
@@ -158,14 +170,14 @@ impl OutboxDrain {
         });
         let deliveries: Vec<NewDelivery> = deliveries.collect();
         self.store.accept(&self.store.without_erased(deliveries).await?).await?;
-        let numbers = notes.iter().map(|note| note.seq);
-        match is_in_order {
-            true => {
-                told.notes.extend(numbers);
-                let now = Instant::now();
-                told.came_at = Some((told.came_at.map_or(now, |(first, _)| first), now));
+        match (is_in_order, notes.last()) {
+            (true, Some(last)) => {
+                told.position.seq = last.seq;
+                told.last_came_at = Some(Instant::now());
+                told.kept += notes.len() as u64;
+                self.store.note_drained(&self.source.name, &told.position).await?;
             }
-            false => table.forget(&numbers.collect::<Vec<_>>()).await?,
+            _ => table.forget(&notes.iter().map(|note| note.seq).collect::<Vec<_>>()).await?,
         }
         let is_full = i64::try_from(notes.len()).is_ok_and(|count| count == NOTES_AT_ONCE);
         Ok(if is_full { Drained::Partly } else { Drained::Emptied })
@@ -191,11 +203,33 @@ fn latest_of_each(notes: &[OutboxNote]) -> BTreeMap<&str, NotedChange<'_>> {
     changes
 }
 
-/// How the outbox of a source stands, asked now; `None` where it has none.
-pub async fn outbox_state(source: &Source) -> Result<Option<OutboxState>, StoreError> {
+/// How the outbox of a source stands, asked now; `None` where it has none. What lies before the position was taken already.
+pub async fn outbox_state(
+    source: &Source,
+    drained: Option<&OutboxPosition>,
+) -> Result<Option<OutboxState>, StoreError> {
     match SourceTable::of(source)? {
-        Some(table) => table.opened().await?.outbox_state().await,
+        Some(table) => table.opened().await?.outbox_state(drained).await,
         None => Ok(None),
+    }
+}
+
+/// What the trigger beside the source's table could not note so far; 0 where there is none, or where that cannot be told.
+pub(super) async fn unnoted_changes(source: &Source) -> u64 {
+    match outbox_state(source, None).await {
+        Ok(state) => state.map_or(0, |state| state.failures),
+        Err(error) => {
+            debug!(source.name = source.name, "the outbox cannot be asked: {error}");
+            0
+        }
+    }
+}
+
+/// A full run has found what the trigger could not note before it: `status` need not tell of it any more.
+pub(super) async fn forgive_unnoted(source: &Source, count: u64) -> Result<(), StoreError> {
+    match SourceTable::of(source)?.filter(|_| count > 0) {
+        Some(table) => table.opened().await?.forgive_failures(count).await,
+        None => Ok(()),
     }
 }
 
@@ -222,6 +256,10 @@ pub async fn outbox_installation(
     };
     if is_carried_out {
         table.run_script(&script).await?;
+    }
+    if change == InstallChange::Apply {
+        // What is written down at the first look is so now, while nobody is at work.
+        table.outbox_epoch().await?;
     }
     Ok(Some(script))
 }

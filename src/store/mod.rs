@@ -45,7 +45,7 @@ pub(crate) use runs::counts::with_counts;
 pub use runs::limiter::{Grant, LimiterReport};
 pub use runs::postponed::Task;
 pub use runs::run::{Ending, Run, run_lease};
-pub use runs::sources::{SourceRow, SourceState};
+pub use runs::sources::{OutboxPosition, SourceRow, SourceState};
 pub use runs::switches::{RecordedSwitch, SwitchCounts};
 pub use schema::migrate::{Migrated, Step};
 pub use schema::migrations::own_table_names;

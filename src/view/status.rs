@@ -6,7 +6,9 @@ use crate::core::switch::AuthoritySwitch;
 use crate::core::timestamp::Timestamp;
 use crate::resync::{NO_WAL, outbox_state};
 use crate::source::Source;
-use crate::store::{HeldGroup, OutboxState, RecordedSwitch, SourceReport, SourceRow, Store, StoreError};
+use crate::store::{
+    HeldGroup, OutboxPosition, OutboxState, RecordedSwitch, SourceReport, SourceRow, Store, StoreError,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -227,7 +229,7 @@ async fn source_status(
         takes_deliveries,
         has_api_key: source.is_readable(),
         waits_for: waits_for(source, &row),
-        outbox: outbox(source).await,
+        outbox: outbox(source, row.drained.as_ref()).await,
         instance: source.instance.clone().or(row.instance_id),
         last_resync: store.last_full_run(&source.name).await?.as_ref().map(RunJson::from),
         lag_ms: waiting_since.map_or(0, |since| (now.ms() - since.ms()).max(0)),
@@ -262,9 +264,9 @@ fn waits_for(source: &Source, row: &SourceRow) -> Option<WaitsFor> {
 }
 
 /// Asks the database that has it.
-async fn outbox(source: &Source) -> Option<OutboxJson> {
+async fn outbox(source: &Source, drained: Option<&OutboxPosition>) -> Option<OutboxJson> {
     let problem = |problem: String| Some(OutboxJson { problem: Some(problem), ..OutboxJson::default() });
-    let state = match timeout(OUTBOX_TIMEOUT, outbox_state(source)).await {
+    let state = match timeout(OUTBOX_TIMEOUT, outbox_state(source, drained)).await {
         Ok(Ok(state)) => state?,
         Ok(Err(error)) => return problem(format!("whether there is an outbox cannot be told: {error}")),
         Err(_) => {

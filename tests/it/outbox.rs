@@ -5,12 +5,16 @@ use super::support::wait::until;
 use super::support::{Backend, Db};
 use crate::on_each_database;
 use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
+use std::time::Duration;
+use tokio::time::Instant;
 
 on_each_database!(
     the_outbox_alone_keeps_the_rows_equal,
     whatever_lies_in_an_outbox_is_got_over,
     a_restored_outbox_is_not_taken_for_known,
     a_standstill_is_told,
+    a_busy_application_is_not_written_to,
 );
 
 const COLUMNS: &str = r#"id text PRIMARY KEY, name text NOT NULL, email text NOT NULL, "emailVerified" boolean NOT NULL DEFAULT false, "createdAt" text NOT NULL, "updatedAt" text NOT NULL, banned boolean"#;
@@ -200,6 +204,42 @@ async fn a_restored_outbox_is_not_taken_for_known(db: Db) {
     equal(&db, &application).await;
 }
 
+/// SQLite: an application that is never quiet for five seconds. `BEGIN` alone takes no lock, so that its write fails where
+/// anybody has written since its read.
+async fn a_busy_application_is_not_written_to(db: Db) {
+    if db.backend != Backend::Sqlite {
+        return;
+    }
+    let application = Application::start(&db).await;
+    application.install(&db);
+    let server = application.serve(&db).await;
+    let mut theirs = SqliteConnection::connect(&application.db.url).await.unwrap();
+    let began = Instant::now();
+    let mut written = 0;
+    while began.elapsed() < Duration::from_secs(34) {
+        let transaction = format!(
+            "BEGIN; SELECT count(*) FROM \"user\"; INSERT INTO \"user\" (id, name, email, \"emailVerified\", \"createdAt\", \"updatedAt\")
+             VALUES ('b{written}', 'Busy', 'b{written}@example.com', 1, '2026-01-02T03:04:05.006Z', '2026-01-02T03:04:05.006Z'); COMMIT"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(transaction))
+            .execute(&mut theirs)
+            .await
+            .expect("nobody has written in between");
+        written += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    until("the last one is here", || async { people(&db).await.len() as u64 == written }).await;
+    assert_eq!(application.waiting().await, written, "the notes lie there still");
+    let (code, told) = application.command(&db, &["status"]);
+    assert_eq!(code, Some(0), "and none of them waits: {told}");
+    // The next process takes them away, and none of them twice.
+    drop(server);
+    let deliveries = db.count("headcount.deliveries").await;
+    let _server = application.serve(&db).await;
+    equal(&db, &application).await;
+    assert_eq!(db.count("headcount.deliveries").await, deliveries);
+}
+
 async fn a_standstill_is_told(db: Db) {
     let application = Application::start(&db).await;
     let (code, told) = application.command(&db, &["source", "install", "better-auth"]);
@@ -221,6 +261,14 @@ async fn a_standstill_is_told(db: Db) {
     application.write("UPDATE \"user\" SET name = 'Both'").await;
     equal(&db, &application).await;
     drop(server);
+    let state = "headcount_outbox.headcount_outbox_state";
+    application.write(&format!("UPDATE {state} SET failures = 2, last_failure = 'a lock'")).await;
+    let (code, told) = application.command(&db, &["status"]);
+    assert!(code == Some(3) && told.contains("could not"), "{told}");
+    let (code, told) = application.command(&db, &["resync", "better-auth"]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = application.command(&db, &["status"]);
+    assert_eq!(code, Some(0), "a full run has found what was not noted: {told}");
     if db.backend == Backend::Sqlite {
         application.db.execute("PRAGMA journal_mode = DELETE").await;
         let (code, told) = application.command(&db, &["status"]);

@@ -27,7 +27,7 @@ async fn installed(db: &Db) -> TableElsewhere {
     }
     db.execute(&format!("CREATE TABLE \"user\" ({ROWS})")).await;
     let table = opened_as(db, TableNames::default()).await;
-    assert_eq!(table.outbox_state().await.unwrap(), None);
+    assert_eq!(table.outbox_state(None).await.unwrap(), None);
     let script = table.outbox_installation().await.unwrap();
     table.run_script(&script).await.unwrap();
     table
@@ -60,7 +60,7 @@ async fn every_change_of_a_row_is_noted(db: Db) {
     let notes = table.notes_after(0, 100).await.unwrap();
     assert!(notes.windows(2).all(|pair| pair[0].seq < pair[1].seq && pair[0].at <= pair[1].at), "{notes:?}");
     assert!(notes.iter().all(|note| note.at.ends_with('Z') && note.at.len() >= 24), "{notes:?}");
-    let state = table.outbox_state().await.unwrap().unwrap();
+    let state = table.outbox_state(None).await.unwrap().unwrap();
     assert_eq!((state.waiting, state.failures, state.is_concurrent), (6, 0, true));
     assert!((0..60_000).contains(&state.oldest_age_ms.unwrap()), "{state:?}");
     // The first four are taken, and no others with them.
@@ -158,12 +158,12 @@ async fn an_outbox_of_another_life_has_another_epoch(db: Db) {
 async fn the_applications_write_goes_through_whatever_happens_to_the_outbox() {
     let db = Db::empty(Backend::Postgres).await;
     let table = installed(&db).await;
-    let failures = || async { table.outbox_state().await.unwrap().unwrap().failures };
+    let failures = || async { table.outbox_state(None).await.unwrap().unwrap().failures };
     db.execute("ALTER TABLE headcount_outbox.headcount_outbox ADD CONSTRAINT nobody CHECK (user_id = '')")
         .await;
     db.execute("INSERT INTO \"user\" VALUES ('a', 'a@example.com', '')").await;
     assert_eq!(failures().await, 1);
-    let state = table.outbox_state().await.unwrap().unwrap();
+    let state = table.outbox_state(None).await.unwrap().unwrap();
     assert!(state.last_failure.unwrap().starts_with("SQLSTATE 23514 at "));
     db.execute("ALTER TABLE headcount_outbox.headcount_outbox DROP CONSTRAINT nobody").await;
     // Somebody holds the outbox.

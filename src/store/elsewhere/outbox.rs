@@ -7,6 +7,7 @@ use crate::store::engine::dialect::Dialect;
 use crate::store::engine::driver::{Access, Arg};
 use crate::store::engine::error::StoreError;
 use crate::store::engine::row::{Row, only};
+use crate::store::runs::sources::OutboxPosition;
 
 /// What a note says of an id that is in the table no more.
 pub const OP_DELETE: &str = "delete";
@@ -39,6 +40,8 @@ pub struct OutboxState {
 
 /// A count of more would take long, and says nothing more.
 const WAITING_COUNT_MAX: u64 = 1_000_000;
+/// Notes that one statement takes away.
+const FORGOTTEN_AT_ONCE: usize = 100;
 
 impl TableElsewhere {
     pub async fn has_outbox(&self) -> Result<bool, StoreError> {
@@ -68,8 +71,9 @@ impl TableElsewhere {
     /// The oldest notes behind this number. Nobody is locked.
     pub async fn notes_after(&self, seq: i64, limit: i64) -> Result<Vec<OutboxNote>, StoreError> {
         let dialect = self.driver.dialect();
+        // By the number, and not by the text that it is read as.
         let sql = format!(
-            "SELECT CAST(seq AS text) AS seq, user_id, op, {} AS at FROM {} WHERE seq > $1 ORDER BY seq LIMIT $2",
+            "SELECT CAST(o.seq AS text) AS seq, o.user_id, o.op, {} AS at FROM {} o WHERE o.seq > $1 ORDER BY o.seq LIMIT $2",
             at_text(dialect),
             installation::outbox(dialect)
         );
@@ -123,24 +127,42 @@ impl TableElsewhere {
 
     /// Takes notes away, by their numbers. Each statement is short, so that the application's writer waits for none of them.
     pub async fn forget(&self, notes: &[i64]) -> Result<(), StoreError> {
-        const AT_ONCE: usize = 100;
-        let dialect = self.driver.dialect();
-        for step in notes.chunks(AT_ONCE) {
+        for step in notes.chunks(FORGOTTEN_AT_ONCE) {
             let numbers: Vec<String> = step.iter().map(i64::to_string).collect();
-            let sql = format!(
-                "DELETE FROM {} WHERE seq IN ({})",
-                installation::outbox(dialect),
-                numbers.join(", ")
-            );
-            let mut tx = self.driver.begin(Access::Write).await?;
-            tx.execute(&sql, vec![]).await?;
-            tx.commit().await?;
+            self.forget_where(&format!("seq IN ({})", numbers.join(", "))).await?;
         }
         Ok(())
     }
 
-    /// `None` where there is no outbox.
-    pub async fn outbox_state(&self) -> Result<Option<OutboxState>, StoreError> {
+    /// Takes the oldest notes away, up to this number; whether one of them may be left.
+    pub async fn forget_up_to(&self, seq: i64) -> Result<bool, StoreError> {
+        let outbox = installation::outbox(self.driver.dialect());
+        let oldest =
+            format!("SELECT seq FROM {outbox} WHERE seq <= {seq} ORDER BY seq LIMIT {FORGOTTEN_AT_ONCE}");
+        let forgotten = self.forget_where(&format!("seq IN ({oldest})")).await?;
+        Ok(forgotten >= FORGOTTEN_AT_ONCE as u64)
+    }
+
+    async fn forget_where(&self, condition: &str) -> Result<u64, StoreError> {
+        let sql = format!("DELETE FROM {} WHERE {condition}", installation::outbox(self.driver.dialect()));
+        let mut tx = self.driver.begin(Access::Write).await?;
+        let forgotten = tx.execute(&sql, vec![]).await?;
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// Whether a note of this number or an earlier one lies there.
+    pub async fn has_notes_up_to(&self, seq: i64) -> Result<bool, StoreError> {
+        let outbox = installation::outbox(self.driver.dialect());
+        let sql = format!("SELECT CAST(seq AS text) AS seq FROM {outbox} WHERE seq <= $1 LIMIT 1");
+        Ok(!self.driver.read(&sql, vec![Arg::Int(seq)]).await?.is_empty())
+    }
+
+    /// `None` where there is no outbox. What lies before the position was taken already.
+    pub async fn outbox_state(
+        &self,
+        drained: Option<&OutboxPosition>,
+    ) -> Result<Option<OutboxState>, StoreError> {
         if !self.has_outbox().await? {
             return Ok(None);
         }
@@ -150,12 +172,15 @@ impl TableElsewhere {
             Dialect::Postgres => "extract(epoch FROM clock_timestamp() - at) * 1000",
             Dialect::Sqlite => "(julianday('now') - julianday(at)) * 86400000",
         };
+        let waits = "seq > CASE WHEN s.epoch = $1 THEN $2 ELSE -1 END";
         let sql = format!(
-            "SELECT (SELECT CAST(count(*) AS text) FROM (SELECT 1 FROM {outbox} LIMIT {WAITING_COUNT_MAX}) AS n) AS waiting,
-                 (SELECT CAST(CAST({age} AS bigint) AS text) FROM {outbox} ORDER BY seq LIMIT 1) AS age,
-                 CAST(failures AS text) AS failures, last_failure FROM {state}"
+            "SELECT (SELECT CAST(count(*) AS text) FROM (SELECT 1 FROM {outbox} WHERE {waits} LIMIT {WAITING_COUNT_MAX}) AS n) AS waiting,
+                 (SELECT CAST(CAST({age} AS bigint) AS text) FROM {outbox} WHERE {waits} ORDER BY seq LIMIT 1) AS age,
+                 CAST(failures AS text) AS failures, last_failure FROM {state} s"
         );
-        let mut row = only(self.driver.read(&sql, vec![]).await?, "headcount_outbox_state")?;
+        let (epoch, seq) = drained.map_or(("", 0), |drained| (drained.epoch.as_str(), drained.seq));
+        let args = vec![Arg::text(epoch), Arg::Int(seq)];
+        let mut row = only(self.driver.read(&sql, args).await?, "headcount_outbox_state")?;
         Ok(Some(OutboxState {
             waiting: row.count("waiting")?,
             oldest_age_ms: row.opt_int("age")?,
@@ -163,6 +188,15 @@ impl TableElsewhere {
             last_failure: row.opt_text("last_failure")?,
             is_concurrent: self.is_concurrent().await?,
         }))
+    }
+
+    /// Takes so many failures of the trigger off the count: what they could not note was found.
+    pub async fn forgive_failures(&self, count: u64) -> Result<(), StoreError> {
+        let state = installation::state(self.driver.dialect());
+        let sql = format!("UPDATE {state} SET failures = failures - $1 WHERE failures >= $1");
+        let mut tx = self.driver.begin(Access::Write).await?;
+        tx.execute(&sql, vec![Arg::Int(i64::try_from(count).unwrap_or(i64::MAX))]).await?;
+        tx.commit().await
     }
 
     /// The statements that make the outbox beside this table, or do it again where the table has changed.

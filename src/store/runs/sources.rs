@@ -28,6 +28,16 @@ pub struct SourceRow {
     pub read_error: Option<String>,
     /// The source before which its word counts since a switch.
     pub supersedes: Option<String>,
+    /// How far its outbox was drained, where notes stay in it.
+    pub drained: Option<OutboxPosition>,
+}
+
+/// A place in the life of an outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxPosition {
+    pub epoch: String,
+    /// Of the last note that was taken.
+    pub seq: i64,
 }
 
 /// What of a source matters to each batch.
@@ -42,16 +52,30 @@ pub struct SourceState {
 impl Store {
     pub async fn source(&self, name: &str) -> Result<SourceRow, StoreError> {
         let sql = self.dialect().own(&format!(
-            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind, {}, read_error, supersedes
+            "SELECT instance_id, {}, CAST(watermark AS text), link_by, {}, kind, {}, read_error, supersedes,
+                 outbox_epoch, CAST(outbox_seq AS text)
              FROM headcount.sources WHERE name = $1",
             self.dialect().timestamp_text("pinned_at"),
             self.dialect().timestamp_text("retired_at"),
             self.dialect().timestamp_text("read_at")
         ));
-        let [instance_id, pinned_at, watermark, link_by, retired_at, kind, read_at, read_error, supersedes] =
-            first(self.read(&sql, vec![Arg::text(name)]).await?);
+        let [
+            instance_id,
+            pinned_at,
+            watermark,
+            link_by,
+            retired_at,
+            kind,
+            read_at,
+            read_error,
+            supersedes,
+            epoch,
+            seq,
+        ] = first(self.read(&sql, vec![Arg::text(name)]).await?);
         let watermark = watermark.and_then(|version| version.parse().ok());
         let link_by = link_by.as_deref().and_then(LinkRule::parse);
+        let drained = epoch.zip(seq.and_then(|seq| seq.parse().ok()));
+        let drained = drained.map(|(epoch, seq)| OutboxPosition { epoch, seq });
         Ok(SourceRow {
             instance_id,
             pinned_at,
@@ -62,7 +86,19 @@ impl Store {
             read_at,
             read_error,
             supersedes,
+            drained,
         })
+    }
+
+    /// Writes down how far the source's outbox was drained.
+    pub async fn note_drained(&self, name: &str, position: &OutboxPosition) -> Result<(), StoreError> {
+        let sql = self.dialect().own(
+            "INSERT INTO headcount.sources (name, outbox_epoch, outbox_seq) VALUES ($1, $2, $3)
+             ON CONFLICT (name) DO UPDATE SET outbox_epoch = excluded.outbox_epoch, outbox_seq = excluded.outbox_seq",
+        );
+        let args = vec![Arg::text(name), Arg::text(&position.epoch), Arg::Int(position.seq)];
+        self.write(&sql, args).await?;
+        Ok(())
     }
 
     /// Pins the source where it is pinned to nothing; the instance that it is pinned to now.
