@@ -14,10 +14,10 @@ use crate::provider_move::ProviderMove;
 use crate::resync::{InstallChange, Resync, outbox_installation};
 use crate::simulate::{Options, Simulator, Truth};
 use crate::source::Source;
-use crate::store::{StandInPerson, StandInTable, Store, UserFilter};
+use crate::store::{StandInPerson, StandInTable, Store, UserFilter, UserView};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,8 +166,12 @@ impl MoveStory {
         let truth = self.simulator.truth();
         let known: Vec<&Truth> =
             truth.iter().filter(|truth| truth.email.is_some() && !truth.banned).collect();
-        let verified = self.verified().await?;
-        let known: Vec<&Truth> = known.into_iter().filter(|truth| verified.contains_key(&truth.id)).collect();
+        let is_verified = |user: &UserView| user.columns.get(Column::EmailVerified) == Some("true");
+        let users = self.users().await?;
+        let verified = users.iter().filter(|user| is_verified(user)).flat_map(|user| &user.identities);
+        let verified: BTreeSet<&str> = verified.map(|account| account.provider_id.as_str()).collect();
+        let known: Vec<&Truth> =
+            known.into_iter().filter(|truth| verified.contains(truth.id.as_str())).collect();
         let quarter = known.len() / 4;
         let person = |truth: &Truth, id: String, is_verified: bool| StandInPerson {
             id,
@@ -207,22 +211,6 @@ impl MoveStory {
             imported.len()
         ));
         Ok(moving)
-    }
-
-    /// People whose address Clerk calls verified, by their ids there.
-    async fn verified(&self) -> anyhow::Result<Everybody> {
-        let is_verified = |columns: &Columns| columns.get(Column::EmailVerified) == Some("true");
-        let mut verified = Everybody::new();
-        let mut filter = UserFilter { limit: PAGE, ..UserFilter::default() };
-        loop {
-            let users = self.store.users(&filter).await?;
-            let Some(last) = users.last() else { return Ok(verified) };
-            filter.after = Some(last.id.clone());
-            for user in users.into_iter().filter(|user| is_verified(&user.columns)) {
-                let account = user.identities.first().map(|account| account.provider_id.clone());
-                verified.insert(account.unwrap_or_default(), (user.account_state, user.columns));
-            }
-        }
     }
 
     async fn put(&self, people: &[StandInPerson]) -> anyhow::Result<()> {
@@ -270,15 +258,20 @@ impl MoveStory {
         Ok(Resync::new(&self.store, source, &self.sources, &self.clock, settings, watch, self.stop.clone())?)
     }
 
-    /// Everybody, by the user's id.
+    /// State and columns of everybody.
     async fn rows(&self) -> anyhow::Result<Everybody> {
-        let mut rows = Everybody::new();
+        let users = self.users().await?.into_iter();
+        Ok(users.map(|user| (user.id, (user.account_state, user.columns))).collect())
+    }
+
+    async fn users(&self) -> anyhow::Result<Vec<UserView>> {
+        let mut all = Vec::new();
         let mut filter = UserFilter { limit: PAGE, ..UserFilter::default() };
         loop {
             let users = self.store.users(&filter).await?;
-            let Some(last) = users.last() else { return Ok(rows) };
+            let Some(last) = users.last() else { return Ok(all) };
             filter.after = Some(last.id.clone());
-            rows.extend(users.into_iter().map(|user| (user.id, (user.account_state, user.columns))));
+            all.extend(users);
         }
     }
 
