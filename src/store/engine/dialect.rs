@@ -234,6 +234,14 @@ impl Dialect {
         }
     }
 
+    /// The column `source` in a statement that goes by the user: SQLite would look through everybody at the source instead.
+    pub fn source_beside_user(self, column: &str) -> String {
+        match self {
+            Dialect::Postgres => column.to_owned(),
+            Dialect::Sqlite => format!("{column} || ''"),
+        }
+    }
+
     /// The column `source` in a statement that goes by the time of creation: as the index of those times has it.
     pub fn source_by_time(self, column: &str) -> String {
         match self {

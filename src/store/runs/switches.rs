@@ -141,12 +141,11 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<IdentityKey>, StoreError> {
-        let sql = self.dialect().own(
-            "SELECT i.provider_id FROM headcount.identities i
-             WHERE i.source = $2 AND i.provider_id > $3 AND EXISTS (
-                 SELECT 1 FROM headcount.identities o WHERE o.user_id = i.user_id AND o.source = $1)
+        let sql = self.dialect().own(&format!(
+            "SELECT i.provider_id FROM headcount.identities i WHERE {} AND i.provider_id > $3
              ORDER BY i.provider_id LIMIT $4",
-        );
+            self.is_at_both()
+        ));
         let args = vec![Arg::text(from), Arg::text(to), Arg::text(after), Arg::Int(limit)];
         let ids: Vec<String> = texts(self.read(&sql, args).await?);
         let key = |provider_id| IdentityKey { source: to.to_owned(), provider_id };
@@ -155,12 +154,21 @@ impl Store {
 
     /// How many accounts at `to` there are whose users have one at `from` as well.
     pub async fn count_at_both(&self, from: &str, to: &str) -> Result<u64, StoreError> {
-        let sql = self.dialect().own(
-            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities i WHERE i.source = $2 AND EXISTS (
-                 SELECT 1 FROM headcount.identities o WHERE o.user_id = i.user_id AND o.source = $1)",
-        );
+        let sql = self.dialect().own(&format!(
+            "SELECT CAST(count(*) AS text) AS count FROM headcount.identities i WHERE {}",
+            self.is_at_both()
+        ));
         let rows = self.read(&sql, vec![Arg::text(from), Arg::text(to)]).await?;
         only(rows, "identities")?.count("count")
+    }
+
+    /// Whether account `i` is at source `$2`, and its user has an account at `$1`.
+    fn is_at_both(&self) -> String {
+        format!(
+            "i.source = $2 AND EXISTS (
+                 SELECT 1 FROM headcount.identities o WHERE o.user_id = i.user_id AND {} = $1)",
+            self.dialect().source_beside_user("o.source")
+        )
     }
 }
 

@@ -10,12 +10,13 @@ impl UsersTable {
         self.dialect.own(&format!(
             "{} WHERE {} AND ($3 = '' OR {} = $3)
                AND ($4 = '' OR EXISTS (SELECT 1 FROM headcount.identities i
-                                       WHERE i.user_id = {} AND i.source = $4))
+                                       WHERE i.user_id = {} AND {} = $4))
              ORDER BY {} LIMIT $2",
             self.select(&format!("{} u", self.table)),
             self.id_after("u.", "$1"),
             self.computed("account_state"),
             self.id_text("u."),
+            self.dialect.source_beside_user("i.source"),
             self.id_sql("u.")
         ))
     }
