@@ -6,7 +6,7 @@ use crate::core::event::IdentityKey;
 use crate::core::retry_policy::SWITCH_SLICE;
 use crate::core::words::{SwitchDirection, SwitchStatus};
 use crate::reconcile::{SwitchPlace, SwitchedSlice, Switching};
-use crate::resync::Lease;
+use crate::resync::{Lease, ResyncError};
 use crate::retry::Backoff;
 use crate::store::{RecordedSwitch, StoreError, SwitchCounts};
 use std::time::Duration;
@@ -49,7 +49,11 @@ impl ProviderMove {
     ) -> Result<RecordedSwitch, MoveError> {
         let holder = self.clock.fresh_id();
         let lease = Lease::acquire_patiently(&self.store, LEASE, &holder, stop).await;
-        let lease = lease.map_err(|_| MoveError::Stopped)?.ok_or(MoveError::Underway)?;
+        let lease = lease.map_err(|error| match error {
+            ResyncError::Store(error) => MoveError::Store(error),
+            _ => MoveError::Underway,
+        })?;
+        let lease = lease.ok_or(MoveError::Underway)?;
         let switched = self.switch_as(&holder, direction, watch, stop, lease.lost()).await;
         lease.release().await?;
         switched

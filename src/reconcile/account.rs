@@ -1,16 +1,17 @@
 //! From what is stored of an account to what is decided about, and back into the tables: the same for a delivery and
 //! for a read.
 
+use super::account_word::StoredAccountWord;
 use super::partial_write::write_partly;
 use super::write_outcome::Outcome;
 use crate::clock::Clock;
 use crate::core::event::{IdentityKey, Snapshot};
-use crate::core::known::{Account, AddressStanding, Identity, Latest};
+use crate::core::known::{Account, AddressStanding, Identity};
 use crate::core::known::{Sibling, SourceStanding};
 use crate::core::layout::Layout;
 use crate::core::link::LinkRule;
 use crate::core::words::IdentityState;
-use crate::source::{Source, provider_of};
+use crate::source::Source;
 use crate::store::{AccountWrite, Reconciliation, StoreError, StoredAccount};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -100,22 +101,21 @@ pub(super) fn siblings(
     locked.into_iter().map(sibling).collect()
 }
 
-/// What is stored of an account, in the words of its provider: of the configured source, or else of the kind that it
-/// last was.
+/// What is stored of an account, in the words of its provider.
 fn understood(
     sources: &[Source],
     layout: &Layout,
     key: &IdentityKey,
     locked: StoredAccount,
 ) -> (Identity, SourceStanding) {
-    let provider = provider_of(sources, &key.source, locked.kind.as_deref());
-    let is_understood = locked.latest.is_none() || provider.is_some();
-    let is_configured = sources.iter().any(|source| source.name == key.source);
-    let latest = locked.latest.zip(provider).map(|(stored, provider)| Latest {
-        snapshot: provider.recall(stored.version, stored.profile, layout),
-        occurred_at: stored.occurred_at,
-        read_at: stored.read_at,
-    });
+    let word = StoredAccountWord {
+        source: &key.source,
+        kind: locked.kind.as_deref(),
+        latest: locked.latest,
+        is_retired: locked.is_retired,
+        supersedes: locked.supersedes,
+    };
+    let (latest, standing) = word.understood(sources, layout);
     let identity = Identity {
         state: locked.state,
         latest,
@@ -123,7 +123,7 @@ fn understood(
         replaced_version: locked.replaced_version,
         hints: locked.hints,
     };
-    (identity, SourceStanding::of(is_configured, is_understood, locked.is_retired, locked.supersedes))
+    (identity, standing)
 }
 
 /// Ids for users that are to be made: the database's own where it makes them.

@@ -59,11 +59,4 @@ impl StandInTable {
         tx.execute(&sql, vec![Arg::text(at), Arg::Rows(people.iter().map(row).collect())]).await?;
         tx.commit().await
     }
-
-    /// Takes the row away.
-    pub async fn delete(&self, id: &str) -> Result<(), StoreError> {
-        let mut tx = self.driver.begin(Access::Write).await?;
-        tx.execute(r#"DELETE FROM "user" WHERE "id" = $1"#, vec![Arg::text(id)]).await?;
-        tx.commit().await
-    }
 }
